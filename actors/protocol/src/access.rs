@@ -1,0 +1,95 @@
+//! Who may do what: permissions on twins (FGMV-29 8.3.5) and authorizations at third-party systems (8.2.3).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JsonDoc, PermissionId, SystemId, TwinId, UserId, time::Timestamp};
+
+/// What a user may do with a twin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Right {
+    /// Read its properties and hear of their changes.
+    Read,
+    /// Change its properties, and with them the physical object.
+    Change,
+    /// Send it messages from another twin (FGMV-28 REQ-DT-06).
+    Message,
+    /// Have the physical object brought to a safe stop.
+    Stop,
+}
+
+/// What an object can be asked to do at all (FGMV-29 8.3.5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Characteristics {
+    /// The properties that may be changed; absent: all that the description does not call read-only.
+    #[serde(default)]
+    pub changeable: Option<BTreeSet<String>>,
+}
+
+/// A permission of one user of one metaverse system on one twin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TwinPermission {
+    /// Its id.
+    pub id: PermissionId,
+    /// The metaverse system through which the user acts.
+    pub metaverse: SystemId,
+    /// The user.
+    pub user: UserId,
+    /// The twin.
+    pub twin: TwinId,
+    /// What is permitted.
+    pub rights: BTreeSet<Right>,
+    /// When it ends; absent: when it is revoked.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a third-party system said of a user who asked to use it (FGMV-29 9.1 step 8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum AuthorizationDecision {
+    /// The user may.
+    Granted(AuthorizationGrant),
+    /// The user may not, and why.
+    Denied(String),
+    /// A person has to log in first, at this address.
+    Pending(String),
+}
+
+/// What a granted authorization covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthorizationGrant {
+    /// What the third-party system knows the user by.
+    pub user_information: JsonDoc,
+    /// The operations that the user may call; `*` stands for all.
+    pub scope: BTreeSet<String>,
+    /// When it ends; absent: when it is revoked.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A user's authorization at a third-party system, as TPSAA keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct UserAuthorization {
+    /// Its id.
+    pub id: PermissionId,
+    /// The metaverse system through which the user acts.
+    pub metaverse: SystemId,
+    /// The user.
+    pub user: UserId,
+    /// The third-party system.
+    pub system: SystemId,
+    /// What it said.
+    pub decision: AuthorizationDecision,
+}

@@ -1,0 +1,285 @@
+//! One message type a step of the operation flows, grouped by where it belongs; and who accepts which.
+//!
+//! A message that an external system's actor accepts and sends on is one type: what comes from outside
+//! is the step's message already, and the actor's sending it is the step.
+
+mod dtif;
+mod external;
+mod sif;
+
+pub use dtif::*;
+pub use external::*;
+pub use sif::*;
+
+use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
+
+/// Names the step of message types, and what answers a question.
+macro_rules! steps {
+    (@step $flow:literal $number:literal) => { Some($crate::step_id!($flow, $number)) };
+    (@step) => { None };
+    ($(
+        $verb:ident $Name:ident $(-> $Answer:ident)? $(= $flow:literal $number:literal $(or $refused:literal)?)?;
+    )*) => {$(
+        impl $crate::Step for $Name {
+            const STEP: Option<StepId> = $crate::message::steps!(@step $($flow $number)?);
+            const NAME: &'static str = stringify!($Name);
+        }
+        $crate::message::steps!(@verb $verb $Name $($Answer)? $(, $flow $(or $refused)?)?);
+    )*};
+    (@verb tell $Name:ident $(, $flow:literal)?) => { impl $crate::Tell for $Name {} };
+    (@verb answer $Name:ident $(, $flow:literal)?) => {};
+    (@verb ask $Name:ident $Answer:ident $(, $flow:literal)?) => {
+        impl $crate::Ask for $Name { type Answer = $Answer; }
+    };
+    // A question that the flow's text lets be rejected in a step of its own.
+    (@verb ask $Name:ident $Answer:ident, $flow:literal or $refused:literal) => {
+        impl $crate::Ask for $Name {
+            type Answer = $Answer;
+            fn refused(problem: &$crate::Problem) -> Option<StepId> {
+                if problem.is_rejection() { Some($crate::step_id!($flow, $refused)) } else { <$Answer as $crate::Step>::STEP }
+            }
+        }
+    };
+}
+pub(crate) use steps;
+
+/// Tells the kept part of a register again to the entity that asks: it lost what it derives from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reannounce;
+
+/// What was told is kept; from now on it is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept;
+
+steps! {
+    tell Reannounce;
+    answer Kept;
+}
+
+mailboxes! {
+    /// A message on its way to any entity of Twinway.
+    pub enum Wire signals Signal {
+        /// What third-party system registration accepts (FGMV-29 8.2.1).
+        Tpsr(TpsrMsg) = 1 {
+            asks { RegisterThirdPartySystem }
+            tells { Reannounce }
+            hears { Kept }
+        }
+        /// What third-party system discovery accepts (FGMV-29 8.2.2).
+        Tpsd(TpsdMsg) = 2 {
+            asks { KeepThirdPartySystem, SearchThirdPartySystems }
+            tells {}
+            hears {}
+        }
+        /// What third-party system authentication and authorization accepts (FGMV-29 8.2.3).
+        Tpsaa(TpsaaMsg) = 3 {
+            asks { KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization }
+            tells {}
+            hears { UserAndPermissionInformation }
+        }
+        /// What system and data collaboration accepts (FGMV-29 8.2.4).
+        Sdc(SdcMsg) = 4 {
+            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData }
+            tells {}
+            hears { UserAuthorizationVerified, ServiceExecuted }
+        }
+        /// What digital twin data acquisition accepts (FGMV-29 8.2.5).
+        Dtda(DtdaMsg) = 5 {
+            asks { AcquireTwinInformation }
+            tells {}
+            hears { AcquisitionResponse }
+        }
+        /// What digital twin system registration accepts (FGMV-29 8.3.1).
+        Dtsr(DtsrMsg) = 6 {
+            asks { RegisterTwinSystem }
+            tells { Reannounce }
+            hears { Kept }
+        }
+        /// What digital twin system discovery accepts (FGMV-29 8.3.2).
+        Dtsd(DtsdMsg) = 7 {
+            asks { KeepTwinSystem, SearchTwinSystems }
+            tells {}
+            hears {}
+        }
+        /// What digital twin information acquisition accepts (FGMV-29 8.3.3).
+        Dtia(DtiaMsg) = 8 {
+            asks { KeepTwinSystem, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, CollectTwinInformation }
+            tells { Reannounce }
+            hears { Kept, TwinPropertiesAndPermission, TwinPermissionManaged, TwinRead }
+        }
+        /// What digital twin synchronization accepts (FGMV-29 8.3.4).
+        Dts(DtsMsg) = 9 {
+            asks { KeepTwinSystem, ChangeTwin }
+            tells { PhysicalChange }
+            hears { ChangeVerified, ChangeApplied }
+        }
+        /// What digital twin access control accepts (FGMV-29 8.3.5).
+        Dtac(DtacMsg) = 10 {
+            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, SendTwinMessage, ReadTwinPermission }
+            tells {}
+            hears { Kept }
+        }
+        /// What third-party system interaction accepts (FGMV-29 8.3.6).
+        Tsi(TsiMsg) = 11 {
+            asks { ForwardAcquisition }
+            tells {}
+            hears { AcquisitionVerified, TwinInformationCollected }
+        }
+        /// What the actor of a metaverse system accepts.
+        MetaverseSystem(MetaverseSystemMsg) = 12 {
+            asks {
+                OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
+                SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
+                SendTwinMessage, AttachUserDevice
+            }
+            tells { UserAuthorizationSettled, ReflectChange, TwinMessage }
+            hears {
+                ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
+                TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent
+            }
+        }
+        /// What the actor of a digital twin system accepts.
+        DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
+            asks {
+                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, AnswerRequest
+            }
+            tells { PhysicalChange, ChangeReflected, RequestUndelivered }
+            hears { TwinSystemRegistered }
+        }
+        /// What the actor of a third-party system accepts.
+        ThirdPartySystem(ThirdPartySystemMsg) = 14 {
+            asks {
+                OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization, ExecuteService,
+                AcquireTwinInformation, AnswerRequest
+            }
+            tells { RequestUndelivered }
+            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation }
+        }
+        /// What the actor of a physical object accepts.
+        PhysicalObject(PhysicalObjectMsg) = 15 {
+            asks { RepresentObject, ApplyChange }
+            tells { ObserveChange }
+            hears { ChangeApplied }
+        }
+        /// What the actor of a user's device accepts.
+        UserDevice(UserDeviceMsg) = 16 {
+            asks { OpenSystem, AttachUserDevice }
+            tells { NotifyUser }
+            hears { UserDeviceAttached }
+        }
+        /// What a digital twin accepts.
+        Twin(TwinMsg) = 17 {
+            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange }
+            tells { ReflectChange, PassTwinMessage, TwinMessage }
+            hears { ChangeApplied }
+        }
+        /// What a caller outside the actors hears: a gateway, a host program.
+        Caller(CallerMsg) = 255 {
+            asks {}
+            tells {}
+            hears {
+                Kept, ThirdPartySystemRegistered, ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinInformation,
+                TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
+                TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
+                UserDeviceAttached
+            }
+        }
+    }
+
+    answers {
+        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), Caller(CallerMsg);
+        ThirdPartySystemRegistered => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        UserAndPermissionInformation => Tpsaa(TpsaaMsg);
+        UserAuthorizationDecided => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        AuthorizationSettled => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        UserAuthorizationVerified => Sdc(SdcMsg);
+        ServiceExecuted => Sdc(SdcMsg);
+        ServiceResult => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinInformation => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        AcquisitionResponse => Dtda(DtdaMsg);
+        AcquisitionVerified => Tsi(TsiMsg);
+        TwinInformationCollected => Tsi(TsiMsg);
+        TwinSystemRegistered => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        TwinSystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinsSelected => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinPropertiesAndPermission => Dtia(DtiaMsg);
+        TwinPermissionManaged => Dtia(DtiaMsg);
+        TwinPropertiesAndPermissionGranted => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinPermissionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinRead => Dtia(DtiaMsg);
+        ServiceRunning => Caller(CallerMsg);
+        ChangeVerified => Dts(DtsMsg);
+        ChangeApplied => Dts(DtsMsg), PhysicalObject(PhysicalObjectMsg), Twin(TwinMsg);
+        ChangeCompleted => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinMessageSent => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        PhysicalChangeReported => Caller(CallerMsg);
+        AnswerAccepted => Caller(CallerMsg);
+        UserDeviceAttached => UserDevice(UserDeviceMsg), Caller(CallerMsg);
+    }
+}
+
+/// Where the functional entities are: there is one of each.
+macro_rules! functional_entities {
+    ($($(#[$doc:meta])* $NAME:ident: $Msg:ident;)*) => {$(
+        $(#[$doc])*
+        pub const $NAME: Ref<$Msg> = Ref::new(EntityId::new(<$Msg as $crate::Mailbox>::KIND, 0, 0));
+    )*};
+}
+
+functional_entities! {
+    /// Third-party system registration.
+    TPSR: TpsrMsg;
+    /// Third-party system discovery.
+    TPSD: TpsdMsg;
+    /// Third-party system authentication and authorization.
+    TPSAA: TpsaaMsg;
+    /// System and data collaboration.
+    SDC: SdcMsg;
+    /// Digital twin data acquisition.
+    DTDA: DtdaMsg;
+    /// Digital twin system registration.
+    DTSR: DtsrMsg;
+    /// Digital twin system discovery.
+    DTSD: DtsdMsg;
+    /// Digital twin information acquisition.
+    DTIA: DtiaMsg;
+    /// Digital twin synchronization.
+    DTS: DtsMsg;
+    /// Digital twin access control.
+    DTAC: DtacMsg;
+    /// Third-party system interaction.
+    TSI: TsiMsg;
+}
+
+/// The steps that entities take by themselves.
+pub mod own {
+    use crate::StepId;
+
+    /// FGMV-29 9.1 step 2: TPSR manages the registered information.
+    pub const THIRD_PARTY_MANAGED: StepId = crate::step_id!("9.1", "2");
+    /// FGMV-29 9.1 step 9: TPSAA manages user and permission information.
+    pub const AUTHORIZATION_MANAGED: StepId = crate::step_id!("9.1", "9");
+    /// FGMV-29 9.1 step 11: the metaverse system runs the service with the third-party system.
+    pub const THIRD_PARTY_SERVICE_RUN: StepId = crate::step_id!("9.1", "11");
+    /// FGMV-29 9.2 step 2: DTSR manages the registered information and the twin list.
+    pub const TWIN_SYSTEM_MANAGED: StepId = crate::step_id!("9.2", "2");
+    /// FGMV-29 9.2 step 11: the twins' properties and permission are managed.
+    pub const TWIN_PERMISSION_MANAGED: StepId = crate::step_id!("9.2", "11");
+    /// FGMV-29 9.2 step 13: the metaverse system runs the service with the twins.
+    pub const TWIN_SERVICE_RUN: StepId = crate::step_id!("9.2", "13");
+}
+
+const _: () = assert!(<RegisterTwinSystem as Step>::STEP.is_some());
+
+#[cfg(test)]
+mod tests {
+    use super::Wire;
+
+    #[test]
+    fn a_message_on_a_link_is_small() {
+        // Every hop moves a message a few times: what is larger is boxed.
+        assert!(size_of::<Wire>() <= 96, "Wire has {} bytes", size_of::<Wire>());
+    }
+}

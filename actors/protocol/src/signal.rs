@@ -1,0 +1,63 @@
+//! What leaves the actors: snapshots for readers, requests and events for external systems.
+
+use std::sync::Arc;
+
+use crate::{
+    EntityId, JsonDoc, PendingKey, SystemId, TwinId,
+    message::OutsideRequest,
+    registry::{Reach, ThirdPartySystem, TwinSystem},
+    time::Timestamp,
+    twin::TwinView,
+};
+
+/// What an entity hands to readers or to the outside.
+#[derive(Clone, Debug)]
+pub enum Signal {
+    /// A twin looks like this now.
+    Twin(Arc<TwinView>),
+    /// A digital twin system is registered like this now.
+    TwinSystem(Arc<TwinSystem>),
+    /// A third-party system is registered like this now.
+    ThirdPartySystem(Arc<ThirdPartySystem>),
+    /// An external system has this name, and is reached like this.
+    Opened {
+        /// Its actor.
+        entity: EntityId,
+        /// Its name.
+        id: SystemId,
+        /// How it is reached.
+        reach: Reach,
+    },
+    /// Ask an external system something. The answer comes to `entity` as
+    /// [`AnswerRequest`](crate::message::AnswerRequest), or [`RequestUndelivered`](crate::message::RequestUndelivered).
+    Request {
+        /// The system's actor, which waits for the answer.
+        entity: EntityId,
+        /// The request's id.
+        request: PendingKey,
+        /// What is asked.
+        body: Box<OutsideRequest>,
+    },
+    /// Tell an external system something.
+    Event {
+        /// The system's actor.
+        entity: EntityId,
+        /// What happened.
+        event: Arc<Event>,
+    },
+}
+
+/// Something that happened, as CloudEvents 1.0 carries it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The type, such as `twin.changed`.
+    pub kind: &'static str,
+    /// What it is about: the twin, or the authorization.
+    pub subject: String,
+    /// The twin, if it is about one.
+    pub twin: Option<TwinId>,
+    /// When.
+    pub at: Timestamp,
+    /// The rest.
+    pub data: JsonDoc,
+}
