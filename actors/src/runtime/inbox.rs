@@ -1,0 +1,307 @@
+//! A bounded queue in place of actix's mailbox: a control lane that goes first, a data lane, and a waker.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    task::Waker,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use twinway_protocol::{EntityId, Envelope, Lane, Mailbox, Meta, WireSet};
+
+use crate::port::journal::{Listener, Position};
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The inbox holds as much as it may.
+    Full,
+    /// Nobody is there, any more or yet.
+    Gone,
+}
+
+/// A message that was not taken, given back.
+#[derive(Debug)]
+pub struct Rejected<W> {
+    /// Why.
+    pub rejection: Rejection,
+    /// The message.
+    pub wire: W,
+}
+
+/// What the runtime itself asks of a shell.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Make the entity, unless it is there.
+    Spawn(EntityId),
+    /// Every entity was replayed: let yours say so.
+    Recovered,
+    /// Write snapshots of what changed; answer whether all could be.
+    Checkpoint(oneshot::Sender<bool>),
+    /// Answer when nothing waits here, with how many turns were taken so far.
+    Idle(oneshot::Sender<u64>),
+    /// End; answer when that is done.
+    Stop(oneshot::Sender<()>),
+}
+
+/// How the runtime reaches a shell, whatever its mailbox.
+pub(crate) trait Inlet<W>: Send + Sync {
+    fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>>;
+    fn command(&self, command: Command);
+}
+
+#[derive(Debug)]
+struct Lanes<M> {
+    control: VecDeque<Envelope<M>>,
+    data: VecDeque<Envelope<M>>,
+    commands: VecDeque<Command>,
+    /// How many messages the pump took out at last and may not have handled yet: they count against the limits.
+    in_hand: usize,
+    waker: Option<Waker>,
+    asleep: bool,
+    closed: bool,
+}
+
+impl<M> Lanes<M> {
+    /// Wakes the pump, if it sleeps. The lock is held meanwhile: waking only marks its task as ready.
+    fn wake(&mut self) {
+        if self.asleep {
+            self.asleep = false;
+            if let Some(waker) = &self.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+}
+
+/// The queue of one shell. Any thread pushes; one pump takes.
+#[derive(Debug)]
+pub struct Inbox<M> {
+    lanes: Mutex<Lanes<M>>,
+    outside_max: usize,
+    total_max: usize,
+    /// Set while the data lane holds something: an empty lane costs no lock.
+    filled: AtomicBool,
+    /// Set while the control lane or the commands hold something: the pump looks at it between turns.
+    urgent: AtomicBool,
+    durable: AtomicU64,
+    poisoned: AtomicBool,
+}
+
+impl<M> Inbox<M> {
+    /// An empty inbox that refuses messages from outside when `outside_max` wait, and all when `total_max` do.
+    #[must_use]
+    pub fn new(outside_max: usize, total_max: usize) -> Self {
+        let (control, data, commands) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Self {
+            lanes: Mutex::new(Lanes { control, data, commands, in_hand: 0, waker: None, asleep: false, closed: false }),
+            outside_max,
+            total_max,
+            filled: AtomicBool::new(false),
+            urgent: AtomicBool::new(false),
+            durable: AtomicU64::new(0),
+            poisoned: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a message in. `admitted` says that it comes from an actor, not from outside.
+    ///
+    /// # Errors
+    /// Gives it back when the inbox is full or closed.
+    pub fn push(&self, envelope: Envelope<M>, lane: Lane, admitted: bool) -> Result<(), (Rejection, Envelope<M>)> {
+        let limit = if admitted { self.total_max } else { self.outside_max };
+        let mut lanes = self.lanes.lock();
+        if lanes.closed {
+            return Err((Rejection::Gone, envelope));
+        }
+        if lanes.data.len() + lanes.control.len() + lanes.in_hand >= limit {
+            return Err((Rejection::Full, envelope));
+        }
+        match lane {
+            Lane::Data => {
+                lanes.data.push_back(envelope);
+                self.filled.store(true, Ordering::Release);
+            }
+            Lane::Control => {
+                lanes.control.push_back(envelope);
+                self.urgent.store(true, Ordering::Release);
+            }
+        }
+        lanes.wake();
+        Ok(())
+    }
+
+    /// Moves the messages of the data lane into `batch`, which is empty.
+    pub(crate) fn take(&self, batch: &mut VecDeque<Envelope<M>>) {
+        if !self.filled.load(Ordering::Acquire) {
+            return;
+        }
+        let mut lanes = self.lanes.lock();
+        std::mem::swap(batch, &mut lanes.data);
+        lanes.in_hand = batch.len();
+        self.filled.store(false, Ordering::Release);
+    }
+
+    /// Whether the control lane or the commands hold something.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Acquire)
+    }
+
+    /// The next message of the control lane; none while commands wait.
+    pub(crate) fn take_control(&self) -> Option<Envelope<M>> {
+        let mut lanes = self.lanes.lock();
+        if !lanes.commands.is_empty() {
+            // A command that was given before a message was sent goes first.
+            return None;
+        }
+        let taken = lanes.control.pop_front();
+        self.note_urgent(&lanes);
+        taken
+    }
+
+    pub(crate) fn take_command(&self) -> Option<Command> {
+        if !self.is_urgent() {
+            return None;
+        }
+        let mut lanes = self.lanes.lock();
+        let taken = lanes.commands.pop_front();
+        self.note_urgent(&lanes);
+        taken
+    }
+
+    fn note_urgent(&self, lanes: &Lanes<M>) {
+        self.urgent.store(!lanes.control.is_empty() || !lanes.commands.is_empty(), Ordering::Release);
+    }
+
+    pub(crate) fn command(&self, command: Command) {
+        let mut lanes = self.lanes.lock();
+        if lanes.closed {
+            // Dropping it tells whoever waits for its answer.
+            return;
+        }
+        lanes.commands.push_back(command);
+        self.urgent.store(true, Ordering::Release);
+        lanes.wake();
+    }
+
+    /// Leaves `waker` to be woken by the next push; false if something is there already (and `data` counts), or
+    /// if the journal has news for turns that are `held`.
+    pub(crate) fn sleep(&self, waker: &Waker, data: bool, durable_seen: u64, held: bool) -> bool {
+        let mut lanes = self.lanes.lock();
+        let awake = (data && (!lanes.data.is_empty() || !lanes.control.is_empty()))
+            || !lanes.commands.is_empty()
+            || self.durable.load(Ordering::Acquire) != durable_seen
+            || (held && self.is_poisoned());
+        if data {
+            // Nothing is in hand: whoever waits for messages has handled all that it took.
+            lanes.in_hand = 0;
+        }
+        if !awake {
+            lanes.asleep = true;
+            match &mut lanes.waker {
+                Some(there) if there.will_wake(waker) => {}
+                there => *there = Some(waker.clone()),
+            }
+        }
+        !awake
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        let lanes = self.lanes.lock();
+        lanes.data.is_empty() && lanes.control.is_empty()
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Takes no more, and gives back all that waits.
+    pub(crate) fn close(&self) -> Vec<Envelope<M>> {
+        let mut lanes = self.lanes.lock();
+        lanes.closed = true;
+        lanes.commands.clear();
+        let mut left: Vec<_> = lanes.control.drain(..).collect();
+        left.extend(lanes.data.drain(..));
+        left
+    }
+
+    pub(crate) fn wake(&self) {
+        self.lanes.lock().wake();
+    }
+}
+
+impl<M: Send + 'static> Listener for Inbox<M> {
+    fn durable(&self, position: Position) {
+        self.durable.fetch_max(position.0, Ordering::AcqRel);
+        self.wake();
+    }
+
+    fn poisoned(&self, _reason: &str) {
+        self.poisoned.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+impl<W: WireSet, M: Mailbox<Wire = W>> Inlet<W> for Inbox<M> {
+    fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>> {
+        let message = M::from_wire(wire).map_err(|wire| Rejected { rejection: Rejection::Gone, wire })?;
+        let lane = message.lane();
+        Inbox::push(self, Envelope { meta, message }, lane, admitted)
+            .map_err(|(rejection, envelope)| Rejected { rejection, wire: envelope.message.into_wire() })
+    }
+
+    fn command(&self, command: Command) {
+        Inbox::command(self, command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use twinway_protocol::{EntityId, Envelope, EventId, Lane, Meta, PendingKey};
+
+    use super::{Inbox, Rejection};
+
+    fn envelope(message: u32) -> Envelope<u32> {
+        let nobody = EntityId::from_bits(0);
+        let meta = Meta { from: nobody, to: nobody, cause: EventId::NONE, pending: PendingKey::NONE, step: None };
+        Envelope { meta, message }
+    }
+
+    #[test]
+    fn a_full_inbox_gives_the_message_back_and_says_so() {
+        let inbox = Inbox::new(1, 2);
+        inbox.push(envelope(1), Lane::Data, false).expect("there is room");
+        let (rejection, back) = inbox.push(envelope(2), Lane::Data, false).expect_err("it is full for the outside");
+        assert_eq!((rejection, back.message), (Rejection::Full, 2));
+        inbox.push(envelope(2), Lane::Data, true).expect("there is room for actors");
+        assert_eq!(inbox.push(envelope(3), Lane::Data, true).expect_err("it is full").0, Rejection::Full);
+    }
+
+    #[test]
+    fn control_goes_before_data_and_each_lane_keeps_its_order() {
+        let inbox = Inbox::new(10, 10);
+        for (message, lane) in [(1, Lane::Data), (2, Lane::Control), (3, Lane::Data), (4, Lane::Control)] {
+            inbox.push(envelope(message), lane, true).expect("there is room");
+        }
+        let control: Vec<_> = std::iter::from_fn(|| inbox.take_control()).map(|e| e.message).collect();
+        let mut batch = VecDeque::new();
+        inbox.take(&mut batch);
+        let data: Vec<_> = batch.into_iter().map(|e| e.message).collect();
+        assert_eq!((control, data), (vec![2, 4], vec![1, 3]));
+    }
+
+    #[test]
+    fn a_closed_inbox_takes_nothing_and_gives_all_back() {
+        let inbox = Inbox::new(10, 10);
+        inbox.push(envelope(1), Lane::Data, true).expect("there is room");
+        assert_eq!(inbox.close().len(), 1);
+        assert_eq!(inbox.push(envelope(2), Lane::Data, true).expect_err("it is closed").0, Rejection::Gone);
+    }
+}

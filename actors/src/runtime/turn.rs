@@ -1,0 +1,223 @@
+//! One turn: its records are written down, what follows is let out when they are durable, and a failure is contained.
+
+use std::{
+    any::Any,
+    cmp::Reverse,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use tokio::sync::oneshot;
+use twinway_protocol::{
+    Behaviour, Effect, EntityId, EventId, Out, PendingKey, Problem, ProblemKind, WireSet, trace::TraceEvent,
+};
+
+use super::{
+    cells::{Cell, CellState, Cells},
+    inbox::Command,
+    shell::{Held, Occasion, Question, Shell, Timer},
+};
+use crate::{
+    codec,
+    port::journal::{Entry, EntryKind, JournalError, Urgency},
+};
+
+impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
+    pub(super) fn take_turn(
+        &mut self,
+        id: EntityId,
+        occasion: Occasion,
+        question: Question<B::Wire>,
+        run: impl FnOnce(&mut B, &mut Out<'_, B>),
+    ) {
+        let Some(Cell { state: CellState::Running(behaviour), .. }) = self.cells.get(id) else { return };
+        self.event = self.event.next();
+        self.turns += 1;
+        let (event, now, chance, turn) = (self.event, self.now, self.shared.chance(self.event), &mut self.turn);
+        // The behaviour is dropped and made again from its records when it panics, so nobody sees it half changed.
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(behaviour, &mut Out::new(turn, id, event, now, chance))));
+        let joined = std::mem::take(&mut self.turn.joined).into_boxed_slice();
+        let Occasion { cause, from, step, name } = occasion;
+        let traced = TraceEvent { event, cause, joined, from, to: id, step, name, at_ns: self.now_ns };
+        self.tracer.record(traced, self.now.monotonic_ms);
+        match outcome {
+            Ok(()) => {
+                self.note_answers(question);
+                self.settle(id, event, question);
+            }
+            Err(panic) => {
+                let reason = panic_text(&*panic);
+                self.fail(id, question, ProblemKind::Internal, &reason, true);
+            }
+        }
+    }
+
+    /// Keeps in mind which questions are still to be answered.
+    fn note_answers(&mut self, question: Question<B::Wire>) {
+        if let Some((meta, refusal)) = question.filter(|(meta, _)| meta.pending != PendingKey::NONE) {
+            self.open.insert((meta.from, meta.pending), (meta, refusal));
+        }
+        if self.open.is_empty() {
+            return;
+        }
+        for effect in &self.turn.effects {
+            if let Effect::Send { wire, meta } = effect
+                && meta.pending != PendingKey::NONE
+                && wire.refusal().is_none()
+            {
+                self.open.remove(&(meta.to, meta.pending));
+            }
+        }
+    }
+
+    /// Writes the turn's records down, and lets out what follows or holds it back.
+    fn settle(&mut self, id: EntityId, event: EventId, question: Question<B::Wire>) {
+        if self.turn.records.is_empty() {
+            let mut effects = std::mem::take(&mut self.turn.effects);
+            match self.held.back() {
+                None => {
+                    for effect in effects.drain(..) {
+                        self.apply(id, event, effect);
+                    }
+                    self.turn.effects = effects;
+                }
+                // What follows later must not overtake what is held back.
+                Some(Held { position, .. }) if !effects.is_empty() => {
+                    let position = *position;
+                    self.held.push_back(Held { position, id, event, effects });
+                }
+                Some(_) => {}
+            }
+            self.turn.clear();
+            return;
+        }
+        let strict = !self.turn.batched || self.shared.options.loss_window_ms == 0;
+        match self.write_down(id, strict) {
+            Ok(position) => {
+                let effects = std::mem::take(&mut self.turn.effects);
+                self.turn.clear();
+                if strict || !self.held.is_empty() {
+                    let before = self.held.back().map_or(0, |held| held.position);
+                    let position = if strict { position } else { before };
+                    self.held.push_back(Held { position, id, event, effects });
+                } else {
+                    for effect in effects {
+                        self.apply(id, event, effect);
+                    }
+                }
+            }
+            Err(reason) => self.fail(id, question, ProblemKind::ReadOnly, &reason, false),
+        }
+    }
+
+    fn write_down(&mut self, id: EntityId, strict: bool) -> Result<u64, String> {
+        let mut entries = Vec::with_capacity(self.turn.records.len());
+        for (part, record) in &self.turn.records {
+            let bytes = codec::encode(record).map_err(|error| error.to_string())?.into_boxed_slice();
+            entries.push(Entry { entity: id, part: *part, kind: EntryKind::Record, bytes });
+        }
+        let parts: Vec<u64> = entries.iter().map(|entry| entry.part).collect();
+        let urgency = if strict { Urgency::Now } else { Urgency::WithinLossWindow };
+        let position = self
+            .shared
+            .journal
+            .append(entries, urgency, Some(&self.listener))
+            .map_err(|error: JournalError| error.to_string())?;
+        self.dirty.extend(parts.into_iter().map(|part| (id, part)));
+        if let Some(cell) = self.cells.get(id) {
+            cell.last = position.0;
+        }
+        Ok(position.0)
+    }
+
+    /// Lets out what waited for the journal.
+    pub(super) fn release(&mut self, durable: u64) {
+        while self.held.front().is_some_and(|held| held.position <= durable) {
+            let Some(held) = self.held.pop_front() else { return };
+            for effect in held.effects {
+                self.apply(held.id, held.event, effect);
+            }
+        }
+        if !self.held.is_empty() && self.inbox.is_poisoned() {
+            // Nobody will ever know whether these turns are on the disk: whoever waits for them is told so.
+            tracing::error!(turns = self.held.len(), "turns are lost: the journal is poisoned");
+            self.held.clear();
+            self.shared.callers.fail_all();
+        }
+    }
+
+    fn apply(&mut self, id: EntityId, event: EventId, effect: Effect<B::Wire>) {
+        match effect {
+            Effect::Send { wire, meta } => self.shared.deliver_by(&mut self.ways, meta, wire),
+            Effect::Timer { after_ms, key } => {
+                let due_ms = self.now.monotonic_ms.saturating_add(after_ms);
+                self.timers.push(Reverse(Timer { due_ms, id, key, cause: event }));
+            }
+            Effect::Spawn(new) => self.shared.spawn(new),
+            Effect::Own(step) => {
+                self.event = self.event.next();
+                let (event, cause) = (self.event, event);
+                let (joined, step) = (Box::default(), Some(step));
+                let own = TraceEvent { event, cause, joined, from: id, to: id, step, name: "own", at_ns: self.now_ns };
+                self.tracer.record(own, self.now.monotonic_ms);
+            }
+            Effect::Signal(signal) => self.shared.outlet.signal(id, signal),
+            Effect::Stop => self.end(id),
+        }
+    }
+
+    /// An entity ended itself: its records are forgotten, its address reaches nobody.
+    fn end(&mut self, id: EntityId) {
+        let forget = Entry { entity: id, part: 0, kind: EntryKind::Forget, bytes: Box::default() };
+        if let Err(error) = self.shared.journal.append(vec![forget], Urgency::Now, None) {
+            tracing::error!(?id, %error, "the records of an ended entity stay in the journal");
+        }
+        self.cells.remove(id);
+        self.shared.remove(id);
+        self.dirty.retain(|(dirty, _)| *dirty != id);
+        if !self.shared.is_sharded(id) {
+            let (done, _unheard) = oneshot::channel();
+            self.inbox.command(Command::Stop(done));
+        }
+    }
+
+    /// Gives up a turn and the entity's state with it: the question is refused, and the state comes back from the
+    /// journal. `counted` failures lead to quarantine when there are too many.
+    pub(super) fn fail(
+        &mut self,
+        id: EntityId,
+        question: Question<B::Wire>,
+        kind: ProblemKind,
+        reason: &str,
+        counted: bool,
+    ) {
+        self.turn.clear();
+        let name = B::Wire::kind_name(id.kind());
+        tracing::error!(?id, kind = name, reason, "a turn failed; the entity is recovered from the journal");
+        for event in self.tracer.recent().filter(|event| event.to == id) {
+            tracing::debug!(?event, "before the failure");
+        }
+        metrics::counter!("twinway_failed_turns_total", "kind" => name).increment(1);
+        if let Some((meta, refusal)) = question {
+            self.open.remove(&(meta.from, meta.pending));
+            let problem = Problem::new(kind, format!("{name} failed; nothing was changed: {reason}"));
+            self.shared.refuse(meta, refusal(meta.from.kind(), problem));
+        }
+        // Those whose question it had taken before would wait for ever.
+        let shared = &self.shared;
+        self.open.retain(|_, (meta, refusal)| {
+            if meta.to == id {
+                let detail = format!("{name} failed before it answered; whether anything was changed is not known");
+                shared.refuse(*meta, refusal(meta.from.kind(), Problem::new(ProblemKind::Internal, detail)));
+            }
+            meta.to != id
+        });
+        self.timers.retain(|Reverse(timer)| timer.id != id);
+        self.schedule_recovery(id, self.now.monotonic_ms, counted);
+    }
+}
+
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+}
