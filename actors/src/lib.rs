@@ -1,5 +1,18 @@
-//! The runtime of Twinway on actix.
+//! The entities of Twinway, and the runtime that runs them on actix.
 
+pub mod assembly;
 pub mod codec;
+pub mod dtif;
+pub mod external;
 pub mod port;
+mod record;
 pub mod runtime;
+mod settings;
+pub mod sif;
+pub mod twin;
+
+#[cfg(test)]
+mod trial;
+
+pub use record::NoRecord;
+pub use settings::Settings;

@@ -1,0 +1,324 @@
+//! Digital twin access control (DTAC, FGMV-29 8.3.5): steps 10, 11 and 16 of FGMV-29 9.2, and 17 of 9.1.
+//!
+//! It keeps who may do what with which twin, and knows what each twin's object can be asked to do at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, PermissionId, Problem, ProblemKind, Recovery,
+    Ref, SystemId, TwinId, UserId,
+    access::{Right, TwinPermission},
+    message::{
+        AcquisitionVerified, AdoptProperties, ChangeVerified, DTSR, DtacMsg, KeepTwinSystem, Kept,
+        ManageTwinPermission, PassTwinMessage, ReadTwinPermission, Reannounce, SendTwinMessage, TwinGrant, TwinMessage,
+        TwinMessageSent, TwinMsg, TwinPermissionManaged, TwinPermissionShown, TwinRefusal, VerifyAcquisition,
+        VerifyChange, Wire, own,
+    },
+    registry::TwinSystem,
+    time::Timestamp,
+    twin::{Affordances, TwinEntry},
+};
+
+use super::{member, twin_unknown};
+use crate::{Settings, settings::pending_full};
+
+/// What is known of a twin.
+#[derive(Debug)]
+struct KnownTwin {
+    entity: Ref<TwinMsg>,
+    entry: Arc<TwinEntry>,
+    affordances: Affordances,
+}
+
+/// Whose permission it is, and on what.
+type Holder = (SystemId, UserId, TwinId);
+
+/// A permission with the part of the journal that holds it.
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    permission: TwinPermission,
+}
+
+/// Permissions that are written down and wait for their twins to take the properties.
+#[derive(Debug)]
+struct Managing {
+    asker: Asker<ManageTwinPermission>,
+    permissions: Vec<TwinPermission>,
+    refused: Vec<TwinRefusal>,
+    /// By the actors that have not answered.
+    adopting: BTreeMap<EntityId, TwinId>,
+}
+
+/// What DTAC writes down.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum DtacRecord {
+    /// A permission was given, in place of what the user had on the twin before.
+    Permitted {
+        /// The part: one for each user of a metaverse system and twin, in the order of their first permission.
+        number: u64,
+        /// The permission.
+        permission: TwinPermission,
+    },
+}
+
+/// Digital twin access control.
+#[derive(Debug)]
+pub struct Dtac {
+    twins: BTreeMap<TwinId, KnownTwin>,
+    permissions: BTreeMap<Holder, Numbered>,
+    holders: BTreeMap<u64, Holder>,
+    managing: Pending<Managing>,
+}
+
+impl Behaviour for Dtac {
+    type Wire = Wire;
+    type Msg = DtacMsg;
+    type Record = DtacRecord;
+    type Settings = Settings;
+
+    fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        Self {
+            twins: BTreeMap::new(),
+            permissions: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            managing: Pending::new(settings.pending_questions_max, incarnation),
+        }
+    }
+
+    fn handle(&mut self, Envelope { meta, message }: Envelope<DtacMsg>, out: &mut Out<'_, Self>) {
+        let now = out.now().wall;
+        match message {
+            DtacMsg::KeepTwinSystem(KeepTwinSystem { system }) => {
+                let kept = self.keep(&system).map(|()| Kept);
+                out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
+            }
+            DtacMsg::ManageTwinPermission(answers) => self.manage(&meta, answers, out),
+            DtacMsg::Kept(answer) => self.adopted(&meta, answer, out),
+            DtacMsg::VerifyChange(change) => {
+                out.reply(meta.asker::<VerifyChange>(out.event()), self.verify_change(&change, now));
+            }
+            DtacMsg::VerifyAcquisition(acquisition) => {
+                let verified = self.verify_acquisition(&acquisition);
+                out.reply(meta.asker::<VerifyAcquisition>(out.event()), verified);
+            }
+            DtacMsg::ReadTwinPermission(ReadTwinPermission { metaverse, user, twin }) => {
+                let permission = self.permission((metaverse, user, twin), now);
+                let shown = permission.map(|found| TwinPermissionShown { permission: Box::new(found.clone()) });
+                out.reply(meta.asker::<ReadTwinPermission>(out.event()), shown);
+            }
+            DtacMsg::SendTwinMessage(message) => {
+                let sent = self.send_message(message, out);
+                out.reply(meta.asker::<SendTwinMessage>(out.event()), sent);
+            }
+        }
+    }
+
+    fn replay(&mut self, record: DtacRecord) {
+        let DtacRecord::Permitted { number, permission } = record;
+        self.permit(number, permission);
+    }
+
+    fn snapshot(&self, part: u64, into: &mut Vec<DtacRecord>) {
+        let kept = self.holders.get(&part).and_then(|holder| self.permissions.get(holder));
+        into.extend(kept.map(|kept| DtacRecord::Permitted { number: part, permission: kept.permission.clone() }));
+    }
+
+    fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        // When the daemon starts, DTSR recovers too and tells everybody.
+        if why == Recovery::Failure {
+            out.send(DTSR, Reannounce);
+        }
+    }
+}
+
+impl Dtac {
+    fn keep(&mut self, system: &TwinSystem) -> Result<(), Problem> {
+        for twin in &system.twins {
+            let affordances = Affordances::read(&twin.entry.description)?;
+            let known = KnownTwin { entity: twin.entity, entry: Arc::clone(&twin.entry), affordances };
+            self.twins.insert(twin.entry.id.clone(), known);
+        }
+        Ok(())
+    }
+
+    fn permit(&mut self, number: u64, permission: TwinPermission) {
+        let holder = (permission.metaverse.clone(), permission.user.clone(), permission.twin.clone());
+        self.holders.insert(number, holder.clone());
+        self.permissions.insert(holder, Numbered { number, permission });
+    }
+
+    fn number_of(&self, holder: &Holder) -> u64 {
+        let next = || self.holders.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.permissions.get(holder).map_or_else(next, |kept| kept.number)
+    }
+
+    /// FGMV-29 9.2 steps 10 and 11: what the twin systems said is written down, and the twins take their properties.
+    fn manage(&mut self, meta: &Meta, answers: ManageTwinPermission, out: &mut Out<'_, Self>) {
+        let ManageTwinPermission { metaverse, user, twins } = answers;
+        let asker = meta.asker::<ManageTwinPermission>(out.event());
+        let managing = Managing { asker, permissions: Vec::new(), refused: Vec::new(), adopting: BTreeMap::new() };
+        let key = match self.managing.insert(managing) {
+            Ok(key) => key,
+            Err(Managing { asker, .. }) => {
+                return out.reply(asker, Err(pending_full()));
+            }
+        };
+        let (mut permissions, mut refused, mut adopting) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for grant in twins {
+            let holder = (metaverse.clone(), user.clone(), grant.twin.clone());
+            match self.admit(&grant, out) {
+                Ok((entity, id)) => {
+                    permissions.push(self.record(holder, id, grant.rights, grant.expires_at, out));
+                    adopting.insert(entity.id(), grant.twin);
+                    out.ask(entity, AdoptProperties { values: Box::new(grant.properties) }, key);
+                }
+                Err(problem) => refused.push(TwinRefusal { twin: grant.twin, problem }),
+            }
+        }
+        if !permissions.is_empty() {
+            out.own(own::TWIN_PERMISSION_MANAGED);
+        }
+        let nobody_adopts = adopting.is_empty();
+        if let Some(managing) = self.managing.get_mut(key) {
+            (managing.permissions, managing.refused, managing.adopting) = (permissions, refused, adopting);
+        }
+        if nobody_adopts {
+            self.managed(key, out);
+        }
+    }
+
+    /// Whether a permission follows from what a twin system said: the twin's actor, and the permission's id.
+    fn admit(&self, grant: &TwinGrant, out: &mut Out<'_, Self>) -> Result<(Ref<TwinMsg>, PermissionId), Problem> {
+        let entity = self.known(&grant.twin)?.entity;
+        if grant.rights.is_empty() {
+            let detail = format!("the twin system of `{}` said no", grant.twin);
+            return Err(Problem::new(ProblemKind::PermissionDenied, detail));
+        }
+        let id = PermissionId::new(format!("perm-{:016x}", out.chance()))
+            .map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
+        Ok((entity, id))
+    }
+
+    fn record(
+        &mut self,
+        holder: Holder,
+        id: PermissionId,
+        rights: BTreeSet<Right>,
+        expires_at: Option<Timestamp>,
+        out: &mut Out<'_, Self>,
+    ) -> TwinPermission {
+        let number = self.number_of(&holder);
+        let (metaverse, user, twin) = holder;
+        let permission = TwinPermission { id, metaverse, user, twin, rights, expires_at };
+        self.permit(number, permission.clone());
+        out.record(number, DtacRecord::Permitted { number, permission: permission.clone() });
+        permission
+    }
+
+    /// A twin has taken its properties. Where it could not, the permission is no use yet, and asking again mends it.
+    fn adopted(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
+        let Some(managing) = self.managing.get_mut(meta.pending) else { return };
+        let Some(twin) = managing.adopting.remove(&meta.from) else { return };
+        if let Err(problem) = answer {
+            managing.permissions.retain(|permission| permission.twin != twin);
+            managing.refused.push(TwinRefusal { twin, problem });
+        }
+        if managing.adopting.is_empty() {
+            self.managed(meta.pending, out);
+        }
+    }
+
+    fn managed(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        if let Some(Managing { asker, permissions, refused, .. }) = self.managing.take(key) {
+            out.reply(asker, Ok(TwinPermissionManaged { permissions, refused }));
+        }
+    }
+
+    /// A permission that has not ended.
+    fn permission(&self, holder: Holder, now: Timestamp) -> Result<&TwinPermission, Problem> {
+        let Some(kept) = self.permissions.get(&holder) else {
+            let (metaverse, user, twin) = holder;
+            let detail = format!("`{user}` of `{metaverse}` has no permission on `{twin}`");
+            return Err(Problem::new(ProblemKind::PermissionMissing, detail));
+        };
+        match kept.permission.expires_at {
+            Some(end) if end <= now => {
+                let detail = format!("the permission `{}` ended at {end}", kept.permission.id);
+                Err(Problem::new(ProblemKind::PermissionExpired, detail))
+            }
+            _ => Ok(&kept.permission),
+        }
+    }
+
+    fn permitted(&self, holder: Holder, needed: &[Right], now: Timestamp) -> Result<(), Problem> {
+        let permission = self.permission(holder, now)?;
+        if needed.iter().any(|right| permission.rights.contains(right)) {
+            return Ok(());
+        }
+        let TwinPermission { id, user, twin, rights, .. } = permission;
+        let detail =
+            format!("the permission `{id}` of `{user}` on `{twin}` gives {rights:?}, and one of {needed:?} is needed");
+        Err(Problem::new(ProblemKind::PermissionMissing, detail))
+    }
+
+    fn known(&self, twin: &TwinId) -> Result<&KnownTwin, Problem> {
+        self.twins.get(twin).ok_or_else(|| twin_unknown(twin))
+    }
+
+    /// FGMV-29 9.2 step 16: whether the user may, and whether the object can (FGMV-29 8.3.5).
+    fn verify_change(&self, change: &VerifyChange, now: Timestamp) -> Result<ChangeVerified, Problem> {
+        let known = self.known(&change.twin)?;
+        let holder = (change.metaverse.clone(), change.user.clone(), change.twin.clone());
+        self.permitted(holder, &[Right::Change], now)?;
+        if change.values.is_empty() {
+            return Err(Problem::new(ProblemKind::InvalidDocument, "at least one property is expected here").at(""));
+        }
+        for name in change.values.keys() {
+            let Some(property) = known.affordances.properties.get(name) else {
+                let detail = format!("the description of `{}` has no property `{name}`", change.twin);
+                return Err(Problem::new(ProblemKind::PropertyUnknown, detail).at(member("", name)));
+            };
+            let changeable = known.entry.characteristics.changeable.as_ref();
+            if property.read_only || changeable.is_some_and(|changeable| !changeable.contains(name)) {
+                let detail = format!("`{name}` of `{}` cannot be changed", change.twin);
+                return Err(Problem::new(ProblemKind::BehaviourNotPermitted, detail).at(member("", name)));
+            }
+        }
+        Ok(ChangeVerified { entity: known.entity })
+    }
+
+    /// FGMV-29 9.1 step 17: whether a third-party system may read the twins.
+    fn verify_acquisition(&self, acquisition: &VerifyAcquisition) -> Result<AcquisitionVerified, Problem> {
+        for twin in acquisition.twins.iter() {
+            let known = self.known(twin)?;
+            let may_read = known.entry.access.iter().any(|(system, rights)| {
+                (*system == acquisition.system || system.as_str() == "*") && rights.contains(&Right::Read)
+            });
+            if !may_read {
+                let detail = format!("`{}` may not read `{twin}`", acquisition.system);
+                return Err(Problem::new(ProblemKind::PermissionMissing, detail));
+            }
+        }
+        Ok(AcquisitionVerified)
+    }
+
+    /// FGMV-28 REQ-DT-06: avatars and twins send each other messages, as far as the user may use both.
+    fn send_message(&self, message: SendTwinMessage, out: &mut Out<'_, Self>) -> Result<TwinMessageSent, Problem> {
+        let now = out.now().wall;
+        let SendTwinMessage { metaverse, user, from, to, content } = message;
+        let (sender, receiver) = (self.known(&from)?.entity, self.known(&to)?.entity);
+        self.permitted((metaverse.clone(), user.clone(), from.clone()), &[Right::Message, Right::Change], now)?;
+        self.permitted((metaverse, user.clone(), to.clone()), &[Right::Message], now)?;
+        let message = Box::new(TwinMessage { from, to, user, content });
+        out.send(sender, PassTwinMessage { entity: receiver, message });
+        Ok(TwinMessageSent)
+    }
+}
+
+#[cfg(test)]
+mod tests;

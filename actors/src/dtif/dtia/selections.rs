@@ -1,0 +1,127 @@
+//! Which metaverse system has selected which twins (FGMV-29 9.2 steps 6 and 7).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    EntityId, Ref, SystemId, TwinId,
+    message::{MetaverseSystemMsg, TwinMsg, WatchTwin},
+};
+
+/// What one request changed in a selection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SelectionChange {
+    /// The part: one for each metaverse system, in the order in which they first selected something.
+    pub number: u64,
+    /// The metaverse system.
+    pub metaverse: SystemId,
+    /// Its actor.
+    pub entity: Ref<MetaverseSystemMsg>,
+    /// The twins that it selected, with their actors.
+    pub selected: BTreeMap<TwinId, Ref<TwinMsg>>,
+    /// The twins that it let go.
+    pub released: BTreeSet<TwinId>,
+}
+
+/// What one metaverse system has selected.
+#[derive(Debug)]
+pub(super) struct Selection {
+    metaverse: SystemId,
+    entity: Ref<MetaverseSystemMsg>,
+    twins: BTreeMap<TwinId, Ref<TwinMsg>>,
+}
+
+impl Selection {
+    fn watch(&self) -> WatchTwin {
+        WatchTwin { metaverse: self.metaverse.clone(), entity: self.entity, selected: true }
+    }
+
+    pub(super) fn twins(&self) -> &BTreeMap<TwinId, Ref<TwinMsg>> {
+        &self.twins
+    }
+}
+
+/// What all metaverse systems have selected.
+#[derive(Debug, Default)]
+pub(super) struct Selections {
+    numbers: BTreeMap<SystemId, u64>,
+    selections: BTreeMap<u64, Selection>,
+    /// By the twin's actor: the numbers of those who selected it.
+    watchers: BTreeMap<EntityId, BTreeSet<u64>>,
+}
+
+impl Selections {
+    /// The number under which a metaverse system is or will be kept.
+    pub(super) fn number_of(&self, metaverse: &SystemId) -> u64 {
+        let next = || self.selections.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.numbers.get(metaverse).copied().unwrap_or_else(next)
+    }
+
+    pub(super) fn of(&self, metaverse: &SystemId) -> Option<&Selection> {
+        self.selections.get(self.numbers.get(metaverse)?)
+    }
+
+    pub(super) fn has(&self, metaverse: &SystemId, twin: &TwinId) -> bool {
+        self.of(metaverse).is_some_and(|selection| selection.twins.contains_key(twin))
+    }
+
+    /// How many have selected the twin with this actor.
+    pub(super) fn watchers(&self, twin: Ref<TwinMsg>) -> usize {
+        self.watchers.get(&twin.id()).map_or(0, BTreeSet::len)
+    }
+
+    /// Whether `change` would leave everything as it is.
+    pub(super) fn is_same(&self, change: &SelectionChange) -> bool {
+        self.of(&change.metaverse).is_some_and(|selection| {
+            selection.entity == change.entity
+                && change.selected.iter().all(|(twin, entity)| selection.twins.get(twin) == Some(entity))
+                && !change.released.iter().any(|twin| selection.twins.contains_key(twin))
+        })
+    }
+
+    pub(super) fn take_over(&mut self, change: SelectionChange) {
+        let SelectionChange { number, metaverse, entity, selected, released } = change;
+        self.numbers.insert(metaverse.clone(), number);
+        let selection =
+            self.selections.entry(number).or_insert_with(|| Selection { metaverse, entity, twins: BTreeMap::new() });
+        selection.entity = entity;
+        for twin in &released {
+            if let Some(twin) = selection.twins.remove(twin)
+                && let Some(watchers) = self.watchers.get_mut(&twin.id())
+            {
+                watchers.remove(&number);
+                if watchers.is_empty() {
+                    self.watchers.remove(&twin.id());
+                }
+            }
+        }
+        for (twin, entity) in selected {
+            self.watchers.entry(entity.id()).or_default().insert(number);
+            selection.twins.insert(twin, entity);
+        }
+    }
+
+    /// The change that makes the selection with this number from nothing.
+    pub(super) fn snapshot(&self, number: u64) -> Option<SelectionChange> {
+        let selection = self.selections.get(&number)?;
+        Some(SelectionChange {
+            number,
+            metaverse: selection.metaverse.clone(),
+            entity: selection.entity,
+            selected: selection.twins.clone(),
+            released: BTreeSet::new(),
+        })
+    }
+
+    /// What all twins are to be told again.
+    pub(super) fn watches(&self) -> impl Iterator<Item = (Ref<TwinMsg>, WatchTwin)> + '_ {
+        let selections = self.selections.values();
+        selections.flat_map(|selection| selection.twins.values().map(|twin| (*twin, selection.watch())))
+    }
+
+    /// What one twin is to be told again.
+    pub(super) fn watches_of(&self, twin: EntityId) -> impl Iterator<Item = WatchTwin> + '_ {
+        let numbers = self.watchers.get(&twin).into_iter().flatten();
+        numbers.filter_map(|number| self.selections.get(number)).map(Selection::watch)
+    }
+}

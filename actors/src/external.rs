@@ -1,0 +1,10 @@
+//! The actors of external systems: each speaks for one system outside.
+
+pub mod digital_twin_system;
+pub mod metaverse_system;
+mod opened;
+mod outside;
+mod passing;
+pub mod physical_object;
+pub mod third_party_system;
+pub mod user_device;

@@ -1,0 +1,261 @@
+//! The actor of a digital twin system: it speaks for one system outside (FGMV-29 9.2 steps 1, 3, 9, 10, 14, 17 and 18).
+//!
+//! Digital twin systems never reach each other (FGMV-29 9.2, NOTE): what leaves this actor goes to the entities of
+//! the digital twin integration functions, to its own system's objects, and outside.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
+    SystemId, TwinId,
+    message::{
+        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, ForwardTwinPropertiesRequest,
+        KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg,
+        Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter, TwinMsg, TwinSystemRegistered, Wire,
+    },
+    registry::{Reach, TwinSystem},
+    signal::Signal,
+};
+
+use super::outside::OutsideRequests;
+use crate::{Settings, dtif::member, settings::pending_full, twin::PropertyNames};
+
+/// A twin of this system's list.
+#[derive(Debug)]
+struct ListedTwin {
+    entity: Ref<TwinMsg>,
+    object: Option<Ref<PhysicalObjectMsg>>,
+    properties: PropertyNames,
+}
+
+/// What waits for an answer from within.
+#[derive(Debug)]
+enum Waiting {
+    Registering(Asker<RegisterTwinSystem>),
+    Reporting(Asker<ReportPhysicalChange>),
+}
+
+/// What the actor writes down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum DigitalTwinSystemRecord {
+    /// The system has this name, and said how it is reached.
+    Opened {
+        /// Its name.
+        id: SystemId,
+        /// How it is reached; absent: as it registers.
+        reach: Option<Reach>,
+    },
+}
+
+/// The actor of a digital twin system.
+#[derive(Debug)]
+pub struct DigitalTwinSystem {
+    id: Option<SystemId>,
+    /// What was said when it was opened. It wins over what was registered.
+    reach_opened: Option<Reach>,
+    reach_registered: Option<Reach>,
+    twins: BTreeMap<TwinId, ListedTwin>,
+    waiting: Pending<Waiting>,
+    outside: OutsideRequests,
+    shown_ms_max: u64,
+}
+
+/// All of the actor's state is one part of the journal.
+const PART: u64 = 0;
+
+impl Behaviour for DigitalTwinSystem {
+    type Wire = Wire;
+    type Msg = DigitalTwinSystemMsg;
+    type Record = DigitalTwinSystemRecord;
+    type Settings = Settings;
+
+    fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        Self {
+            id: None,
+            reach_opened: None,
+            reach_registered: None,
+            twins: BTreeMap::new(),
+            waiting: Pending::new(settings.pending_questions_max, incarnation),
+            outside: OutsideRequests::new(settings),
+            shown_ms_max: settings.outside_answer_ms_max,
+        }
+    }
+
+    fn handle(&mut self, Envelope { meta, message }: Envelope<DigitalTwinSystemMsg>, out: &mut Out<'_, Self>) {
+        use DigitalTwinSystemMsg as Msg;
+        match message {
+            Msg::OpenSystem(message) => {
+                let opened = self.open(message, out).map(|()| Kept);
+                out.reply(meta.asker::<OpenSystem>(out.event()), opened);
+            }
+            Msg::RegisterTwinSystem(message) => self.register(&meta, message, out),
+            Msg::TwinSystemRegistered(answer) => self.registered(&meta, answer, out),
+            Msg::KeepTwinSystem(KeepTwinSystem { system }) => {
+                let kept = self.keep(&system, out).map(|()| Kept);
+                out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
+            }
+            Msg::ForwardTwinPropertiesRequest(question) => {
+                self.outside.ask(meta.asker::<ForwardTwinPropertiesRequest>(out.event()), question, out);
+            }
+            Msg::ReportPhysicalChange(report) => self.report(&meta, report, out),
+            // FGMV-29 9.2 step 14: what its object did, the twin system passes on.
+            Msg::PhysicalChange(change) => out.send(DTS, change),
+            Msg::ChangeReflected(reflected) => self.reflected(reflected, out),
+            Msg::ApplyChange(question) => {
+                self.outside.ask(meta.asker::<ApplyChange>(out.event()), question, out);
+            }
+            Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
+            Msg::RequestUndelivered(message) => self.outside.undelivered(message, out),
+        }
+    }
+
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        match self.waiting.take(key) {
+            Some(Waiting::Reporting(asker)) => {
+                let limit = self.shown_ms_max;
+                let detail = format!("the twin did not show the change within outside_answer_ms_max = {limit} ms");
+                out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
+            }
+            // Nothing sets a timer for a registration.
+            Some(Waiting::Registering(_)) => {}
+            None => self.outside.timeout(key, out),
+        }
+    }
+
+    fn replay(&mut self, record: DigitalTwinSystemRecord) {
+        let DigitalTwinSystemRecord::Opened { id, reach } = record;
+        self.id = Some(id);
+        self.reach_opened = reach;
+    }
+
+    fn snapshot(&self, _part: u64, into: &mut Vec<DigitalTwinSystemRecord>) {
+        let reach = self.reach_opened.clone();
+        into.extend(self.id.clone().map(|id| DigitalTwinSystemRecord::Opened { id, reach }));
+    }
+
+    fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.signal_opened(out);
+        // When the daemon starts, DTSR recovers too and tells everybody.
+        if why == Recovery::Failure {
+            out.send(DTSR, Reannounce);
+        }
+    }
+}
+
+impl DigitalTwinSystem {
+    fn open(&mut self, message: OpenSystem, out: &mut Out<'_, Self>) -> Result<(), Problem> {
+        if self.id.as_ref().is_some_and(|id| *id != message.id) {
+            let detail = format!("this is the actor of another system than `{}`", message.id);
+            return Err(Problem::new(ProblemKind::NotAllowed, detail));
+        }
+        let reach = message.reach.map_or_else(|| self.reach_opened.clone(), |reach| Some(*reach));
+        if self.id.is_none() || reach != self.reach_opened {
+            let record = DigitalTwinSystemRecord::Opened { id: message.id, reach };
+            out.record(PART, record.clone());
+            self.replay(record);
+        }
+        self.signal_opened(out);
+        Ok(())
+    }
+
+    fn signal_opened(&self, out: &mut Out<'_, Self>) {
+        if let Some(id) = self.id.clone() {
+            let reach = self.reach_opened.as_ref().or(self.reach_registered.as_ref()).cloned().unwrap_or_default();
+            out.signal(Signal::Opened { entity: out.me(), id, reach });
+        }
+    }
+
+    /// FGMV-29 9.2 step 1: a system registers itself, and no other.
+    fn register(&mut self, meta: &Meta, message: RegisterTwinSystem, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<RegisterTwinSystem>(out.event());
+        if self.id.as_ref() != Some(&message.description.id) {
+            let detail = format!("this system cannot register `{}`", message.description.id);
+            return out.reply(asker, Err(Problem::new(ProblemKind::NotAllowed, detail).at("/id")));
+        }
+        match self.waiting.insert(Waiting::Registering(asker)) {
+            Ok(key) => out.ask(DTSR, message, key),
+            Err(waiting) => Self::refuse(waiting, out),
+        }
+    }
+
+    /// FGMV-29 9.2 step 3.
+    fn registered(&mut self, meta: &Meta, answer: Result<TwinSystemRegistered, Problem>, out: &mut Out<'_, Self>) {
+        if let Some(Waiting::Registering(asker)) = self.waiting.take(meta.pending) {
+            out.reply(asker, answer);
+        }
+    }
+
+    /// DTSR says what is registered of this system: within step 2, and after a restart.
+    fn keep(&mut self, system: &TwinSystem, out: &mut Out<'_, Self>) -> Result<(), Problem> {
+        let mut twins = BTreeMap::new();
+        for twin in &system.twins {
+            let properties = PropertyNames::read(&twin.entry.description)?;
+            let listed = ListedTwin { entity: twin.entity, object: twin.object, properties };
+            twins.insert(twin.entry.id.clone(), listed);
+        }
+        self.twins = twins;
+        self.reach_registered = Some(system.description.reach.clone());
+        self.signal_opened(out);
+        Ok(())
+    }
+
+    /// Before FGMV-29 9.2 step 14: an object has changed. The answer leaves when the twin shows it.
+    fn report(&mut self, meta: &Meta, report: ReportPhysicalChange, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<ReportPhysicalChange>(out.event());
+        let (twin, object) = match self.check_report(&report) {
+            Ok(listed) => (listed.entity, listed.object),
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        let report_key = match self.waiting.insert(Waiting::Reporting(asker)) {
+            Ok(key) => key,
+            Err(waiting) => return Self::refuse(waiting, out),
+        };
+        out.timer(self.shown_ms_max, report_key);
+        let reporter = Reporter { entity: Ref::new(out.me()), report: report_key };
+        // A clock outside that runs ahead must not keep later values out.
+        let now = out.now().wall;
+        let at = report.at.map_or(now, |at| at.min(now));
+        let ReportPhysicalChange { twin: id, values, .. } = report;
+        match object {
+            Some(object) => out.send(object, ObserveChange { twin: id, values, at, reporter }),
+            None => {
+                out.send(DTS, PhysicalChange { twin: id, entity: twin, values, at, reporter: Some(reporter) });
+            }
+        }
+    }
+
+    fn check_report(&self, report: &ReportPhysicalChange) -> Result<&ListedTwin, Problem> {
+        let Some(listed) = self.twins.get(&report.twin) else {
+            let detail = format!("this system lists no twin `{}`", report.twin);
+            return Err(Problem::new(ProblemKind::TwinUnknown, detail));
+        };
+        if report.values.is_empty() {
+            let detail = "at least one property is expected here";
+            return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/values"));
+        }
+        match report.values.keys().find(|name| !listed.properties.has(name)) {
+            None => Ok(listed),
+            Some(name) => {
+                let detail = format!("the description of `{}` has no property `{name}`", report.twin);
+                Err(Problem::new(ProblemKind::PropertyUnknown, detail).at(member("/values", name)))
+            }
+        }
+    }
+
+    fn reflected(&mut self, reflected: ChangeReflected, out: &mut Out<'_, Self>) {
+        if let Some(Waiting::Reporting(asker)) = self.waiting.take(reflected.report) {
+            out.reply(asker, Ok(PhysicalChangeReported { version: reflected.version }));
+        }
+    }
+
+    fn refuse(waiting: Waiting, out: &mut Out<'_, Self>) {
+        match waiting {
+            Waiting::Registering(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The actor of a metaverse system: asks the functional entities for it (FGMV-29 9.1 and 9.2), and tells it what changes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    Answers, Ask, Asker, Behaviour, EntityId, Envelope, JsonDoc, Meta, Out, Pending, PendingKey, PermissionId, Problem,
+    ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
+    access::{AuthorizationDecision, UserAuthorization},
+    message::{
+        AttachUserDevice, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, Kept, ListTwins, MetaverseSystemMsg,
+        NotifyUser, OpenSystem, PropertyValues, ReadTwinPermission, ReadUserAuthorization, ReflectChange,
+        RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService, SDC, SearchThirdPartySystems,
+        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, TPSAA, TPSD,
+        ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown, TwinPropertiesAndPermissionGranted,
+        TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem, UserAuthorizationDecided,
+        UserDeviceAttached, UserDeviceMsg, Wire, own,
+    },
+    signal::{Event, Signal},
+    time::Timestamp,
+};
+
+use super::{opened::Opened, passing::passes};
+use crate::Settings;
+
+/// How many users of one metaverse system may have a device attached.
+pub const ATTACHED_DEVICES_MAX: usize = 1_000_000;
+
+/// The actor of one metaverse system.
+#[derive(Debug)]
+pub struct MetaverseSystem {
+    opened: Option<Opened>,
+    devices: BTreeMap<UserId, Ref<UserDeviceMsg>>,
+    pending: Pending<Waiting>,
+}
+
+/// What it writes down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Record {
+    /// The system has this name, and is reached like this.
+    Opened(Opened),
+    /// A user is told things by this device.
+    DeviceAttached {
+        /// The user.
+        user: UserId,
+        /// The device's actor.
+        device: Ref<UserDeviceMsg>,
+    },
+}
+
+passes! {
+    MetaverseSystem {
+        // FGMV-29 9.1 steps 4 and 5.
+        ThirdPartySystemsFound: SearchThirdPartySystems => TPSD;
+        // FGMV-29 9.1 steps 6 and 10.
+        UserAuthorizationDecided: RequestUserAuthorization => TPSAA, ReadUserAuthorization => TPSAA;
+        // FGMV-29 9.1 steps 11, 12 and 14x.
+        ServiceResult:
+            UseThirdPartySystem own own::THIRD_PARTY_SERVICE_RUN => SDC,
+            ShareData own own::THIRD_PARTY_SERVICE_RUN => SDC;
+        // FGMV-29 9.2 steps 4 and 5.
+        TwinSystemsFound: SearchTwinSystems => DTSD;
+        // FGMV-29 9.2 steps 6 and 7.
+        TwinsListed: ListTwins => DTIA;
+        TwinsSelected: SelectTwins => DTIA;
+        // FGMV-29 9.2 steps 8 and 12.
+        TwinPropertiesAndPermissionGranted: RequestTwinPropertiesAndPermission => DTIA;
+        TwinPermissionShown: ReadTwinPermission => DTAC;
+        // FGMV-29 9.2 steps 15 and 18x.
+        ChangeCompleted: ChangeTwin => DTS;
+        // FGMV-28 REQ-DT-06.
+        TwinMessageSent: SendTwinMessage => DTAC;
+    }
+}
+
+impl MetaverseSystem {
+    fn open(&mut self, meta: Meta, message: OpenSystem, out: &mut Out<'_, Self>) {
+        let answer = Opened::after(self.opened.as_ref(), message).map(|opened| {
+            opened.signal(out);
+            if self.opened.as_ref() != Some(&opened) {
+                out.record(0, Record::Opened(opened.clone()));
+                self.replay(Record::Opened(opened));
+            }
+            Kept
+        });
+        out.reply(meta.asker::<OpenSystem>(out.event()), answer);
+    }
+
+    fn attach(&mut self, meta: Meta, message: AttachUserDevice, out: &mut Out<'_, Self>) {
+        let answer = match self.devices.get(&message.user) {
+            Some(device) if *device == message.device => Ok(UserDeviceAttached),
+            None if self.devices.len() >= ATTACHED_DEVICES_MAX => {
+                let detail = format!("{ATTACHED_DEVICES_MAX} users have a device attached already");
+                Err(Problem::new(ProblemKind::LimitReached, detail))
+            }
+            // A user's newest device takes the place of the one before.
+            _ => {
+                let record = Record::DeviceAttached { user: message.user, device: message.device };
+                out.record(0, record.clone());
+                self.replay(record);
+                Ok(UserDeviceAttached)
+            }
+        };
+        out.reply(meta.asker::<AttachUserDevice>(out.event()), answer);
+    }
+
+    /// FGMV-29 9.1 step 10: where a person has to log in, that person is told, if a device of theirs is known.
+    fn ask_to_log_in(&self, authorization: &UserAuthorization, out: &mut Out<'_, Self>) {
+        let AuthorizationDecision::Pending(login) = &authorization.decision else { return };
+        let Some(device) = self.devices.get(&authorization.user) else { return };
+        let data = document(&LoginRequired { authorization: &authorization.id, system: &authorization.system, login });
+        out.send(*device, NotifyUser { event: "login.required", data });
+    }
+
+    /// FGMV-29 9.1 step 10, later.
+    fn authorization_settled(&self, authorization: &UserAuthorization, out: &mut Out<'_, Self>) {
+        let event = Event {
+            kind: "authorization.decided",
+            subject: authorization.id.to_string(),
+            twin: None,
+            at: out.now().wall,
+            data: document(authorization),
+        };
+        tell(event, out);
+        self.ask_to_log_in(authorization, out);
+    }
+
+    /// FGMV-29 9.1 step 10.
+    fn authorization_decided(
+        &mut self,
+        meta: Meta,
+        answer: Result<UserAuthorizationDecided, Problem>,
+        out: &mut Out<'_, Self>,
+    ) {
+        // Reading an authorization again sends nobody to log in again.
+        let requested = matches!(self.pending.get_mut(meta.pending), Some(Waiting::RequestUserAuthorization(_)));
+        if let Some(decided) = answer.as_ref().ok().filter(|_| requested) {
+            self.ask_to_log_in(&decided.authorization, out);
+        }
+        Heard::hear(&mut self.pending, meta, answer, out);
+    }
+}
+
+impl Behaviour for MetaverseSystem {
+    type Wire = Wire;
+    type Msg = MetaverseSystemMsg;
+    type Record = Record;
+    type Settings = Settings;
+
+    fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        Self {
+            opened: None,
+            devices: BTreeMap::new(),
+            pending: Pending::new(settings.pending_questions_max, incarnation),
+        }
+    }
+
+    fn handle(&mut self, envelope: Envelope<MetaverseSystemMsg>, out: &mut Out<'_, Self>) {
+        use MetaverseSystemMsg as Msg;
+        let meta = envelope.meta;
+        let pending = &mut self.pending;
+        match envelope.message {
+            Msg::OpenSystem(message) => self.open(meta, message, out),
+            Msg::AttachUserDevice(message) => self.attach(meta, message, out),
+            // FGMV-29 9.1 steps 4 and 5.
+            Msg::SearchThirdPartySystems(message) => pass(pending, meta, message, out),
+            Msg::ThirdPartySystemsFound(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-29 9.1 steps 6 and 10.
+            Msg::RequestUserAuthorization(message) => pass(pending, meta, message, out),
+            Msg::ReadUserAuthorization(message) => pass(pending, meta, message, out),
+            Msg::UserAuthorizationDecided(answer) => self.authorization_decided(meta, answer, out),
+            Msg::UserAuthorizationSettled(message) => self.authorization_settled(&message.authorization, out),
+            // FGMV-29 9.1 steps 11, 12 and 14x.
+            Msg::UseThirdPartySystem(message) => pass(pending, meta, message, out),
+            Msg::ShareData(message) => pass(pending, meta, message, out),
+            Msg::ServiceResult(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-29 9.2 steps 4 to 7.
+            Msg::SearchTwinSystems(message) => pass(pending, meta, message, out),
+            Msg::TwinSystemsFound(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListTwins(message) => pass(pending, meta, message, out),
+            Msg::TwinsListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SelectTwins(message) => {
+                // Changes of the selected twins come to this actor, whatever was asked.
+                let metaverse_entity = Ref::new(out.me());
+                pass(pending, meta, SelectTwins { metaverse_entity, ..message }, out);
+            }
+            Msg::TwinsSelected(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-29 9.2 steps 8 and 12.
+            Msg::RequestTwinPropertiesAndPermission(message) => pass(pending, meta, message, out),
+            Msg::TwinPropertiesAndPermissionGranted(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ReadTwinPermission(message) => pass(pending, meta, message, out),
+            Msg::TwinPermissionShown(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-29 9.2 step 13.
+            Msg::RunService(_) => {
+                out.own(own::TWIN_SERVICE_RUN);
+                out.reply(meta.asker::<RunService>(out.event()), Ok(ServiceRunning));
+            }
+            // FGMV-29 9.2 step 14.
+            Msg::ReflectChange(message) => tell(change_event(&message), out),
+            // FGMV-29 9.2 steps 15 and 18x.
+            Msg::ChangeTwin(message) => pass(pending, meta, message, out),
+            Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-28 REQ-DT-06.
+            Msg::SendTwinMessage(message) => pass(pending, meta, message, out),
+            Msg::TwinMessageSent(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::TwinMessage(message) => tell(message_event(message, out.now().wall), out),
+        }
+    }
+
+    fn replay(&mut self, record: Record) {
+        match record {
+            Record::Opened(opened) => self.opened = Some(opened),
+            Record::DeviceAttached { user, device } => {
+                self.devices.insert(user, device);
+            }
+        }
+    }
+
+    fn snapshot(&self, _part: u64, into: &mut Vec<Record>) {
+        into.extend(self.opened.clone().map(Record::Opened));
+        let attached = |(user, device): (&UserId, &_)| Record::DeviceAttached { user: user.clone(), device: *device };
+        into.extend(self.devices.iter().map(attached));
+    }
+
+    fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
+        if let Some(opened) = &self.opened {
+            opened.signal(out);
+        }
+    }
+}
+
+/// What a person who has to log in is told.
+#[derive(Serialize)]
+struct LoginRequired<'a> {
+    authorization: &'a PermissionId,
+    system: &'a SystemId,
+    login: &'a str,
+}
+
+/// What a metaverse system is told of a change.
+#[derive(Serialize)]
+struct TwinChanged<'a> {
+    values: &'a PropertyValues,
+    version: u64,
+    at: Timestamp,
+}
+
+/// What a metaverse system is told of a message to a twin.
+#[derive(Serialize)]
+struct TwinSaid<'a> {
+    from: &'a TwinId,
+    to: &'a TwinId,
+    user: &'a UserId,
+    content: &'a JsonDoc,
+}
+
+fn document<T: Serialize>(value: &T) -> JsonDoc {
+    // None of the types here can fail to be JSON: their keys are text.
+    JsonDoc::from_value(value).unwrap_or_else(|_| JsonDoc::null())
+}
+
+fn tell(event: Event, out: &mut Out<'_, MetaverseSystem>) {
+    out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
+}
+
+fn change_event(change: &ReflectChange) -> Event {
+    Event {
+        kind: "twin.changed",
+        subject: change.twin.to_string(),
+        twin: Some(change.twin.clone()),
+        at: change.at,
+        data: document(&TwinChanged { values: &change.values, version: change.version, at: change.at }),
+    }
+}
+
+fn message_event(message: TwinMessage, at: Timestamp) -> Event {
+    let TwinMessage { from, to, user, content } = &message;
+    let data = document(&TwinSaid { from, to, user, content });
+    Event { kind: "twin.message", subject: to.to_string(), twin: Some(message.to), at, data }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The actor of a third-party system (FGMV-29 9.1): registers it, asks it, and answers for it.
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    Answers, Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    message::{
+        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, ExecuteService,
+        ForwardUserAuthorization, KeepThirdPartySystem, Kept, OpenSystem, RegisterThirdPartySystem, TPSAA, TPSR,
+        ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, Wire,
+    },
+    registry::ThirdPartyDescription,
+};
+
+use super::{opened::Opened, outside::OutsideRequests, passing::passes};
+use crate::Settings;
+
+/// The actor of one third-party system.
+#[derive(Debug)]
+pub struct ThirdPartySystem {
+    opened: Option<Opened>,
+    outside: OutsideRequests,
+    pending: Pending<Waiting>,
+}
+
+/// What it writes down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Record {
+    /// The system has this name, and is reached like this.
+    Opened(Opened),
+}
+
+passes! {
+    ThirdPartySystem {
+        // FGMV-29 9.1 steps 1 and 3.
+        ThirdPartySystemRegistered: RegisterThirdPartySystem => TPSR;
+        // FGMV-29 9.1 step 8, later.
+        AuthorizationSettled: DecideUserAuthorization => TPSAA;
+        // FGMV-29 9.1 steps 15 and 19.
+        TwinInformation: AcquireTwinInformation => DTDA;
+    }
+}
+
+impl ThirdPartySystem {
+    fn open(&mut self, meta: Meta, message: OpenSystem, out: &mut Out<'_, Self>) {
+        let answer = Opened::after(self.opened.as_ref(), message).map(|opened| {
+            self.keep(opened, out);
+            Kept
+        });
+        out.reply(meta.asker::<OpenSystem>(out.event()), answer);
+    }
+
+    fn keep(&mut self, opened: Opened, out: &mut Out<'_, Self>) {
+        opened.signal(out);
+        if self.opened.as_ref() != Some(&opened) {
+            out.record(0, Record::Opened(opened.clone()));
+            self.replay(Record::Opened(opened));
+        }
+    }
+
+    /// What it registered says how it is reached from now on.
+    fn keep_registered(&mut self, description: &ThirdPartyDescription, out: &mut Out<'_, Self>) {
+        // The register outlives a name that was never recorded, but never changes one.
+        if self.opened.as_ref().is_none_or(|opened| opened.id == description.id) {
+            self.keep(Opened { id: description.id.clone(), reach: description.reach.clone() }, out);
+        }
+    }
+
+    /// FGMV-29 9.1 step 1: a system registers itself and no other.
+    fn register(&mut self, meta: Meta, message: RegisterThirdPartySystem, out: &mut Out<'_, Self>) {
+        match self.opened.as_ref().filter(|opened| opened.id != message.description.id) {
+            Some(opened) => {
+                let detail = format!("`{}` cannot register `{}`", opened.id, message.description.id);
+                let problem = Problem::new(ProblemKind::NotAllowed, detail).at("/id");
+                out.reply(meta.asker::<RegisterThirdPartySystem>(out.event()), Err(problem));
+            }
+            None => pass(&mut self.pending, meta, message, out),
+        }
+    }
+}
+
+impl Behaviour for ThirdPartySystem {
+    type Wire = Wire;
+    type Msg = ThirdPartySystemMsg;
+    type Record = Record;
+    type Settings = Settings;
+
+    fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        Self {
+            opened: None,
+            outside: OutsideRequests::new(settings),
+            pending: Pending::new(settings.pending_questions_max, incarnation),
+        }
+    }
+
+    fn handle(&mut self, envelope: Envelope<ThirdPartySystemMsg>, out: &mut Out<'_, Self>) {
+        let meta = envelope.meta;
+        let event = out.event();
+        match envelope.message {
+            ThirdPartySystemMsg::OpenSystem(message) => self.open(meta, message, out),
+            // FGMV-29 9.1 steps 1 to 3.
+            ThirdPartySystemMsg::RegisterThirdPartySystem(message) => self.register(meta, message, out),
+            ThirdPartySystemMsg::ThirdPartySystemRegistered(answer) => {
+                if let Ok(registered) = &answer {
+                    self.keep_registered(&registered.system.description, out);
+                }
+                Heard::hear(&mut self.pending, meta, answer, out);
+            }
+            ThirdPartySystemMsg::KeepThirdPartySystem(message) => {
+                self.keep_registered(&message.system.description, out);
+                out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
+            }
+            // FGMV-29 9.1 steps 7 and 8.
+            ThirdPartySystemMsg::ForwardUserAuthorization(question) => {
+                self.outside.ask(meta.asker::<ForwardUserAuthorization>(event), question, out);
+            }
+            ThirdPartySystemMsg::DecideUserAuthorization(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::AuthorizationSettled(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-29 9.1 step 14.
+            ThirdPartySystemMsg::ExecuteService(question) => {
+                self.outside.ask(meta.asker::<ExecuteService>(event), question, out);
+            }
+            ThirdPartySystemMsg::AnswerRequest(message) => self.outside.answer(meta.asker(event), message, out),
+            ThirdPartySystemMsg::RequestUndelivered(message) => self.outside.undelivered(message, out),
+            // FGMV-29 9.1 steps 15 and 19.
+            ThirdPartySystemMsg::AcquireTwinInformation(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::TwinInformation(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+        }
+    }
+
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        self.outside.timeout(key, out);
+    }
+
+    fn replay(&mut self, record: Record) {
+        let Record::Opened(opened) = record;
+        self.opened = Some(opened);
+    }
+
+    fn snapshot(&self, _part: u64, into: &mut Vec<Record>) {
+        into.extend(self.opened.clone().map(Record::Opened));
+    }
+
+    fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
+        if let Some(opened) = &self.opened {
+            opened.signal(out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Limits of the entities, each with its unit.
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{Problem, ProblemKind};
+
+/// The named limits that every entity of Twinway is made with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How long an external system may take to answer a request, in milliseconds.
+    pub outside_answer_ms_max: u64,
+    /// How many questions one entity may wait on.
+    pub pending_questions_max: usize,
+    /// How many twins one request may name.
+    pub request_twins_max: usize,
+    /// How many twins one twin system may list.
+    pub system_twins_max: usize,
+    /// How many systems of each kind may register.
+    pub registered_systems_max: usize,
+    /// How many metaverse systems may select one twin.
+    pub twin_watchers_max: usize,
+    /// How many twins one metaverse system may select.
+    pub selected_twins_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            outside_answer_ms_max: 10_000,
+            pending_questions_max: 65_536,
+            request_twins_max: 1_000,
+            system_twins_max: 100_000,
+            registered_systems_max: 1_000_000,
+            twin_watchers_max: 1_000,
+            selected_twins_max: 1_000_000,
+        }
+    }
+}
+
+/// What an asker hears whose question does not fit into an entity's table of pending questions any more.
+pub(crate) fn pending_full() -> Problem {
+    Problem::new(ProblemKind::LimitReached, "pending_questions_max questions wait for their answers already")
+}

@@ -1,0 +1,10 @@
+//! The systems integration functions (FGMV-29 8.2).
+
+pub mod dtda;
+pub mod sdc;
+pub mod tpsaa;
+pub mod tpsd;
+pub mod tpsr;
+
+#[cfg(test)]
+pub(crate) mod testing;

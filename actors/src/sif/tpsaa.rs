@@ -1,0 +1,265 @@
+//! Third-party system authentication and authorization (FGMV-29 8.2.3, 9.1 steps 6 to 10 and 13): asks third-party
+//! systems what a user may do, keeps what they say, and answers by it.
+
+mod register;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub use register::{AUTHORIZATIONS_MAX, Kept, USER_AUTHORIZATIONS_MAX};
+use register::{Register, denied, holder, not_asked};
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PermissionId, Problem, ProblemKind, Recovery, Ref,
+    SystemId,
+    access::{AuthorizationDecision, UserAuthorization},
+    message::{
+        self, AuthorizationSettled, DecideUserAuthorization, ForwardUserAuthorization, KeepThirdPartySystem,
+        MetaverseSystemMsg, ReadUserAuthorization, Reannounce, RequestUserAuthorization, TPSR, ThirdPartySystemMsg,
+        TpsaaMsg, UserAndPermissionInformation, UserAuthorizationDecided, UserAuthorizationSettled,
+        UserAuthorizationVerified, VerifyUserAuthorization, Wire, own,
+    },
+};
+
+use crate::{Settings, settings::pending_full};
+
+/// Third-party system authentication and authorization. The systems that it knows are derived from TPSR's register.
+#[derive(Debug)]
+pub struct Tpsaa {
+    systems: BTreeMap<SystemId, Ref<ThirdPartySystemMsg>>,
+    register: Register,
+    pending: Pending<Asked>,
+}
+
+/// An authorization that a third-party system is asked for.
+#[derive(Debug)]
+struct Asked {
+    asker: Asker<RequestUserAuthorization>,
+    id: PermissionId,
+    metaverse_entity: Ref<MetaverseSystemMsg>,
+    request: RequestUserAuthorization,
+}
+
+/// What it writes down.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Record {
+    /// A third-party system decided.
+    Decided(Box<Kept>),
+    /// The authorization with this number permits nothing any more, and made room for a newer one.
+    Forgotten(u64),
+}
+
+impl Tpsaa {
+    /// FGMV-29 9.1 steps 6 and 7.
+    fn request(&mut self, meta: Meta, request: RequestUserAuthorization, out: &mut Out<'_, Self>) {
+        let asker = meta.asker(out.event());
+        let entity = match self.admit(&request, out) {
+            Ok(entity) => entity,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        let Some(id) = self.fresh_id(out) else {
+            return out.reply(asker, Err(Problem::new(ProblemKind::Internal, "no id could be made")));
+        };
+        let forward = ForwardUserAuthorization {
+            authorization: id.clone(),
+            metaverse: request.metaverse.clone(),
+            user: request.user.clone(),
+            scope: Arc::clone(&request.scope),
+        };
+        match self.pending.insert(Asked { asker, id, metaverse_entity: Ref::new(meta.from), request }) {
+            Ok(key) => out.ask(entity, forward, key),
+            Err(asked) => out.reply(asked.asker, Err(pending_full())),
+        }
+    }
+
+    fn admit(
+        &self,
+        request: &RequestUserAuthorization,
+        out: &Out<'_, Self>,
+    ) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
+        let Some(entity) = self.systems.get(&request.system) else {
+            let detail = format!("no third-party system `{}` is registered", request.system);
+            return Err(Problem::new(ProblemKind::SystemUnknown, detail));
+        };
+        // A decision that was made must be kept: the room for it is there before the question is asked.
+        if self.register.len().saturating_add(self.pending.len()) >= AUTHORIZATIONS_MAX {
+            let detail = format!("{AUTHORIZATIONS_MAX} authorizations are kept already");
+            return Err(Problem::new(ProblemKind::LimitReached, detail));
+        }
+        let holder = (request.metaverse.clone(), request.user.clone(), request.system.clone());
+        self.register.make_room(&holder, out.now().wall)?;
+        Ok(*entity)
+    }
+
+    fn fresh_id(&self, out: &mut Out<'_, Self>) -> Option<PermissionId> {
+        loop {
+            let id = PermissionId::new(format!("auth-{:016x}", out.chance())).ok()?;
+            if self.register.get(&id).is_none() {
+                return Some(id);
+            }
+        }
+    }
+
+    /// FGMV-29 9.1 steps 8 to 10.
+    fn decided(&mut self, meta: Meta, answer: Result<UserAndPermissionInformation, Problem>, out: &mut Out<'_, Self>) {
+        let Some(Asked { asker, id, metaverse_entity, request }) = self.pending.take(meta.pending) else { return };
+        let RequestUserAuthorization { system, metaverse, user, scope } = request;
+        let decision = match answer.and_then(|information| check(&system, &scope, information.decision)) {
+            Ok(decision) => decision,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        let authorization = UserAuthorization { id, metaverse, user, system, decision };
+        match self.register.make_room(&holder(&authorization), out.now().wall) {
+            Ok(None) => {}
+            Ok(Some(number)) => self.write(number, Record::Forgotten(number), out),
+            Err(problem) => return out.reply(asker, Err(problem)),
+        }
+        // FGMV-29 9.1 step 9.
+        let number = self.register.next();
+        let kept = Kept { number, metaverse_entity, asked: scope, authorization: authorization.clone() };
+        self.write(number, Record::Decided(Box::new(kept)), out);
+        out.own(own::AUTHORIZATION_MANAGED);
+        let answer = match &authorization.decision {
+            AuthorizationDecision::Denied(reason) => Err(denied(&authorization.system, reason)),
+            _ => Ok(UserAuthorizationDecided { authorization: Box::new(authorization) }),
+        };
+        out.reply(asker, answer);
+    }
+
+    /// FGMV-29 9.1 steps 8 to 10, later.
+    fn decide(
+        &mut self,
+        message: DecideUserAuthorization,
+        out: &mut Out<'_, Self>,
+    ) -> Result<UserAuthorization, Problem> {
+        let unknown = || {
+            let detail = format!("there is no authorization `{}`", message.authorization);
+            Problem::new(ProblemKind::RequestUnknown, detail)
+        };
+        let kept = self.register.get(&message.authorization).ok_or_else(unknown)?;
+        if kept.authorization.system != message.system {
+            let detail = format!("`{}` is another system's authorization", message.authorization);
+            return Err(Problem::new(ProblemKind::NotAllowed, detail));
+        }
+        let extra = not_asked(&kept.asked, &message.decision);
+        if !extra.is_empty() {
+            let detail = format!("nobody asked for {}", extra.join(", "));
+            return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/granted/scope"));
+        }
+        // The same decision again changes nothing, and is no news.
+        if kept.authorization.decision == *message.decision {
+            return Ok(kept.authorization.clone());
+        }
+        let mut kept = kept.clone();
+        kept.authorization.decision = *message.decision;
+        let (number, metaverse, authorization) = (kept.number, kept.metaverse_entity, kept.authorization.clone());
+        self.write(number, Record::Decided(Box::new(kept)), out);
+        out.own(own::AUTHORIZATION_MANAGED);
+        out.send(metaverse, UserAuthorizationSettled { authorization: Box::new(authorization.clone()) });
+        Ok(authorization)
+    }
+
+    /// Only the metaverse system that asked for an authorization learns that it exists.
+    fn read(&self, message: &ReadUserAuthorization) -> Result<UserAuthorizationDecided, Problem> {
+        let kept = self.register.get(&message.authorization);
+        match kept.filter(|kept| kept.authorization.metaverse == message.metaverse) {
+            Some(kept) => Ok(UserAuthorizationDecided { authorization: Box::new(kept.authorization.clone()) }),
+            None => {
+                let detail = format!("there is no authorization `{}`", message.authorization);
+                Err(Problem::new(ProblemKind::RequestUnknown, detail))
+            }
+        }
+    }
+
+    /// FGMV-29 9.1 step 13.
+    fn verify(
+        &self,
+        question: &VerifyUserAuthorization,
+        out: &Out<'_, Self>,
+    ) -> Result<UserAuthorizationVerified, Problem> {
+        let (authorization, grant) = self.register.verify(question, out.now().wall)?;
+        Ok(UserAuthorizationVerified { authorization: authorization.clone(), grant: Box::new(grant.clone()) })
+    }
+
+    fn write(&mut self, part: u64, record: Record, out: &mut Out<'_, Self>) {
+        out.record(part, record.clone());
+        self.replay(record);
+    }
+}
+
+impl Behaviour for Tpsaa {
+    type Wire = Wire;
+    type Msg = TpsaaMsg;
+    type Record = Record;
+    type Settings = Settings;
+
+    fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        Self {
+            systems: BTreeMap::new(),
+            register: Register::default(),
+            pending: Pending::new(settings.pending_questions_max, incarnation),
+        }
+    }
+
+    fn handle(&mut self, envelope: Envelope<TpsaaMsg>, out: &mut Out<'_, Self>) {
+        let meta = envelope.meta;
+        let event = out.event();
+        match envelope.message {
+            TpsaaMsg::KeepThirdPartySystem(message) => {
+                self.systems.insert(message.system.description.id.clone(), message.system.entity);
+                out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(message::Kept));
+            }
+            TpsaaMsg::RequestUserAuthorization(message) => self.request(meta, message, out),
+            TpsaaMsg::UserAndPermissionInformation(answer) => self.decided(meta, answer, out),
+            TpsaaMsg::DecideUserAuthorization(message) => {
+                let settled = self.decide(message, out);
+                let answer = settled.map(|decided| AuthorizationSettled { authorization: Box::new(decided) });
+                out.reply(meta.asker::<DecideUserAuthorization>(event), answer);
+            }
+            TpsaaMsg::ReadUserAuthorization(message) => {
+                out.reply(meta.asker::<ReadUserAuthorization>(event), self.read(&message));
+            }
+            TpsaaMsg::VerifyUserAuthorization(message) => {
+                let verified = self.verify(&message, out);
+                out.reply(meta.asker::<VerifyUserAuthorization>(event), verified);
+            }
+        }
+    }
+
+    fn replay(&mut self, record: Record) {
+        match record {
+            Record::Decided(kept) => self.register.keep(*kept),
+            Record::Forgotten(number) => self.register.forget(number),
+        }
+    }
+
+    fn snapshot(&self, part: u64, into: &mut Vec<Record>) {
+        into.extend(self.register.by_number(part).cloned().map(|kept| Record::Decided(Box::new(kept))));
+    }
+
+    fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        // When the daemon starts, TPSR recovers too and tells everybody.
+        if why == Recovery::Failure {
+            out.send(TPSR, Reannounce);
+        }
+    }
+}
+
+/// A third-party system that grants what was not asked for has not understood the question.
+fn check(
+    system: &SystemId,
+    asked: &BTreeSet<String>,
+    decision: AuthorizationDecision,
+) -> Result<AuthorizationDecision, Problem> {
+    let extra = not_asked(asked, &decision);
+    if extra.is_empty() {
+        return Ok(decision);
+    }
+    let detail = format!("`{system}` granted what nobody asked for: {}", extra.join(", "));
+    Err(Problem::new(ProblemKind::OutsideFailed, detail))
+}
+
+#[cfg(test)]
+mod tests;
