@@ -1,6 +1,11 @@
 //! Twinway joins virtual worlds to the physical one: the integration enabler of ITU-T FGMV-29.
+//!
+//! - [`Enabler`]: the enabler inside a host program, with a typed view for each kind of external system.
 
+pub mod enabler;
 pub mod journal;
+pub mod outside;
 
+pub use enabler::Enabler;
 pub use twinway_actors as actors;
 pub use twinway_protocol as protocol;

@@ -1,0 +1,77 @@
+//! What a digital twin system can do.
+
+use std::sync::Arc;
+
+use twinway_protocol::{
+    PendingKey, Problem, Ref, SystemId, TwinId,
+    message::{DigitalTwinSystemMsg, OutsideAnswer, PropertyValues, RegisterTwinSystem, ReportPhysicalChange},
+    registry::{TwinSystem, TwinSystemDescription},
+    time::Timestamp,
+};
+
+use super::Enabler;
+use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
+
+/// The enabler as one digital twin system sees it.
+#[derive(Clone, Debug)]
+pub struct Dii {
+    enabler: Enabler,
+    id: SystemId,
+}
+
+impl Dii {
+    pub(super) fn new(enabler: Enabler, id: SystemId) -> Self {
+        Self { enabler, id }
+    }
+
+    async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
+        self.enabler.actor(SystemKind::DigitalTwin, &self.id).await
+    }
+
+    /// Registers the system and its twins (FGMV-29 9.2 steps 1 to 3). The same again changes nothing.
+    ///
+    /// # Errors
+    /// An invalid description with its place, a twin or object that belongs to another system, or
+    /// [`twinway_protocol::ProblemKind::AlreadyRegistered`] with what differs. Nothing was changed then.
+    pub async fn register(&self, description: TwinSystemDescription) -> Result<Arc<TwinSystem>, Problem> {
+        super::same_id(&self.id, &description.id)?;
+        check_reach(&description.reach).map_err(|problem| problem.at("/reach/webhook"))?;
+        let question = RegisterTwinSystem { description: Box::new(description) };
+        Ok(self.enabler.ask(self.actor().await?, question).await?.system)
+    }
+
+    /// Opens this system's session: what it is asked comes out of it. An earlier session ends.
+    ///
+    /// # Errors
+    /// Those of every request, and when there are too many sessions.
+    pub async fn session(&self) -> Result<Session, Problem> {
+        self.actor().await?;
+        self.enabler.outside().session(SystemKind::DigitalTwin, &self.id)
+    }
+
+    /// Hears this system's events, from after the event `from` says; any number of listeners can.
+    ///
+    /// # Errors
+    /// Those of every request, and when there are too many listeners.
+    pub async fn events(&self, from: EventsFrom) -> Result<Session, Problem> {
+        self.actor().await?;
+        self.enabler.outside().events(SystemKind::DigitalTwin, &self.id, from)
+    }
+
+    /// Answers a request (9.2 steps 10 and 18).
+    ///
+    /// # Errors
+    /// The request is unknown or answered already, or the answer does not fit it: then it still waits.
+    pub async fn answer(&self, request: PendingKey, answer: OutsideAnswer) -> Result<(), Problem> {
+        self.enabler.answer(self.actor().await?, request, answer).await
+    }
+
+    /// Tells that the object of a twin has changed (9.2 step 14). Gives the twin's version that shows it.
+    ///
+    /// # Errors
+    /// Not one of its twins, or a property that the twin does not have.
+    pub async fn report(&self, twin: TwinId, values: PropertyValues, at: Option<Timestamp>) -> Result<u64, Problem> {
+        let question = ReportPhysicalChange { twin, values: Arc::new(values), at };
+        Ok(self.enabler.ask(self.actor().await?, question).await?.version)
+    }
+}

@@ -1,0 +1,98 @@
+//! What a third-party system can do.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use twinway_protocol::{
+    PendingKey, PermissionId, Problem, Ref, SystemId, TwinId,
+    access::{AuthorizationDecision, UserAuthorization},
+    message::{
+        AcquireTwinInformation, DecideUserAuthorization, OutsideAnswer, RegisterThirdPartySystem, ThirdPartySystemMsg,
+    },
+    registry::{ThirdPartyDescription, ThirdPartySystem},
+    twin::TwinView,
+};
+
+use super::Enabler;
+use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
+
+/// The enabler as one third-party system sees it.
+#[derive(Clone, Debug)]
+pub struct Sii {
+    enabler: Enabler,
+    id: SystemId,
+}
+
+impl Sii {
+    pub(super) fn new(enabler: Enabler, id: SystemId) -> Self {
+        Self { enabler, id }
+    }
+
+    async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
+        self.enabler.actor(SystemKind::ThirdParty, &self.id).await
+    }
+
+    /// Registers the system (FGMV-29 9.1 steps 1 to 3). The same again changes nothing.
+    ///
+    /// # Errors
+    /// An invalid description with its place, or [`twinway_protocol::ProblemKind::AlreadyRegistered`] with what
+    /// differs. Nothing was changed then.
+    pub async fn register(&self, description: ThirdPartyDescription) -> Result<Arc<ThirdPartySystem>, Problem> {
+        super::same_id(&self.id, &description.id)?;
+        check_reach(&description.reach).map_err(|problem| problem.at("/reach/webhook"))?;
+        let question = RegisterThirdPartySystem { description: Box::new(description) };
+        Ok(self.enabler.ask(self.actor().await?, question).await?.system)
+    }
+
+    /// Opens this system's session: what it is asked comes out of it. An earlier session ends.
+    ///
+    /// # Errors
+    /// Those of every request, and when there are too many sessions.
+    pub async fn session(&self) -> Result<Session, Problem> {
+        self.actor().await?;
+        self.enabler.outside().session(SystemKind::ThirdParty, &self.id)
+    }
+
+    /// Hears this system's events, from after the event `from` says; any number of listeners can.
+    ///
+    /// # Errors
+    /// Those of every request, and when there are too many listeners.
+    pub async fn events(&self, from: EventsFrom) -> Result<Session, Problem> {
+        self.actor().await?;
+        self.enabler.outside().events(SystemKind::ThirdParty, &self.id, from)
+    }
+
+    /// Answers a request (9.1 steps 8 and 14x).
+    ///
+    /// # Errors
+    /// The request is unknown or answered already, or the answer does not fit it: then it still waits.
+    pub async fn answer(&self, request: PendingKey, answer: OutsideAnswer) -> Result<(), Problem> {
+        self.enabler.answer(self.actor().await?, request, answer).await
+    }
+
+    /// Decides about an authorization, later than it was asked for: a person logged in, or it is revoked (9.1 step 8).
+    ///
+    /// # Errors
+    /// [`twinway_protocol::ProblemKind::RequestUnknown`] when this system was asked for no such authorization.
+    pub async fn decide_user_authorization(
+        &self,
+        authorization: PermissionId,
+        decision: AuthorizationDecision,
+    ) -> Result<UserAuthorization, Problem> {
+        let question = DecideUserAuthorization { system: self.id.clone(), authorization, decision: Box::new(decision) };
+        Ok(*self.enabler.ask(self.actor().await?, question).await?.authorization)
+    }
+
+    /// Asks for information of twins (9.1 steps 15 to 19), in the order of `twins`.
+    ///
+    /// # Errors
+    /// An unknown twin, or one that this system may not read.
+    pub async fn acquire(
+        &self,
+        twins: Vec<TwinId>,
+        properties: Option<BTreeSet<String>>,
+    ) -> Result<Vec<Arc<TwinView>>, Problem> {
+        let (system, twins, properties) = (self.id.clone(), twins.into(), properties.map(Arc::new));
+        let question = AcquireTwinInformation { system, twins, properties };
+        Ok(self.enabler.ask(self.actor().await?, question).await?.twins)
+    }
+}

@@ -1,0 +1,262 @@
+//! The way out: what is published for readers, and the sessions, webhooks and events of external systems.
+//!
+//! A system has one way of its own, by which it is asked and told: its open session, or else its webhook if it
+//! named one. Beside that any number of listeners hear its events. Nothing here makes an arbiter wait: signals are
+//! put down where readers, sessions and webhooks find them.
+
+mod actors;
+mod events;
+mod hub;
+mod limits;
+mod opening;
+mod readers;
+mod sessions;
+mod webhook;
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use serde::Serialize;
+use twinway_actors::port::outlet::Outlet;
+use twinway_protocol::{
+    EntityId, PendingKey, Problem, SystemId, TwinId,
+    message::{OutsideRequest, Wire},
+    registry::{Reach, ThirdPartySystem, TwinSystem},
+    signal::{Event, Signal},
+    twin::TwinView,
+};
+
+pub use actors::Actors;
+pub use events::CloudEvent;
+pub use limits::OutsideLimits;
+pub use sessions::Session;
+pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};
+
+use hub::Hub;
+use webhook::Webhooks;
+
+/// The kinds of external systems, as interfaces tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SystemKind {
+    /// A metaverse system: MII.
+    Metaverse,
+    /// A digital twin system: DII.
+    DigitalTwin,
+    /// A third-party system: SII.
+    ThirdParty,
+    /// A user's device, by the user's name.
+    UserDevice,
+}
+
+/// Where a listener wants to begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EventsFrom {
+    /// With what happens next.
+    #[default]
+    Now,
+    /// Behind the event with this number (`Last-Event-ID`). A number of an earlier run of the daemon gives a gap of
+    /// unknown size, and then everything of this run that is kept.
+    After(u64),
+}
+
+/// What comes out of a session.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// The system is asked something; it answers with the request's id.
+    Request {
+        /// The request's id.
+        request: PendingKey,
+        /// What is asked.
+        body: Arc<OutsideRequest>,
+    },
+    /// Something happened.
+    Event {
+        /// Counts the system's events. In every run of the daemon it begins far above the numbers of the run before,
+        /// so that a number never names two events.
+        number: u64,
+        /// What happened.
+        event: Arc<Event>,
+    },
+    /// Events are gone before they could be told.
+    Gap {
+        /// How many; 0: nobody knows, because they were of an earlier run of the daemon.
+        missed: u64,
+    },
+}
+
+/// What stands behind [`Outside`], counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Published twins.
+    pub twins: usize,
+    /// Registered digital twin systems.
+    pub twin_systems: usize,
+    /// Registered third-party systems.
+    pub third_party_systems: usize,
+    /// Metaverse systems that came once.
+    pub metaverse_systems: usize,
+    /// Devices that came once.
+    pub user_devices: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// Open listeners.
+    pub listeners: usize,
+    /// Requests to external systems, since the start.
+    pub requests: u64,
+    /// Those that did not reach their system, or that it failed to answer, since the start.
+    pub requests_undelivered: u64,
+    /// Events, since the start.
+    pub events: u64,
+}
+
+/// The way out. One an enabler.
+#[derive(Debug, Default)]
+pub struct Outside {
+    hub: Arc<Hub>,
+}
+
+impl Outside {
+    /// A way out that leads nowhere yet.
+    #[must_use]
+    pub fn new(limits: OutsideLimits) -> Self {
+        Self { hub: Arc::new(Hub::new(limits)) }
+    }
+
+    /// Says who is told of requests that were not delivered, and who gets the answers of webhooks. The first one stays.
+    pub fn attach(&self, actors: impl Actors) {
+        // A second enabler on the same way out would be a mistake of the host; the first goes on undisturbed.
+        self.hub.actors.write().get_or_insert_with(|| Arc::new(actors));
+    }
+
+    /// Calls webhooks from now on, by tasks of this runtime.
+    ///
+    /// # Errors
+    /// [`twinway_protocol::ProblemKind::Internal`] when the machine gives no HTTP client.
+    pub fn start_webhooks(&self, runtime: &tokio::runtime::Handle) -> Result<(), Problem> {
+        let webhooks = Webhooks::new(runtime, &self.hub.limits)?;
+        let _ = self.hub.webhooks.set(webhooks);
+        self.hub.by_entity.values().iter().for_each(|system| self.hub.tell_webhook(system));
+        Ok(())
+    }
+
+    /// Ends every session and every listener. What would have to go out from now on is told to be undelivered; webhook
+    /// calls that are under way go on.
+    pub fn close(&self) {
+        self.hub.closed.store(true, Ordering::Release);
+        self.hub.by_entity.values().iter().for_each(|system| system.wake.notify_waiters());
+    }
+
+    /// Lets the actors go: they have ended, and keep this way out as it keeps them.
+    pub(crate) fn detach(&self) {
+        *self.hub.actors.write() = None;
+    }
+
+    /// The published view of a twin.
+    #[must_use]
+    pub fn twin(&self, id: &TwinId) -> Option<Arc<TwinView>> {
+        self.twin_named(id.as_str())
+    }
+
+    /// The published view of a twin, by its id as text: whoever reads often need not make an id of it.
+    #[must_use]
+    pub fn twin_named(&self, id: &str) -> Option<Arc<TwinView>> {
+        self.hub.readers.twins.get(id)
+    }
+
+    /// A registered digital twin system.
+    #[must_use]
+    pub fn twin_system(&self, id: &SystemId) -> Option<Arc<TwinSystem>> {
+        self.hub.readers.twin_systems.get(id)
+    }
+
+    /// A registered third-party system.
+    #[must_use]
+    pub fn third_party_system(&self, id: &SystemId) -> Option<Arc<ThirdPartySystem>> {
+        self.hub.readers.third_party_systems.get(id)
+    }
+
+    /// The actor of an external system that came before.
+    #[must_use]
+    pub fn entity(&self, kind: SystemKind, id: &SystemId) -> Option<EntityId> {
+        self.hub.by_name(kind, id).map(|system| system.entity)
+    }
+
+    /// How an external system that came before is reached when it has no open session.
+    #[must_use]
+    pub fn reach(&self, kind: SystemKind, id: &SystemId) -> Option<Reach> {
+        self.hub.by_name(kind, id).map(|system| system.state.lock().reach.clone())
+    }
+
+    /// How much there is of everything.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.hub.counts()
+    }
+
+    /// Makes the actor of an external system, or changes how it is reached. Callers that come at the same time get
+    /// the same actor.
+    ///
+    /// # Errors
+    /// Those of every request; [`twinway_protocol::ProblemKind::InvalidDocument`] for a webhook that this build cannot call.
+    pub async fn open(
+        &self,
+        actors: &dyn Actors,
+        kind: SystemKind,
+        id: &SystemId,
+        reach: Option<Reach>,
+        within: Duration,
+    ) -> Result<EntityId, Problem> {
+        self.hub.open(actors, kind, id, reach, within).await
+    }
+
+    /// Opens the system's session; an earlier one ends. Requests and events come out of it in the order in which they
+    /// were made. It goes on where the last session, or the webhook, stopped telling events.
+    ///
+    /// # Errors
+    /// [`twinway_protocol::ProblemKind::SystemUnknown`], [`twinway_protocol::ProblemKind::ShuttingDown`]; and
+    /// [`twinway_protocol::ProblemKind::LimitReached`] when there are too many sessions.
+    pub fn session(&self, kind: SystemKind, id: &SystemId) -> Result<Session, Problem> {
+        Session::open(Arc::clone(&self.hub), self.hub.known(kind, id)?)
+    }
+
+    /// Listens to the system's events only; any number of listeners can.
+    ///
+    /// # Errors
+    /// [`twinway_protocol::ProblemKind::SystemUnknown`], [`twinway_protocol::ProblemKind::ShuttingDown`]; and
+    /// [`twinway_protocol::ProblemKind::LimitReached`] when there are too many listeners.
+    pub fn events(&self, kind: SystemKind, id: &SystemId, from: EventsFrom) -> Result<Session, Problem> {
+        Session::listen(Arc::clone(&self.hub), self.hub.known(kind, id)?, from)
+    }
+
+    /// A request was answered: the end of the session does not concern it any more.
+    pub fn answered(&self, entity: EntityId, request: PendingKey) {
+        if let Some(system) = self.hub.by_entity.get(&entity) {
+            system.answered(request);
+        }
+    }
+}
+
+impl Outlet<Wire> for Outside {
+    fn signal(&self, _from: EntityId, signal: Signal) {
+        match signal {
+            Signal::Twin(view) => self.hub.readers.twins.put(view.id.clone(), view),
+            Signal::TwinSystem(system) => {
+                self.hub.readers.twin_systems.put(system.description.id.clone(), system);
+            }
+            Signal::ThirdPartySystem(system) => {
+                self.hub.readers.third_party_systems.put(system.description.id.clone(), system);
+            }
+            Signal::Opened { entity, id, reach } => {
+                if let Some(system) = self.hub.keep(entity, &id, reach.clone()) {
+                    system.state.lock().reach = reach;
+                    self.hub.tell_webhook(&system);
+                }
+            }
+            Signal::Request { entity, request, body } => self.hub.ask(entity, request, body.into()),
+            Signal::Event { entity, event } => self.hub.tell(entity, event),
+        }
+    }
+}

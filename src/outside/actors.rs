@@ -1,0 +1,104 @@
+//! What the way out asks of the actors.
+
+use std::{fmt, time::Duration};
+
+use futures_util::future::BoxFuture;
+use twinway_actors::runtime::Handle;
+use twinway_protocol::{
+    EntityId, Mailbox, Problem, ProblemKind, Ref,
+    message::{
+        AnswerRequest, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RequestUndelivered, ThirdPartySystemMsg,
+        UserDeviceMsg, Wire,
+    },
+};
+
+use super::SystemKind;
+
+/// The actors of external systems, as the way out sees them: the runtime's [`Handle`], or a stand-in in tests.
+pub trait Actors: fmt::Debug + Send + Sync + 'static {
+    /// Makes an actor that has no name yet.
+    ///
+    /// # Errors
+    /// Those of [`Handle::open`].
+    fn make(&self, kind: SystemKind) -> Result<EntityId, Problem>;
+
+    /// Names an actor, or changes how its system is reached; done when that is durable.
+    fn name(&self, entity: EntityId, message: OpenSystem, within: Duration) -> BoxFuture<'_, Result<(), Problem>>;
+
+    /// Hands an actor the answer to a request.
+    fn answer(&self, entity: EntityId, message: AnswerRequest, within: Duration) -> BoxFuture<'_, Result<(), Problem>>;
+
+    /// Tells an actor that a request did not arrive. It does not wait.
+    ///
+    /// # Errors
+    /// [`ProblemKind::Overloaded`] when the actor's inbox is full: its own time limit ends the request then.
+    fn undelivered(&self, entity: EntityId, message: RequestUndelivered) -> Result<(), Problem>;
+}
+
+impl Actors for Handle<Wire> {
+    fn make(&self, kind: SystemKind) -> Result<EntityId, Problem> {
+        self.open(kind.mailbox())
+    }
+
+    fn name(&self, entity: EntityId, message: OpenSystem, within: Duration) -> BoxFuture<'_, Result<(), Problem>> {
+        Box::pin(async move {
+            match kind(entity)? {
+                SystemKind::Metaverse => self.ask(Ref::<MetaverseSystemMsg>::new(entity), message, within).await,
+                SystemKind::DigitalTwin => self.ask(Ref::<DigitalTwinSystemMsg>::new(entity), message, within).await,
+                SystemKind::ThirdParty => self.ask(Ref::<ThirdPartySystemMsg>::new(entity), message, within).await,
+                SystemKind::UserDevice => self.ask(Ref::<UserDeviceMsg>::new(entity), message, within).await,
+            }
+            .map(|_| ())
+        })
+    }
+
+    fn answer(&self, entity: EntityId, message: AnswerRequest, within: Duration) -> BoxFuture<'_, Result<(), Problem>> {
+        Box::pin(async move {
+            match kind(entity)? {
+                SystemKind::DigitalTwin => self.ask(Ref::<DigitalTwinSystemMsg>::new(entity), message, within).await,
+                SystemKind::ThirdParty => self.ask(Ref::<ThirdPartySystemMsg>::new(entity), message, within).await,
+                SystemKind::Metaverse | SystemKind::UserDevice => return Err(asks_nothing(entity)),
+            }
+            .map(|_| ())
+        })
+    }
+
+    fn undelivered(&self, entity: EntityId, message: RequestUndelivered) -> Result<(), Problem> {
+        match kind(entity)? {
+            SystemKind::DigitalTwin => self.tell(Ref::<DigitalTwinSystemMsg>::new(entity), message),
+            SystemKind::ThirdParty => self.tell(Ref::<ThirdPartySystemMsg>::new(entity), message),
+            SystemKind::Metaverse | SystemKind::UserDevice => Err(asks_nothing(entity)),
+        }
+    }
+}
+
+impl SystemKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Metaverse, Self::DigitalTwin, Self::ThirdParty, Self::UserDevice];
+
+    /// The number of the mailbox that the actors of these systems have.
+    #[must_use]
+    pub const fn mailbox(self) -> u8 {
+        match self {
+            Self::Metaverse => MetaverseSystemMsg::KIND,
+            Self::DigitalTwin => DigitalTwinSystemMsg::KIND,
+            Self::ThirdParty => ThirdPartySystemMsg::KIND,
+            Self::UserDevice => UserDeviceMsg::KIND,
+        }
+    }
+
+    /// The kind of system behind an actor; `None` for actors of other entities.
+    #[must_use]
+    pub fn of(entity: EntityId) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.mailbox() == entity.kind())
+    }
+}
+
+fn kind(entity: EntityId) -> Result<SystemKind, Problem> {
+    let other = || Problem::new(ProblemKind::Internal, format!("{entity:?} is not the actor of an external system"));
+    SystemKind::of(entity).ok_or_else(other)
+}
+
+fn asks_nothing(entity: EntityId) -> Problem {
+    Problem::new(ProblemKind::Internal, format!("the system behind {entity:?} is never asked anything"))
+}

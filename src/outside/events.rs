@@ -1,0 +1,211 @@
+//! The last events of one external system, numbered, from which every listener reads with a cursor of its own.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use serde::Serialize;
+use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
+
+use super::{EventsFrom, Outgoing};
+
+/// Room for this many events a millisecond before the numbers of one run of the daemon could meet those of the next.
+const NUMBERS_A_MS: u64 = 1_000;
+
+/// The newest events of one system.
+///
+/// Nothing is copied for a listener, so that a slow one costs nobody anything: when it has fallen behind what is
+/// kept, it is told how many it missed.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// The number that the first event of this run got, or will get.
+    begin: u64,
+    /// The number of the oldest event that is kept.
+    first: u64,
+    events: VecDeque<Arc<Event>>,
+    kept_max: usize,
+}
+
+impl Ring {
+    /// No event yet, in a run of the daemon that began at `run`.
+    ///
+    /// Numbers go up by one within a run and start anew, far above those of the run before, so that a number
+    /// never names two events.
+    pub(super) fn new(run: Timestamp, kept_max: usize) -> Self {
+        let begin = run.unix_ms().saturating_mul(NUMBERS_A_MS).saturating_add(1);
+        Self { begin, first: begin, events: VecDeque::new(), kept_max: kept_max.max(1) }
+    }
+
+    /// The number that the next event gets.
+    pub(super) fn end(&self) -> u64 {
+        self.first.saturating_add(self.events.len() as u64)
+    }
+
+    pub(super) fn push(&mut self, event: Arc<Event>) {
+        if self.events.len() >= self.kept_max {
+            self.events.pop_front();
+            self.first = self.first.saturating_add(1);
+        }
+        self.events.push_back(event);
+    }
+
+    /// Where a listener begins.
+    pub(super) fn cursor(&self, from: EventsFrom) -> Cursor {
+        match from {
+            EventsFrom::Now => Cursor { next: self.end(), missed: None },
+            EventsFrom::After(seen) => {
+                let next = seen.saturating_add(1);
+                if (self.begin..=self.end()).contains(&next) {
+                    Cursor { next, missed: None }
+                } else {
+                    // A number of another run: what came between the runs cannot be counted.
+                    Cursor { next: self.begin, missed: Some(0) }
+                }
+            }
+        }
+    }
+
+    /// The cursor that has been told nothing of this run yet.
+    pub(super) fn start(&self) -> Cursor {
+        Cursor { next: self.begin, missed: None }
+    }
+
+    /// Whether something comes at the cursor.
+    pub(super) fn has_more(&self, cursor: &Cursor) -> bool {
+        cursor.missed.is_some() || cursor.next < self.end()
+    }
+
+    /// What comes at the cursor, which goes on behind it; `None`: nothing yet.
+    pub(super) fn read(&self, cursor: &mut Cursor) -> Option<Outgoing> {
+        if cursor.next < self.first {
+            let gone = self.first.saturating_sub(cursor.next);
+            // An uncounted gap stays uncounted: a number would promise that it is all.
+            let missed = match cursor.missed {
+                Some(0) => 0,
+                counted => counted.unwrap_or(0).saturating_add(gone),
+            };
+            cursor.missed = Some(missed);
+            cursor.next = self.first;
+        }
+        if let Some(missed) = cursor.missed.take() {
+            return Some(Outgoing::Gap { missed });
+        }
+        let index = usize::try_from(cursor.next.checked_sub(self.first)?).ok()?;
+        let event = Arc::clone(self.events.get(index)?);
+        let number = cursor.next;
+        cursor.next = cursor.next.saturating_add(1);
+        Some(Outgoing::Event { number, event })
+    }
+}
+
+/// How far somebody has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// The number of the next event to tell.
+    pub(super) next: u64,
+    /// A gap that is to be told first; 0: of unknown size.
+    pub(super) missed: Option<u64>,
+}
+
+/// An event in the JSON format of CloudEvents 1.0.
+#[derive(Debug, Serialize)]
+pub struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: String,
+    source: &'static str,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    time: Timestamp,
+    datacontenttype: &'static str,
+    data: JsonDoc,
+}
+
+impl<'a> CloudEvent<'a> {
+    /// The envelope of event `number` of `system`.
+    #[must_use]
+    pub fn new(system: &SystemId, number: u64, event: &'a Event) -> Self {
+        let subject = Some(event.subject.as_str());
+        Self::with(format!("{system}-{number}"), event.kind, subject, event.at, event.data.clone())
+    }
+
+    /// Tells a webhook that `missed` events are gone (0: nobody knows how many) before event `next`.
+    pub(super) fn gap(system: &SystemId, next: u64, missed: u64, at: Timestamp) -> Self {
+        let data = JsonDoc::from_value(&serde_json::json!({ "missed": missed })).unwrap_or_else(|_| JsonDoc::null());
+        Self::with(format!("{system}-{next}-gap"), "gap", None, at, data)
+    }
+
+    fn with(id: String, kind: &str, subject: Option<&'a str>, time: Timestamp, data: JsonDoc) -> Self {
+        Self {
+            specversion: "1.0",
+            id,
+            source: "/twinway",
+            kind: format!("io.twinway.{kind}"),
+            subject,
+            time,
+            datacontenttype: "application/json",
+            data,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(subject: &str) -> Arc<Event> {
+        let at = Timestamp::from_unix_ms(1);
+        Arc::new(Event { kind: "twin.changed", subject: subject.into(), twin: None, at, data: JsonDoc::null() })
+    }
+
+    fn ring(kept: usize, pushed: usize) -> Ring {
+        let mut ring = Ring::new(Timestamp::from_unix_ms(1), kept);
+        (0..pushed).for_each(|n| ring.push(event(&n.to_string())));
+        ring
+    }
+
+    fn read_all(ring: &Ring, mut cursor: Cursor) -> Vec<String> {
+        std::iter::from_fn(|| ring.read(&mut cursor))
+            .map(|out| match out {
+                Outgoing::Event { number, event } => format!("{number}:{}", event.subject),
+                Outgoing::Gap { missed } => format!("gap {missed}"),
+                Outgoing::Request { .. } => "request".into(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_listener_that_resumes_gets_what_came_behind_its_last_event() {
+        let ring = ring(10, 3);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(1_001))), ["1002:1", "1003:2"]);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(1_003))), [""; 0]);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::Now)), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_kept_no_more_is_counted_in_one_gap() {
+        let ring = ring(2, 6);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(1_001))), ["gap 3", "1005:4", "1006:5"]);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(1_004))), ["1005:4", "1006:5"]);
+    }
+
+    #[test]
+    fn a_number_of_another_run_gives_a_gap_of_unknown_size() {
+        let ring = ring(2, 3);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(7))), ["gap 0", "1002:1", "1003:2"]);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(9_999))), ["gap 0", "1002:1", "1003:2"]);
+        assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(u64::MAX))), ["gap 0", "1002:1", "1003:2"]);
+    }
+
+    #[test]
+    fn the_envelope_is_a_cloud_event() {
+        let system = SystemId::new("urn:m").expect("a name");
+        let event = event("lamp");
+        let text = serde_json::to_value(CloudEvent::new(&system, 7, &event)).expect("it writes");
+        let expected = serde_json::json!({
+            "specversion": "1.0", "id": "urn:m-7", "source": "/twinway", "type": "io.twinway.twin.changed",
+            "subject": "lamp",
+            "time": "1970-01-01T00:00:00.001Z", "datacontenttype": "application/json", "data": null,
+        });
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,214 @@
+//! What the way out and everything that came out of it share.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::RwLock;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use twinway_protocol::{
+    EntityId, PendingKey, Problem, ProblemKind, SystemId,
+    message::{OutsideRequest, RequestUndelivered},
+    registry::Reach,
+    signal::Event,
+    time::Timestamp,
+};
+
+use super::{
+    Actors, Counts, OutsideLimits, SystemKind,
+    events::Ring,
+    opening::Opening,
+    readers::{Readers, Sharded},
+    sessions::{Asked, Ended, System, Way},
+    webhook::Webhooks,
+};
+
+/// The systems, the snapshots, and the ways between actors and systems.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) limits: OutsideLimits,
+    /// When this run began.
+    pub(super) run: Timestamp,
+    /// Gone when they have ended: they keep the way out, and would be kept by it for ever.
+    pub(super) actors: RwLock<Option<Arc<dyn Actors>>>,
+    pub(super) readers: Readers,
+    pub(super) by_entity: Sharded<EntityId, Arc<System>>,
+    pub(super) by_name: [Sharded<SystemId, Arc<System>>; SystemKind::ALL.len()],
+    pub(super) opening: Opening,
+    pub(super) sessions: Arc<Semaphore>,
+    pub(super) listeners: Arc<Semaphore>,
+    pub(super) webhooks: OnceLock<Webhooks>,
+    pub(super) closed: AtomicBool,
+    pub(super) requests: AtomicU64,
+    pub(super) requests_undelivered: AtomicU64,
+    pub(super) events: AtomicU64,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new(OutsideLimits::default())
+    }
+}
+
+impl Hub {
+    pub(super) fn new(limits: OutsideLimits) -> Self {
+        let permits = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
+        Self {
+            run: wall(),
+            actors: RwLock::new(None),
+            readers: Readers::default(),
+            by_entity: Sharded::default(),
+            by_name: Default::default(),
+            opening: Opening::default(),
+            sessions: permits(limits.sessions_max),
+            listeners: permits(limits.listeners_max),
+            webhooks: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            requests_undelivered: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            limits,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    fn names(&self, kind: SystemKind) -> Option<&Sharded<SystemId, Arc<System>>> {
+        self.by_name.get(kind as usize)
+    }
+
+    pub(super) fn by_name(&self, kind: SystemKind, id: &SystemId) -> Option<Arc<System>> {
+        self.names(kind)?.get(id)
+    }
+
+    /// The system for which a session or a listener is to be opened.
+    pub(super) fn known(&self, kind: SystemKind, id: &SystemId) -> Result<Arc<System>, Problem> {
+        if self.is_closed() {
+            return Err(shutting_down());
+        }
+        let unknown = || Problem::new(ProblemKind::SystemUnknown, format!("`{id}` never came here"));
+        self.by_name(kind, id).ok_or_else(unknown)
+    }
+
+    /// Keeps a system under its actor and its name; what is known of it already stays.
+    pub(super) fn keep(&self, entity: EntityId, id: &SystemId, reach: Reach) -> Option<Arc<System>> {
+        let kind = SystemKind::of(entity)?;
+        let make = || {
+            let ring = Ring::new(self.run, self.limits.events_kept_max);
+            Arc::new(System::new(id.clone(), entity, reach, ring))
+        };
+        let system = self.by_entity.get_or_put(entity, make)?;
+        let named = self.names(kind)?.get_or_put(id.clone(), || Arc::clone(&system))?;
+        if named.entity != entity {
+            tracing::error!(%id, first = ?named.entity, second = ?entity, "two actors have one name");
+        }
+        Some(system)
+    }
+
+    /// Brings a request on its way.
+    pub(super) fn ask(self: &Arc<Self>, entity: EntityId, request: PendingKey, body: Arc<OutsideRequest>) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let Some(system) = self.by_entity.get(&entity) else {
+            let problem = Problem::new(ProblemKind::OutsideUnreachable, "the system was never opened");
+            return self.undelivered(entity, request, problem);
+        };
+        self.send(&system, Asked { request, body, since: Instant::now() });
+    }
+
+    fn send(self: &Arc<Self>, system: &Arc<System>, asked: Asked) {
+        if self.is_closed() {
+            return self.undelivered(system.entity, asked.request, shutting_down());
+        }
+        match system.ask(&asked, &self.limits) {
+            Way::Session => {}
+            Way::Webhook(url) => self.call_webhook(system, url, asked),
+            Way::None(problem) => self.undelivered(system.entity, asked.request, problem),
+        }
+    }
+
+    /// Keeps an event for all who listen to the system.
+    pub(super) fn tell(self: &Arc<Self>, entity: EntityId, event: Arc<Event>) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        match self.by_entity.get(&entity) {
+            Some(system) => {
+                system.tell(event);
+                self.tell_webhook(&system);
+            }
+            None => tracing::warn!(?entity, kind = event.kind, "an event of a system that was never opened is lost"),
+        }
+    }
+
+    /// Tells the actor that a request did not arrive. No lock is held here: the actor may signal in turn.
+    pub(super) fn undelivered(&self, entity: EntityId, request: PendingKey, problem: Problem) {
+        self.requests_undelivered.fetch_add(1, Ordering::Relaxed);
+        let Some(actors) = self.actors.read().clone() else {
+            tracing::debug!(?entity, %problem, "a request was not delivered, and no actor is there to hear it");
+            return;
+        };
+        let message = RequestUndelivered { request, problem: Box::new(problem) };
+        if let Err(refused) = actors.undelivered(entity, message) {
+            // The actor's own time limit ends the request.
+            tracing::warn!(?entity, %refused, "a system's actor could not be told that a request was not delivered");
+        }
+    }
+
+    /// A session has ended: what it had been asked and did not answer will not be answered; the rest goes another way.
+    pub(super) fn ended(self: &Arc<Self>, system: &Arc<System>, ended: Ended) {
+        for request in ended.unanswered {
+            let problem = Problem::new(ProblemKind::OutsideUnreachable, "the session closed before it answered");
+            self.undelivered(system.entity, request, problem);
+        }
+        for asked in ended.queued {
+            self.send(system, asked);
+        }
+        self.tell_webhook(system);
+    }
+
+    pub(super) fn session_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        permit(&self.sessions, "sessions_max", self.limits.sessions_max)
+    }
+
+    pub(super) fn listener_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        permit(&self.listeners, "subscriptions_max", self.limits.listeners_max)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let opened = |kind| self.names(kind).map_or(0, Sharded::len);
+        Counts {
+            twins: self.readers.twins.len(),
+            twin_systems: self.readers.twin_systems.len(),
+            third_party_systems: self.readers.third_party_systems.len(),
+            metaverse_systems: opened(SystemKind::Metaverse),
+            user_devices: opened(SystemKind::UserDevice),
+            sessions: self.limits.sessions_max.saturating_sub(self.sessions.available_permits()),
+            listeners: self.limits.listeners_max.saturating_sub(self.listeners.available_permits()),
+            requests: self.requests.load(Ordering::Relaxed),
+            requests_undelivered: self.requests_undelivered.load(Ordering::Relaxed),
+            events: self.events.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn permit(of: &Arc<Semaphore>, limit: &str, max: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let used_up = |_| Problem::new(ProblemKind::LimitReached, format!("{limit} ({max}) is used up"));
+    Arc::clone(of).try_acquire_owned().map_err(used_up)
+}
+
+fn shutting_down() -> Problem {
+    Problem::new(ProblemKind::ShuttingDown, "the way out is closed")
+}
+
+/// The wall clock.
+pub(super) fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,298 @@
+//! Open ways to external systems: the one session of a system, and any number of listeners.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    time::Instant,
+};
+use twinway_protocol::{
+    EntityId, PendingKey, Problem, ProblemKind, SystemId, message::OutsideRequest, registry::Reach, signal::Event,
+};
+
+use super::{
+    EventsFrom, Hub, Outgoing, OutsideLimits,
+    events::{Cursor, Ring},
+};
+
+/// An external system that came once: what waits for it, and its newest events.
+#[derive(Debug)]
+pub(super) struct System {
+    pub(super) id: SystemId,
+    pub(super) entity: EntityId,
+    pub(super) state: Mutex<State>,
+    /// Wakes whoever waits for something to come out: the session and the listeners.
+    pub(super) wake: Notify,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) reach: Reach,
+    pub(super) ring: Ring,
+    /// How far the system was told of events by its session or its webhook: each event comes by one of them, once.
+    pub(super) told: Cursor,
+    session: Option<Open>,
+    sessions_opened: u64,
+    /// Whether a task is telling its webhook events.
+    pub(super) telling: bool,
+    /// Requests on their way to its webhook.
+    pub(super) calls: usize,
+}
+
+/// The open session of a system.
+#[derive(Debug)]
+struct Open {
+    number: u64,
+    queue: VecDeque<Queued>,
+    /// Handed out and not answered yet, with the time at which it was asked.
+    unanswered: BTreeMap<PendingKey, Instant>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A request on its way out.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) request: PendingKey,
+    pub(super) body: Arc<OutsideRequest>,
+    pub(super) since: Instant,
+}
+
+#[derive(Debug)]
+struct Queued {
+    asked: Asked,
+    /// The number of the event before which it came.
+    before: u64,
+}
+
+/// Where a request goes.
+pub(super) enum Way {
+    /// It waits in the session's queue.
+    Session,
+    /// It is to be sent to this URL; it is counted in [`State::calls`] already.
+    Webhook(String),
+    /// Nowhere.
+    None(Problem),
+}
+
+/// What ended with a session.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Handed out and not answered.
+    pub(super) unanswered: Vec<PendingKey>,
+    /// Never handed out.
+    pub(super) queued: Vec<Asked>,
+}
+
+impl System {
+    pub(super) fn new(id: SystemId, entity: EntityId, reach: Reach, ring: Ring) -> Self {
+        let told = ring.start();
+        let state = State { reach, ring, told, session: None, sessions_opened: 0, telling: false, calls: 0 };
+        Self { id, entity, state: Mutex::new(state), wake: Notify::new() }
+    }
+
+    /// Keeps the event for all who listen.
+    pub(super) fn tell(&self, event: Arc<Event>) {
+        self.state.lock().ring.push(event);
+        self.wake.notify_waiters();
+    }
+
+    /// Queues the request, or says where else it goes.
+    pub(super) fn ask(&self, asked: &Asked, limits: &OutsideLimits) -> Way {
+        let way = self.state.lock().ask(asked, limits);
+        if matches!(way, Way::Session) {
+            self.wake.notify_waiters();
+        }
+        way
+    }
+
+    /// The request was answered: nobody needs to hear of it when the session closes.
+    pub(super) fn answered(&self, request: PendingKey) {
+        if let Some(open) = &mut self.state.lock().session {
+            open.unanswered.remove(&request);
+            // It can have been answered by other means before it was handed out.
+            open.queue.retain(|queued| queued.asked.request != request);
+        }
+    }
+}
+
+impl State {
+    /// The webhook that events are to be told to, if there are any; an open session takes its place.
+    pub(super) fn untold_url(&self) -> Option<String> {
+        match &self.reach {
+            Reach::Webhook(url) if self.session.is_none() && self.ring.has_more(&self.told) => Some(url.clone()),
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, asked: &Asked, limits: &OutsideLimits) -> Way {
+        let overloaded = |what: &str, max: usize| {
+            Way::None(Problem::new(
+                ProblemKind::Overloaded,
+                format!("{what} ({max}) of the external system is used up"),
+            ))
+        };
+        if let Some(open) = &mut self.session {
+            if open.queue.len() >= limits.session_queue_max {
+                return overloaded("session_queue_max", limits.session_queue_max);
+            }
+            open.forget_given_up(limits);
+            if open.unanswered.len() >= limits.session_unanswered_max {
+                return overloaded("session_unanswered_max", limits.session_unanswered_max);
+            }
+            open.queue.push_back(Queued { asked: asked.clone(), before: self.ring.end() });
+            return Way::Session;
+        }
+        match &self.reach {
+            Reach::Session => {
+                Way::None(Problem::new(ProblemKind::OutsideUnreachable, "the system has no open session"))
+            }
+            Reach::Webhook(_) if self.calls >= limits.webhook_calls_per_system_max => {
+                overloaded("webhook_calls_per_system_max", limits.webhook_calls_per_system_max)
+            }
+            Reach::Webhook(url) => {
+                self.calls += 1;
+                Way::Webhook(url.clone())
+            }
+        }
+    }
+
+    /// What comes out of session `number` next; `Err` when it is the open one no more.
+    fn take(&mut self, number: u64, limits: &OutsideLimits) -> Result<Option<Outgoing>, ()> {
+        let open = self.session.as_mut().filter(|open| open.number == number).ok_or(())?;
+        while let Some(queued) = open.queue.front() {
+            if queued.before > self.told.next {
+                break;
+            }
+            let Some(Queued { asked, .. }) = open.queue.pop_front() else { break };
+            // Its actor has told the asker that no answer came: to have it carried out now would surprise everybody.
+            if asked.since.elapsed() >= limits.answer_within() {
+                continue;
+            }
+            open.unanswered.insert(asked.request, asked.since);
+            return Ok(Some(Outgoing::Request { request: asked.request, body: asked.body }));
+        }
+        Ok(self.ring.read(&mut self.told))
+    }
+}
+
+impl Open {
+    /// Forgets requests whose actor has given them up. All are looked at only when there are many.
+    fn forget_given_up(&mut self, limits: &OutsideLimits) {
+        if self.unanswered.len() >= limits.session_unanswered_max {
+            self.unanswered.retain(|_, since| since.elapsed() < limits.answer_within());
+        }
+    }
+}
+
+/// An open way to one external system: its session, or a listener to its events. Dropping it closes it.
+#[derive(Debug)]
+pub struct Session {
+    hub: Arc<Hub>,
+    system: Arc<System>,
+    part: Part,
+}
+
+#[derive(Debug)]
+enum Part {
+    Session { number: u64 },
+    Listener { cursor: Cursor, _permit: OwnedSemaphorePermit },
+}
+
+impl Session {
+    /// Opens the system's session. Requests that the older one had not handed out come out of this one.
+    pub(super) fn open(hub: Arc<Hub>, system: Arc<System>) -> Result<Self, Problem> {
+        let mut state = system.state.lock();
+        let mut ended = Ended::default();
+        let (permit, queue) = match state.session.take() {
+            Some(Open { queue, unanswered, _permit, .. }) => {
+                ended.unanswered = unanswered.into_keys().collect();
+                (_permit, queue)
+            }
+            None => (hub.session_permit()?, VecDeque::new()),
+        };
+        state.sessions_opened += 1;
+        let number = state.sessions_opened;
+        state.session = Some(Open { number, queue, unanswered: BTreeMap::new(), _permit: permit });
+        drop(state);
+        system.wake.notify_waiters();
+        hub.ended(&system, ended);
+        Ok(Self { hub, system, part: Part::Session { number } })
+    }
+
+    /// Listens to the system's events.
+    pub(super) fn listen(hub: Arc<Hub>, system: Arc<System>, from: EventsFrom) -> Result<Self, Problem> {
+        let permit = hub.listener_permit()?;
+        let cursor = system.state.lock().ring.cursor(from);
+        Ok(Self { hub, system, part: Part::Listener { cursor, _permit: permit } })
+    }
+
+    /// What comes next; `None` when another session has taken this one's place or the enabler ends.
+    ///
+    /// Nothing is lost when the future is dropped before it is ready.
+    pub async fn next(&mut self) -> Option<Outgoing> {
+        let system = Arc::clone(&self.system);
+        loop {
+            // Made before the look: what comes between the look and the wait wakes it.
+            let woken = system.wake.notified();
+            if self.hub.is_closed() {
+                return None;
+            }
+            if let Some(outgoing) = self.take().ok()? {
+                return Some(outgoing);
+            }
+            woken.await;
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<Outgoing>, ()> {
+        let mut state = self.system.state.lock();
+        match &mut self.part {
+            Part::Session { number } => state.take(*number, &self.hub.limits),
+            Part::Listener { cursor, .. } => Ok(state.ring.read(cursor)),
+        }
+    }
+
+    /// Whether a newer session of the same system has taken this one's place. A listener never loses its own.
+    #[must_use]
+    pub fn replaced(&self) -> bool {
+        match self.part {
+            Part::Session { number } => self.system.state.lock().sessions_opened != number,
+            Part::Listener { .. } => false,
+        }
+    }
+
+    /// The system that this is a way to.
+    #[must_use]
+    pub fn system(&self) -> &SystemId {
+        &self.system.id
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Part::Session { number } = self.part else { return };
+        let ended = {
+            let mut state = self.system.state.lock();
+            match state.session.take_if(|open| open.number == number) {
+                Some(open) => Ended {
+                    unanswered: open.unanswered.into_keys().collect(),
+                    queued: open.queue.into_iter().map(|queued| queued.asked).collect(),
+                },
+                None => return,
+            }
+        };
+        self.hub.ended(&self.system, ended);
+    }
+}
+
+impl OutsideLimits {
+    /// How long an asker waits for an external system's answer.
+    pub(super) fn answer_within(&self) -> Duration {
+        Duration::from_millis(self.answer_ms_max)
+    }
+}
