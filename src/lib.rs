@@ -1,10 +1,15 @@
 //! Twinway joins virtual worlds to the physical one: the integration enabler of ITU-T FGMV-29.
 //!
 //! - [`Enabler`]: the enabler inside a host program, with a typed view for each kind of external system.
+//! - [`daemon`]: the enabler as a process of its own, with its [`gateway`] and its [`journal`].
 
+pub mod config;
+pub mod daemon;
 pub mod enabler;
+pub mod gateway;
 pub mod journal;
 pub mod outside;
+pub mod trace;
 
 pub use enabler::Enabler;
 pub use twinway_actors as actors;

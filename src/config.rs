@@ -1,0 +1,307 @@
+//! The daemon's configuration: a TOML file in which every key may be left out.
+
+mod check;
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, Serializer};
+use twinway_actors::{Settings, runtime::Options};
+use twinway_protocol::SystemId;
+
+pub use check::TOKEN_BYTES_MIN;
+pub use error::{ConfigError, Place};
+
+use crate::{
+    enabler::EnablerOptions,
+    gateway::{GatewayConfig, Role},
+    outside::OutsideLimits,
+};
+
+/// The environment variable that names the configuration file when nothing else does.
+pub const CONFIG_VARIABLE: &str = "TWINWAY_CONFIG";
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the daemon listens.
+    pub listen: SocketAddr,
+    /// The directory of the journal.
+    pub data: PathBuf,
+    /// Who may speak, and for whom.
+    pub tokens: Vec<TokenConfig>,
+    /// What a client may use.
+    pub limits: GatewayConfig,
+    /// How actors are run.
+    pub runtime: Options,
+    /// The limits of the entities.
+    pub entities: Settings,
+    /// The way out to external systems.
+    pub outside: OutsideConfig,
+    /// How what happened is kept.
+    pub journal: JournalConfig,
+    /// The record of the steps that were taken.
+    pub trace: TraceConfig,
+    /// What is logged.
+    pub log: LogConfig,
+}
+
+/// A token, and who speaks with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// The token, at least [`TOKEN_BYTES_MIN`] bytes. With `token_file`: read from there.
+    #[serde(default, skip_serializing_if = "Secret::is_empty")]
+    pub token: Secret,
+    /// A file that holds the token; white space around it is cut.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+    /// What the token is for.
+    pub role: Role,
+    /// The system that speaks with it; of an operator a name, of a device its user.
+    pub id: SystemId,
+}
+
+/// Text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Keeps `text` to itself.
+    #[must_use]
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text; whoever asks for it sees to it that it is not shown.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("***")
+    }
+}
+
+/// The way out to external systems.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutsideConfig {
+    /// How many requests wait in one session's queue to be handed out.
+    pub session_queue_max: usize,
+    /// How many requests one session may have been handed out and not have answered.
+    pub session_unanswered_max: usize,
+    /// How many events are kept for each system; who is further behind gets a gap.
+    pub events_kept_max: usize,
+    /// How many webhook calls may be under way.
+    pub webhook_calls_max: usize,
+    /// How many requests to the webhook of one system may be under way or wait.
+    pub webhook_calls_per_system_max: usize,
+    /// How many requests to webhooks may be under way or wait.
+    pub webhook_queue_max: usize,
+    /// How long one webhook call may take, in milliseconds.
+    pub webhook_answer_ms_max: u64,
+    /// The pause before an event is sent to a webhook again, in milliseconds; four times as long each time.
+    pub webhook_backoff_ms: u64,
+}
+
+/// How what happened is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JournalConfig {
+    /// How much of the newest property values a crash may cost, in milliseconds; 0: nothing.
+    pub loss_window_ms: u64,
+    /// How many bytes of records may wait to be written.
+    pub held_back_bytes_max: usize,
+    /// How large the journal may grow, in bytes; absent: as large as the disk lets it.
+    pub bytes_max: Option<u64>,
+}
+
+/// The record of the steps that were taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceConfig {
+    /// Where it is written; absent: nowhere.
+    pub file: Option<PathBuf>,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `error`, `warn`, `info`, `debug` or `trace`; or directives such as `info,twinway=debug`.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400),
+            data: PathBuf::from("twinway-data"),
+            tokens: Vec::new(),
+            limits: GatewayConfig::default(),
+            runtime: Options::default(),
+            entities: Settings::default(),
+            outside: OutsideConfig::default(),
+            journal: JournalConfig::default(),
+            trace: TraceConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for OutsideConfig {
+    fn default() -> Self {
+        let limits = OutsideLimits::default();
+        Self {
+            session_queue_max: limits.session_queue_max,
+            session_unanswered_max: limits.session_unanswered_max,
+            events_kept_max: limits.events_kept_max,
+            webhook_calls_max: limits.webhook_calls_max,
+            webhook_calls_per_system_max: limits.webhook_calls_per_system_max,
+            webhook_queue_max: limits.webhook_queue_max,
+            webhook_answer_ms_max: limits.webhook_answer_ms_max,
+            webhook_backoff_ms: limits.webhook_backoff_ms,
+        }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self { loss_window_ms: 100, held_back_bytes_max: 64 * 1024 * 1024, bytes_max: None }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        // What the server's library tells of its threads is nothing an operator can use.
+        Self { level: "info,actix_server=warn".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`; without one the file that `TWINWAY_CONFIG` names; without that, what is built in.
+    /// What is read has passed [`Config::check`].
+    ///
+    /// # Errors
+    /// The file cannot be read, is not understood (with the place), or has values out of bounds (all of them).
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::load_named(path, std::env::var_os(CONFIG_VARIABLE))
+    }
+
+    fn load_named(path: Option<&Path>, named: Option<OsString>) -> Result<Self, ConfigError> {
+        let named = named.filter(|name| !name.is_empty()).map(PathBuf::from);
+        match path.map(Path::to_path_buf).or(named) {
+            Some(path) => Self::read(&path),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let mut config = Self::parse(&read_text(path)?, path)?;
+        let mut problems = Vec::new();
+        for (index, token) in config.tokens.iter_mut().enumerate() {
+            let Some(file) = &token.token_file else { continue };
+            if !token.token.is_empty() {
+                problems.push(format!("tokens[{index}] has both `token` and `token_file`"));
+                continue;
+            }
+            // Beside the configuration, wherever the daemon was started.
+            let file = path.parent().unwrap_or_else(|| Path::new("")).join(file);
+            token.token = Secret::new(read_text(&file)?.trim());
+        }
+        problems.extend(config.check().err().into_iter().flatten());
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid { file: path.to_path_buf(), problems }) }
+    }
+
+    /// Reads a configuration from text that came from `file`, and does not look at its values.
+    ///
+    /// # Errors
+    /// Where the text is not TOML, or names what is no setting, or gives a setting a value of the wrong type.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let wrong = |key: Option<String>, error: &toml::de::Error| {
+            ConfigError::Wrong(Box::new(Place::of(file, text, key, error)))
+        };
+        let deserializer = toml::Deserializer::parse(text).map_err(|error| wrong(None, &error))?;
+        serde_path_to_error::deserialize(deserializer)
+            .map_err(|error| wrong(Some(error.path().to_string()), error.inner()))
+    }
+
+    /// The configuration as it is in effect, with every default written out and no token shown.
+    ///
+    /// # Errors
+    /// When a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// What an enabler of this configuration is started with.
+    #[must_use]
+    pub fn enabler_options(&self) -> EnablerOptions {
+        EnablerOptions {
+            runtime: Options { loss_window_ms: self.journal.loss_window_ms, ..self.runtime.clone() },
+            entities: self.entities.clone(),
+            outside: self.outside_limits(),
+            trace: None,
+        }
+    }
+
+    /// The limits of the way out.
+    #[must_use]
+    pub fn outside_limits(&self) -> OutsideLimits {
+        let outside = &self.outside;
+        OutsideLimits {
+            sessions_max: self.limits.sessions_max,
+            listeners_max: self.limits.subscriptions_max,
+            session_queue_max: outside.session_queue_max,
+            session_unanswered_max: outside.session_unanswered_max,
+            events_kept_max: outside.events_kept_max,
+            answer_ms_max: self.entities.outside_answer_ms_max,
+            webhook_calls_max: outside.webhook_calls_max,
+            webhook_calls_per_system_max: outside.webhook_calls_per_system_max,
+            webhook_queue_max: outside.webhook_queue_max,
+            webhook_answer_ms_max: outside.webhook_answer_ms_max,
+            webhook_backoff_ms: outside.webhook_backoff_ms,
+        }
+    }
+}
+
+fn read_text(file: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(file).map_err(|error| ConfigError::Unreadable { file: file.to_path_buf(), error })
+}

@@ -1,0 +1,235 @@
+//! The daemon: configuration, journal, enabler and gateway in one, started and stopped in order.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures_util::future::BoxFuture;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use twinway_actors::{
+    port::journal::{Journal, JournalError},
+    runtime::StartError,
+};
+use twinway_protocol::{JsonDoc, Problem, ProblemKind};
+
+use crate::{
+    Enabler,
+    config::{Config, TokenConfig},
+    gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
+    journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
+    trace::TraceFile,
+};
+
+/// Why the daemon did not start, or did not end in order.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The journal: in use, damaged, of another version, or out of reach.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// What the journal holds was not taken over.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Two tokens are the same, or one cannot be sent.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// A socket or a file.
+    #[error("{what}: {error}")]
+    Io {
+        /// Which.
+        what: String,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> DaemonError {
+    let what = what.into();
+    move |error| DaemonError::Io { what, error }
+}
+
+fn not_listening(address: SocketAddr, error: io::Error) -> DaemonError {
+    let help = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (is another twinway running? `listen` in the configuration, or --listen, takes another)"
+        }
+        _ => "",
+    };
+    DaemonError::Io { what: format!("listening on {address}{help}"), error }
+}
+
+/// A daemon that runs. Dropping it leaves it running; [`Daemon::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Daemon {
+    enabler: Enabler,
+    gateway: Gateway,
+    trace: Option<TraceFile>,
+}
+
+/// The directory of backups, within the data directory.
+const BACKUPS: &str = "backups";
+
+impl Daemon {
+    /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
+    /// within an actix runtime or a tokio `LocalSet`.
+    ///
+    /// `tokens` are accepted beside those of the configuration.
+    ///
+    /// # Errors
+    /// When something is in the way; nothing runs then, and the data directory is as it was.
+    pub async fn start(config: &Config, tokens: Vec<TokenConfig>) -> Result<Self, DaemonError> {
+        let principals = Principals::new(
+            config
+                .tokens
+                .iter()
+                .cloned()
+                .chain(tokens)
+                .map(|token| (token.token.expose().to_owned(), Principal { role: token.role, id: token.id })),
+        )?;
+        let listener = TcpListener::bind(config.listen).map_err(|error| not_listening(config.listen, error))?;
+        let directory = Arc::new(DataDirectory::open(&config.data)?);
+        let data = directory.path().to_path_buf();
+        let options = SqliteOptions {
+            loss_window_ms: config.journal.loss_window_ms,
+            held_back_bytes_max: config.journal.held_back_bytes_max,
+            bytes_max: config.journal.bytes_max,
+            ..SqliteOptions::default()
+        };
+        let opened = SqliteJournal::open(directory, &options).map_err(|error| advise(error, &data))?;
+        let journal: Arc<dyn Journal> = Arc::new(opened);
+        let (trace, feed) = match &config.trace.file {
+            None => (None, None),
+            Some(path) => {
+                let (file, feed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
+                (Some(file), Some(feed))
+            }
+        };
+        let mut options = config.enabler_options();
+        options.trace = feed;
+        let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
+            StartError::Journal(error) => StartError::Journal(advise(error, &data)),
+            other => other,
+        })?;
+        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data, metrics: recorder() });
+        let options = GatewayOptions { config: config.limits.clone(), host };
+        let gateway =
+            gateway::serve(enabler.clone(), principals, options, listener).await.map_err(io_error("the gateway"))?;
+        Ok(Self { enabler, gateway, trace })
+    }
+
+    /// Where it listens, as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.gateway.address())
+    }
+
+    /// The enabler inside.
+    #[must_use]
+    pub fn enabler(&self) -> &Enabler {
+        &self.enabler
+    }
+
+    /// Stops in order: takes no new requests, finishes those under way, makes everything durable, lets the data
+    /// directory go.
+    ///
+    /// # Errors
+    /// What did not end in order; everything has ended all the same.
+    pub async fn stop(self) -> Result<(), DaemonError> {
+        let Self { enabler, gateway, trace } = self;
+        let served = gateway.stop().await.map_err(io_error("the gateway"));
+        let ended = enabler.shutdown().await;
+        drop(enabler);
+        let traced = trace.map_or(Ok(()), TraceFile::finish).map_err(io_error("the trace"));
+        served.and(ended.map_err(DaemonError::from)).and(traced)
+    }
+}
+
+/// Adds to what is wrong with a journal where it is and what to do.
+fn advise(error: JournalError, data: &Path) -> JournalError {
+    let JournalError::Corrupt(what) = error else { return error };
+    let data = data.display();
+    JournalError::Corrupt(format!(
+        "{what}\nThe daemon does not start on it, and has changed nothing in {data}.\nTo see how far it is sound: \
+         twinway journal verify {data}\nTo go on from a backup, in another directory: twinway journal restore \
+         BACKUP --data DIR"
+    ))
+}
+
+/// The process's one recorder of metrics: a second daemon in the process has none of its own.
+fn recorder() -> Option<PrometheusHandle> {
+    PrometheusBuilder::new().install_recorder().ok()
+}
+
+/// What the gateway asks of the daemon.
+struct DaemonHost {
+    enabler: Enabler,
+    data: PathBuf,
+    metrics: Option<PrometheusHandle>,
+}
+
+impl Host for DaemonHost {
+    fn unready(&self) -> Vec<String> {
+        self.enabler.impediments()
+    }
+
+    fn writable(&self) -> Result<(), Problem> {
+        self.enabler.writable()
+    }
+
+    fn counts(&self) -> BTreeMap<String, u64> {
+        self.enabler.counts()
+    }
+
+    fn metrics(&self) -> String {
+        let Some(recorder) = &self.metrics else { return String::new() };
+        for (name, value) in self.enabler.counts() {
+            // Prometheus knows no 64-bit integers; counts stay exact up to 2^53.
+            metrics::gauge!(format!("twinway_{}", snake(&name))).set(value as f64);
+        }
+        recorder.run_upkeep();
+        recorder.render()
+    }
+
+    fn backup(&self, file: String) -> BoxFuture<'static, Result<JsonDoc, Problem>> {
+        let data = self.data.clone();
+        Box::pin(async move {
+            let run = move || backup(&data, &file);
+            let failed = |error: tokio::task::JoinError| Problem::new(ProblemKind::Internal, error.to_string());
+            tokio::task::spawn_blocking(run).await.map_err(failed)?
+        })
+    }
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// Writes a backup beside the journal, under a plain file name.
+fn backup(data: &Path, file: &str) -> Result<JsonDoc, Problem> {
+    let plain = !file.is_empty()
+        && !file.starts_with('.')
+        && file.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    if !plain {
+        let detail = "a backup's name has letters, digits, `.`, `-` and `_`, and does not begin with a dot";
+        return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/file"));
+    }
+    let failed = |error: String| Problem::new(ProblemKind::Internal, error);
+    let backups = data.join(BACKUPS);
+    std::fs::create_dir_all(&backups).map_err(|error| failed(format!("{}: {error}", backups.display())))?;
+    let path = backups.join(file);
+    if path.exists() {
+        return Err(Problem::new(ProblemKind::AlreadyRegistered, format!("there is a backup `{file}` already")));
+    }
+    let report = journal::backup(data, &path).map_err(|error| failed(error.to_string()))?;
+    JsonDoc::from_value(&report).map_err(|error| failed(error.to_string()))
+}

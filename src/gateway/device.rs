@@ -1,0 +1,49 @@
+//! What users' devices do: hear what concerns their user.
+
+use serde::Deserialize;
+use twinway_protocol::SystemId;
+use utoipa::ToSchema;
+
+use super::{
+    auth::Role,
+    call::{Call, Reply},
+    mii::{EVENT_STREAM, LAST_EVENT},
+    routes::{Access, Answer, Later, Route},
+    schemas::schema,
+};
+use crate::outside::SystemKind;
+
+const ACCESS: Access = Access::Only(Role::Device);
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::post(
+        "/mii/v1/devices",
+        "attachDevice",
+        ACCESS,
+        "Attaches the user's device to a metaverse system: it hears what concerns the user there.",
+    )
+    .body(schema::<Attachment>)
+    .answers(&[Answer::empty(204, "It is attached.")])
+    .later(attach),
+    Route::get("/mii/v1/devices/events", "hearDeviceEvents", ACCESS, "Hears what concerns the device's user.")
+        .query(&[LAST_EVENT])
+        .answers(&[EVENT_STREAM])
+        .events(SystemKind::UserDevice),
+];
+
+/// Where a device wants to hear of its user.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DeviceAttachment)]
+struct Attachment {
+    /// The metaverse system.
+    metaverse: SystemId,
+}
+
+fn attach(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let Attachment { metaverse } = call.body()?;
+        call.device()?.attach(&metaverse).await?;
+        Ok(Reply::empty(204))
+    })
+}

@@ -1,0 +1,267 @@
+//! WebSocket sessions: requests and events go out, answers and calls come in.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{HttpRequest, HttpResponse, rt, web};
+use actix_ws::{AggregatedMessage, CloseCode, CloseReason, ProtocolError};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::{Instant, timeout};
+use twinway_protocol::{PendingKey, Problem, ProblemKind, SystemId, message::OutsideAnswer};
+
+use super::{
+    Shared,
+    auth::Known,
+    call::{Call, Extras, Found, JSON, Reply},
+    event::{EventFrame, Gap, GapFrame},
+    json,
+    limits::Slot,
+    problem,
+    routes::Verb,
+    server, sse,
+};
+use crate::outside::{self, CloudEvent, Outgoing, RequestFrame, SystemKind};
+
+const SUBPROTOCOL: &str = "twinway.v1.json";
+/// Closed, since a newer session of the same system has come.
+const REPLACED: u16 = 4001;
+
+/// What a client sends: an answer or a call.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Incoming {
+    answer: Option<String>,
+    data: Option<Box<RawValue>>,
+    call: Option<String>,
+    method: Option<String>,
+    path: Option<String>,
+    body: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReplyFrame<'a> {
+    reply: &'a str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
+}
+
+/// Writes a reply. What is not JSON (metrics) goes as text.
+fn reply_frame(id: &str, reply: &Reply) -> String {
+    let text = String::from_utf8_lossy(&reply.body);
+    let raw = RawValue::from_string(text.to_string());
+    let body = match raw {
+        _ if text.is_empty() => None,
+        Ok(raw) => Some(raw),
+        Err(_) => serde_json::value::to_raw_value(&*text).ok(),
+    };
+    let frame = ReplyFrame { reply: id, status: reply.status, body: body.as_deref() };
+    // A frame of texts and one checked document is always written.
+    serde_json::to_string(&frame).unwrap_or_default()
+}
+
+/// Whose session it is.
+#[derive(Clone)]
+struct Owner {
+    shared: Arc<Shared>,
+    known: Arc<Known>,
+    kind: SystemKind,
+    system: SystemId,
+}
+
+struct Session {
+    owner: Owner,
+    socket: actix_ws::Session,
+    /// Calls and answers under way, each giving its reply.
+    under_way: FuturesUnordered<LocalBoxFuture<'static, String>>,
+    heard: Instant,
+    _place: (Slot, Slot),
+}
+
+/// Opens the session of the system that the caller acts for.
+pub(super) async fn open(
+    shared: &Arc<Shared>,
+    call: &Call<'_>,
+    kind: SystemKind,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    let places = (shared.sessions.take()?, shared.subscriptions.take()?);
+    let refused = |error: actix_web::Error| {
+        Problem::new(ProblemKind::InvalidQuery, format!("the request does not open a WebSocket: {error}"))
+    };
+    // The handshake is checked first: the session that is opened ends an earlier one.
+    let (response, socket, messages) =
+        actix_ws::handle_with_protocols(request, payload, &[SUBPROTOCOL]).map_err(refused)?;
+    let outgoing = match kind {
+        SystemKind::Metaverse => call.mii()?.session().await?,
+        SystemKind::DigitalTwin => call.dii()?.session().await?,
+        SystemKind::ThirdParty => call.sii()?.session().await?,
+        SystemKind::UserDevice => {
+            return Err(Problem::new(ProblemKind::RouteUnknown, "devices have event streams only"));
+        }
+    };
+    let max = shared.config.body_bytes_max;
+    let messages = messages.max_frame_size(max).aggregate_continuations().max_continuation_size(max);
+    let owner = Owner { shared: Arc::clone(shared), known: Arc::clone(call.known()?), kind, system: call.system()? };
+    let session = Session { owner, socket, under_way: FuturesUnordered::new(), heard: Instant::now(), _place: places };
+    rt::spawn(session.run(outgoing, messages));
+    Ok(response)
+}
+
+/// Why a session ends.
+type End = Option<CloseReason>;
+
+fn end(code: CloseCode, why: &str) -> End {
+    Some(CloseReason { code, description: Some(why.to_owned()) })
+}
+
+impl Session {
+    async fn run(mut self, mut outgoing: outside::Session, mut messages: actix_ws::AggregatedMessageStream) {
+        let mut beat = sse::heartbeat(&self.owner.shared);
+        let mut stopping = self.owner.shared.stopping.subscribe();
+        let silence = Duration::from_millis(self.owner.shared.config.session_silence_ms_max);
+        let calls_max = self.owner.shared.config.session_calls_max.max(1);
+        let why = loop {
+            // Beyond twice the limit nothing is read: the client is told by its full socket.
+            let reads = self.under_way.len() < calls_max * 2;
+            let step = tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stopping| *stopping) => Err(end(CloseCode::Away, "the daemon is shutting down")),
+                Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.send(reply).await,
+                message = messages.recv(), if reads => self.hear(message).await,
+                next = outgoing.next() => match next {
+                    Some(next) => self.tell(next).await,
+                    None if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
+                    None => Err(end(CloseCode::Away, "the daemon is shutting down")),
+                },
+                _ = beat.tick() => self.beat(silence).await,
+            };
+            if let Err(why) = step {
+                break why;
+            }
+        };
+        // Whether the client still hears why is its own affair.
+        let _ = timeout(silence, self.socket.close(why)).await;
+    }
+
+    /// Sends a frame. A client that does not read is closed: its socket and its buffer are full by then.
+    async fn send(&mut self, text: String) -> Result<(), End> {
+        let silence = Duration::from_millis(self.owner.shared.config.session_silence_ms_max);
+        match timeout(silence, self.socket.text(text)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(None),
+            Err(_) => Err(end(CloseCode::Policy, "the client does not read")),
+        }
+    }
+
+    async fn beat(&mut self, silence: Duration) -> Result<(), End> {
+        if self.heard.elapsed() > silence {
+            return Err(end(CloseCode::Policy, "nothing was heard of the client"));
+        }
+        match timeout(silence, self.socket.ping(b"")).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(None),
+        }
+    }
+
+    async fn tell(&mut self, outgoing: Outgoing) -> Result<(), End> {
+        let text = match &outgoing {
+            Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)),
+            Outgoing::Event { number, event } => {
+                let event = CloudEvent::new(&self.owner.system, *number, event);
+                serde_json::to_string(&EventFrame { event, number: *number })
+            }
+            Outgoing::Gap { missed } => serde_json::to_string(&GapFrame { gap: Gap { missed: *missed } }),
+        };
+        match text {
+            Ok(text) => self.send(text).await,
+            Err(error) => Err(end(CloseCode::Error, &error.to_string())),
+        }
+    }
+
+    async fn hear(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), End> {
+        self.heard = Instant::now();
+        match message {
+            Some(Ok(AggregatedMessage::Text(text))) => match self.accept(&text) {
+                Ok(()) => Ok(()),
+                Err((id, problem)) => self.send(reply_frame(&id, &problem::reply(problem, None))).await,
+            },
+            Some(Ok(AggregatedMessage::Ping(bytes))) => self.socket.pong(&bytes).await.map_err(|_| None),
+            Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
+            Some(Ok(AggregatedMessage::Binary(_))) => {
+                Err(end(CloseCode::Unsupported, "frames of this subprotocol are text"))
+            }
+            Some(Ok(AggregatedMessage::Close(_))) => Err(end(CloseCode::Normal, "")),
+            Some(Err(ProtocolError::Overflow)) => Err(end(CloseCode::Size, "a message is over `body_bytes_max`")),
+            Some(Err(error)) => Err(end(CloseCode::Protocol, &error.to_string())),
+            None => Err(None),
+        }
+    }
+
+    /// Begins what a frame asks for, or gives the id and the problem to reply with.
+    fn accept(&mut self, text: &str) -> Result<(), (String, Problem)> {
+        let frame: Incoming = json::read(text.as_bytes(), "").map_err(|problem| (String::new(), problem))?;
+        let max = self.owner.shared.config.session_calls_max.max(1);
+        let (id, work) = match frame {
+            Incoming { answer: Some(id), data: Some(data), call: None, method: None, path: None, body: None } => {
+                let reply = format!("answer:{id}");
+                (reply, answer(self.owner.clone(), id, data))
+            }
+            Incoming { answer: None, data: None, call: Some(id), method: Some(method), path: Some(path), body } => {
+                // Answers end what began before: they pass where new calls are refused.
+                if self.under_way.len() >= max {
+                    return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
+                }
+                (id, call(self.owner.clone(), method, path, body))
+            }
+            Incoming { answer, call, .. } => {
+                let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
+                let detail = "a frame is {answer, data} or {call, method, path, body?}";
+                return Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")));
+            }
+        };
+        self.under_way.push(Box::pin(async move {
+            let reply = work.await.unwrap_or_else(|problem| problem::reply(problem, None));
+            reply_frame(&id, &reply)
+        }));
+        Ok(())
+    }
+}
+
+type Work = LocalBoxFuture<'static, Result<Reply, Problem>>;
+
+fn answer(owner: Owner, id: String, data: Box<RawValue>) -> Work {
+    Box::pin(async move {
+        owner.shared.take_rate(&owner.known, std::time::Instant::now())?;
+        let unknown = || Problem::new(ProblemKind::RequestUnknown, format!("there is no request `{id}`"));
+        let request = id.parse().map(PendingKey::from_bits).map_err(|_| unknown())?;
+        let answer: OutsideAnswer = json::read(data.get().as_bytes(), "/data")?;
+        match owner.kind {
+            SystemKind::DigitalTwin => owner.shared.enabler.dii(owner.system).answer(request, answer).await?,
+            SystemKind::ThirdParty => owner.shared.enabler.sii(owner.system).answer(request, answer).await?,
+            SystemKind::Metaverse | SystemKind::UserDevice => return Err(unknown()),
+        }
+        Ok(Reply::empty(204))
+    })
+}
+
+/// Carries a call out as if it had come as a request of its own.
+fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>) -> Work {
+    Box::pin(async move {
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let found = Found::read(owner.shared.router.find(Verb::read(&method), path)?.route, path, query)?;
+        let body = body.map(|body| Bytes::from(String::from(Box::<str>::from(body)))).unwrap_or_default();
+        let extras = Extras {
+            body,
+            // As the session's own system, also when an operator opened it.
+            acting_as: Some(owner.system.as_str()),
+            accept: Some(JSON),
+            ..Extras::default()
+        };
+        let call = found.admit(&owner.shared, Some(&owner.known), extras, std::time::Instant::now())?;
+        server::run(call).await
+    })
+}

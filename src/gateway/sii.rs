@@ -1,0 +1,147 @@
+//! SII: what third-party systems do (FGMV-29 9.1 steps 1 to 3, 8, 14x and 15 to 19).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    Problem, ProblemKind, TwinId,
+    access::{AuthorizationDecision, UserAuthorization},
+    message::OutsideAnswer,
+    registry::{ThirdPartyDescription, ThirdPartyListing, ThirdPartySystem},
+    twin::TwinView,
+};
+use utoipa::ToSchema;
+
+use super::{
+    auth::Role,
+    call::{Call, JSON, Reply},
+    dii::{own_id, request_id},
+    mii::{EVENT_STREAM, LAST_EVENT, SWITCHED},
+    routes::{Access, Answer, Later, Parameter, Route},
+    schemas::schema,
+};
+use crate::outside::SystemKind;
+
+const ACCESS: Access = Access::Only(Role::ThirdParty);
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::post(
+        "/sii/v1/systems",
+        "registerThirdPartySystem",
+        ACCESS,
+        "Registers the system (FGMV-29 9.1 steps 1 to 3).",
+    )
+    .body(schema::<ThirdPartyDescription>)
+    .answers(&[
+        Answer::new(201, "It is registered.", JSON, Some(schema::<ThirdPartyListing>)),
+        Answer::new(200, "It was registered like this already.", JSON, Some(schema::<ThirdPartyListing>)),
+    ])
+    .later(register),
+    Route::get("/sii/v1/systems/{id}", "readThirdPartySystem", ACCESS, "What is kept of the own registration.")
+        .path_parameters(&[Parameter::needed("id", "The system's id.")])
+        .answers(&[Answer::new(200, "The registration.", JSON, Some(schema::<ThirdPartyListing>))])
+        .now(read),
+    Route::post(
+        "/sii/v1/authorizations/{id}/decision",
+        "decideUserAuthorization",
+        ACCESS,
+        "Decides about an authorization later than it was asked for (FGMV-29 9.1 step 8).",
+    )
+    .path_parameters(&[Parameter::needed("id", "The authorization's id.")])
+    .body(schema::<AuthorizationDecision>)
+    .answers(&[Answer::new(200, "As it is kept now.", JSON, Some(schema::<UserAuthorization>))])
+    .later(decide),
+    Route::post(
+        "/sii/v1/twin-information",
+        "acquireTwinInformation",
+        ACCESS,
+        "Asks for information of twins (FGMV-29 9.1 steps 15 to 19).",
+    )
+    .body(schema::<Acquisition>)
+    .answers(&[Answer::new(200, "The twins, in the order asked for.", JSON, Some(schema::<Acquired>))])
+    .writes_nothing()
+    .later(acquire),
+    Route::post(
+        "/sii/v1/requests/{id}/answer",
+        "answerThirdPartyRequest",
+        ACCESS,
+        "Answers a request (FGMV-29 9.1 steps 8 and 14x).",
+    )
+    .path_parameters(&[Parameter::needed("id", "The request's id.")])
+    .body(schema::<OutsideAnswer>)
+    .answers(&[Answer::empty(204, "It was the first answer, and it fits.")])
+    // An answer ends what began before: while the daemon drains it must come through.
+    .writes_nothing()
+    .later(answer),
+    Route::get("/sii/v1/events", "hearThirdPartyEvents", ACCESS, "Hears this system's events.")
+        .query(&[LAST_EVENT])
+        .answers(&[EVENT_STREAM])
+        .events(SystemKind::ThirdParty),
+    Route::get(
+        "/sii/v1/session",
+        "openThirdPartySession",
+        ACCESS,
+        "Opens this system's WebSocket session; an earlier one ends.",
+    )
+    .answers(&[SWITCHED])
+    .session(SystemKind::ThirdParty),
+];
+
+/// Which twins a third-party system wants to know of.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Acquisition {
+    /// The twins.
+    twins: Vec<TwinId>,
+    /// Which properties; absent: all.
+    #[serde(default)]
+    properties: Option<BTreeSet<String>>,
+}
+
+/// What they are.
+#[derive(Debug, Serialize, ToSchema)]
+struct Acquired {
+    /// In the order asked for.
+    #[schema(value_type = Vec<TwinView>)]
+    twins: Vec<Arc<TwinView>>,
+}
+
+fn listing(system: &ThirdPartySystem) -> ThirdPartyListing {
+    ThirdPartyListing { system: system.description.clone(), registered_at: system.registered_at }
+}
+
+fn register(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let description: ThirdPartyDescription = call.body()?;
+        let known = call.enabler().outside().third_party_system(&description.id).is_some();
+        let system = call.sii()?.register(description).await?;
+        Reply::json(if known { 200 } else { 201 }, &listing(&system))
+    })
+}
+
+fn read(call: &Call<'_>) -> Result<Reply, Problem> {
+    let id = own_id(call)?;
+    let unknown = || Problem::new(ProblemKind::SystemUnknown, format!("no third-party system `{id}` is registered"));
+    Reply::json(200, &listing(&*call.enabler().outside().third_party_system(&id).ok_or_else(unknown)?))
+}
+
+fn decide(call: Call<'_>) -> Later<'_> {
+    Box::pin(
+        async move { Reply::json(200, &call.sii()?.decide_user_authorization(call.name(0)?, call.body()?).await?) },
+    )
+}
+
+fn acquire(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let Acquisition { twins, properties } = call.body()?;
+        let twins = call.sii()?.acquire(twins, properties).await?;
+        Reply::json(200, &Acquired { twins })
+    })
+}
+
+fn answer(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        call.sii()?.answer(request_id(&call)?, call.body()?).await?;
+        Ok(Reply::empty(204))
+    })
+}

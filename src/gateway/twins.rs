@@ -1,0 +1,365 @@
+//! MII: what metaverse systems do with twins (FGMV-29 9.2 steps 6 to 18).
+
+use std::{collections::BTreeSet, io::Write as _, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use twinway_protocol::{
+    JsonDoc, Problem, ProblemKind, SystemId, TwinId, UserId,
+    access::{Right, TwinPermission},
+    message::PropertyValues,
+    twin::{PropertyValue, TwinListing, TwinView},
+};
+use utoipa::ToSchema;
+
+use super::{
+    call::{Call, JSON, Reply},
+    merge::merged,
+    mii::{ACCESS, CURSOR, LIMIT},
+    problem::RefusalDocument,
+    routes::{Answer, Later, Parameter, Route},
+    schemas::{map_of, page_of, schema},
+};
+
+const TWIN: Parameter = Parameter::needed("id", "The twin's id, percent-encoded.");
+const USER: Parameter = Parameter::needed("user", "The user who acts.");
+/// The media type of a Thing Description (W3C WoT Thing Description 1.1, section 10.1).
+const THING_DESCRIPTION: &str = "application/td+json";
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get(
+        "/mii/v1/twin-systems/{id}/twins",
+        "listTwinsOfSystem",
+        ACCESS,
+        "Lists the twins of a system (FGMV-29 9.2 steps 6 and 7).",
+    )
+    .path_parameters(&[Parameter::needed("id", "The system's id.")])
+    .query(&[CURSOR, LIMIT])
+    .answers(&[Answer::new(200, "A page of twins.", JSON, Some(page_of::<TwinListing>))])
+    .later(list_of_system),
+    Route::get("/mii/v1/twins", "listTwins", ACCESS, "Lists the twins of all systems (FGMV-29 9.2 steps 6 and 7).")
+        .query(&[CURSOR, LIMIT])
+        .answers(&[Answer::new(200, "A page of twins.", JSON, Some(page_of::<TwinListing>))])
+        .later(list),
+    Route::post(
+        "/mii/v1/selections",
+        "selectTwins",
+        ACCESS,
+        "Selects twins and lets others go: all of it or nothing (FGMV-29 9.2 steps 6 and 7).",
+    )
+    .body(schema::<Selection>)
+    .answers(&[Answer::new(200, "All that are selected now.", JSON, Some(schema::<Selected>))])
+    .later(select),
+    Route::post(
+        "/mii/v1/permissions",
+        "requestTwinPermission",
+        ACCESS,
+        "Asks for properties of selected twins and for permission (FGMV-29 9.2 steps 8 to 12).",
+    )
+    .body(schema::<PermissionRequest>)
+    .answers(&[Answer::new(200, "What was given and what was not.", JSON, Some(schema::<PermissionOutcome>))])
+    .later(request_permission),
+    Route::get("/mii/v1/twins/{id}/permission", "readTwinPermission", ACCESS, "What a user may do with a twin.")
+        .path_parameters(&[TWIN])
+        .query(&[USER])
+        .answers(&[Answer::new(200, "The permission.", JSON, Some(schema::<TwinPermission>))])
+        .later(read_permission),
+    Route::post(
+        "/mii/v1/runs",
+        "runService",
+        ACCESS,
+        "Says that a service runs with these twins (FGMV-29 9.2 step 13).",
+    )
+    .body(schema::<ServiceRun>)
+    .answers(&[Answer::new(200, "It runs.", JSON, Some(schema::<Running>))])
+    .later(run),
+    Route::get(
+        "/mii/v1/twins/{id}",
+        "readTwin",
+        ACCESS,
+        "A twin as it is published. In this version every metaverse system may read every twin.",
+    )
+    .path_parameters(&[TWIN])
+    .answers(&[
+        Answer::new(200, "The twin; its `ETag` is its version.", JSON, Some(schema::<TwinView>)),
+        Answer::empty(304, "It is still of the version that `If-None-Match` names."),
+    ])
+    .now(read),
+    Route::get(
+        "/mii/v1/twins/{id}/description",
+        "readTwinDescription",
+        ACCESS,
+        "A twin's Thing Description, byte for byte as it was registered.",
+    )
+    .path_parameters(&[TWIN])
+    .answers(&[Answer::new(200, "A W3C WoT Thing Description.", THING_DESCRIPTION, Some(schema::<JsonDoc>))])
+    .now(read_description),
+    Route::get("/mii/v1/twins/{id}/properties", "readTwinProperties", ACCESS, "The values of a twin's properties.")
+        .path_parameters(&[TWIN])
+        .answers(&[Answer::new(200, "The values, by property.", JSON, Some(map_of::<PropertyValue>))])
+        .now(read_properties),
+    Route::get("/mii/v1/twins/{id}/properties/{name}", "readTwinProperty", ACCESS, "The value of a property.")
+        .path_parameters(&[TWIN, Parameter::needed("name", "The property's name, percent-encoded.")])
+        .answers(&[Answer::new(200, "The value.", JSON, Some(schema::<PropertyValue>))])
+        .now(read_property),
+    Route::patch(
+        "/mii/v1/twins/{id}/properties",
+        "changeTwin",
+        ACCESS,
+        "Changes a twin and with it its object (FGMV-29 9.2 steps 15 to 18).",
+    )
+    .path_parameters(&[TWIN])
+    .query(&[USER])
+    .body(map_of::<JsonDoc>)
+    .answers(&[Answer::new(200, "The values that the properties have now.", JSON, Some(schema::<Changed>))])
+    .later(change),
+    Route::put(
+        "/mii/v1/twins/{id}/properties/{name}",
+        "changeTwinProperty",
+        ACCESS,
+        "Changes one property of a twin and with it its object (FGMV-29 9.2 steps 15 to 18).",
+    )
+    .path_parameters(&[TWIN, Parameter::needed("name", "The property's name, percent-encoded.")])
+    .query(&[USER])
+    .body(schema::<JsonDoc>)
+    .answers(&[Answer::new(200, "The values that the properties have now.", JSON, Some(schema::<Changed>))])
+    .later(change_property),
+    Route::post(
+        "/mii/v1/twins/{id}/messages",
+        "sendTwinMessage",
+        ACCESS,
+        "Has one twin send this one a message (FGMV-28 REQ-DT-06).",
+    )
+    .path_parameters(&[TWIN])
+    .body(schema::<TwinMessage>)
+    .answers(&[Answer::empty(202, "It is sent.")])
+    .later(send_message),
+];
+
+/// Which twins to use, and which no more.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Selection {
+    /// To select.
+    #[serde(default)]
+    select: Vec<TwinId>,
+    /// To let go.
+    #[serde(default)]
+    release: Vec<TwinId>,
+}
+
+/// Which twins are selected.
+#[derive(Debug, Serialize, ToSchema)]
+struct Selected {
+    /// In the order of their ids.
+    selected: Vec<TwinId>,
+}
+
+/// What a user wants to do with selected twins.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PermissionRequest {
+    /// The user.
+    user: UserId,
+    /// The twins.
+    twins: Vec<TwinId>,
+    /// What to do.
+    rights: BTreeSet<Right>,
+}
+
+/// What came of a request for permission.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PermissionOutcome {
+    /// The permissions that were given.
+    permissions: Vec<TwinPermission>,
+    /// The twins, each with its properties.
+    #[schema(value_type = Vec<TwinView>)]
+    twins: Vec<Arc<TwinView>>,
+    /// What was not given, and why.
+    refused: Vec<RefusalDocument>,
+}
+
+/// With which twins a service runs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceRun {
+    /// The twins.
+    twins: Vec<TwinId>,
+}
+
+/// A service runs.
+#[derive(Debug, Serialize, ToSchema)]
+struct Running {
+    /// Always true.
+    running: bool,
+}
+
+/// The values that properties have after a change.
+#[derive(Debug, Serialize, ToSchema)]
+struct Changed {
+    /// By property.
+    #[schema(value_type = BTreeMap<String, JsonDoc>)]
+    values: PropertyValues,
+}
+
+/// A message from one twin to another.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TwinMessage {
+    /// The user who acts.
+    user: UserId,
+    /// The twin that sends it, an avatar for instance.
+    from: TwinId,
+    /// What it says.
+    content: JsonDoc,
+}
+
+fn list_of_system(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let system: SystemId = call.name(0)?;
+        Reply::json(200, &call.mii()?.list_twins(Some(system), call.text("cursor"), call.limit()?).await?)
+    })
+}
+
+fn list(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move { Reply::json(200, &call.mii()?.list_twins(None, call.text("cursor"), call.limit()?).await?) })
+}
+
+fn select(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let Selection { select, release } = call.body()?;
+        Reply::json(200, &Selected { selected: call.mii()?.select_twins(select, release).await? })
+    })
+}
+
+fn request_permission(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let PermissionRequest { user, twins, rights } = call.body()?;
+        let granted = call.mii()?.request_permission(user, twins, rights).await?;
+        let refused = granted.refused.into_iter().map(RefusalDocument::from).collect();
+        Reply::json(200, &PermissionOutcome { permissions: granted.permissions, twins: granted.twins, refused })
+    })
+}
+
+fn read_permission(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move { Reply::json(200, &call.mii()?.permission(call.user()?, call.twin()?).await?) })
+}
+
+fn run(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let ServiceRun { twins } = call.body()?;
+        call.mii()?.run_service(twins).await?;
+        Reply::json(200, &Running { running: true })
+    })
+}
+
+/// The twin that the path names, as it is published: no actor is asked.
+fn view(call: &Call<'_>) -> Result<Arc<TwinView>, Problem> {
+    let id = call.segment(0)?;
+    call.enabler().outside().twin_named(id).ok_or_else(|| match call.twin() {
+        Ok(twin) => Problem::new(ProblemKind::TwinUnknown, format!("there is no twin `{twin}`")),
+        Err(no_name) => no_name,
+    })
+}
+
+fn read(call: &Call<'_>) -> Result<Reply, Problem> {
+    let view = view(call)?;
+    let tag = format!("\"{}\"", view.version);
+    let reply = if call.extras.if_none_match.is_some_and(|tags| matches_tag(tags, &tag)) {
+        Reply::empty(304)
+    } else {
+        Reply::json(200, &*view)?
+    };
+    Ok(reply.with("etag", tag))
+}
+
+/// Whether an `If-None-Match` header names a tag (RFC 9110 13.1.2: weak comparison).
+fn matches_tag(tags: &str, tag: &str) -> bool {
+    tags.split(',').map(str::trim).any(|own| own == "*" || own.strip_prefix("W/").unwrap_or(own) == tag)
+}
+
+fn read_description(call: &Call<'_>) -> Result<Reply, Problem> {
+    Ok(Reply::new(200, THING_DESCRIPTION, view(call)?.description.as_str().as_bytes().to_vec()))
+}
+
+fn read_properties(call: &Call<'_>) -> Result<Reply, Problem> {
+    Reply::json(200, &view(call)?.properties)
+}
+
+fn read_property(call: &Call<'_>) -> Result<Reply, Problem> {
+    let (view, name) = (view(call)?, call.segment(1)?);
+    let unknown = || Problem::new(ProblemKind::PropertyUnknown, format!("`{}` has no value of `{name}`", view.id));
+    write_property(view.properties.get(name).ok_or_else(unknown)?)
+}
+
+/// Writes a property as `serde_json` would, but without reading the carried document again: this is the route
+/// that is called most.
+fn write_property(property: &PropertyValue) -> Result<Reply, Problem> {
+    let mut body = Vec::with_capacity(property.value.as_str().len() + 80);
+    let PropertyValue { value, version, at } = property;
+    let written = write!(body, "{{\"value\":{},\"version\":{version},\"at\":\"{at}\"}}", value.as_str());
+    written.map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
+    Ok(Reply::new(200, JSON, body))
+}
+
+fn change(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let (user, twin) = (call.user()?, call.twin()?);
+        let mut values: PropertyValues = call.body()?;
+        if call.extras.merge_patch {
+            let view = view(&call)?;
+            for (name, patch) in &mut values {
+                *patch = merged(name, view.properties.get(name).map(|property| &property.value), patch)?;
+            }
+        }
+        Reply::json(200, &Changed { values: call.mii()?.change_twin(user, twin, values).await? })
+    })
+}
+
+fn change_property(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let (user, twin, name) = (call.user()?, call.twin()?, call.segment(1)?.to_owned());
+        let values = PropertyValues::from([(name, call.body()?)]);
+        Reply::json(200, &Changed { values: call.mii()?.change_twin(user, twin, values).await? })
+    })
+}
+
+fn send_message(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let to = call.twin()?;
+        let TwinMessage { user, from, content } = call.body()?;
+        call.mii()?.send_twin_message(user, from, to, content).await?;
+        Ok(Reply::empty(202))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use twinway_protocol::{JsonDoc, time::Timestamp, twin::PropertyValue};
+
+    use super::{matches_tag, write_property};
+
+    fn doc(text: &str) -> JsonDoc {
+        JsonDoc::parse(text).expect("it is JSON")
+    }
+
+    #[test]
+    fn a_property_is_written_as_every_other_document() {
+        let at = Timestamp::from_unix_ms(1_700_000_000_123);
+        for value in ["true", "{ \"r\": 1.50 }", "\"a\\\"b\""] {
+            let property = PropertyValue { value: doc(value), version: u64::MAX, at };
+            let written = write_property(&property).expect("it is written");
+            assert_eq!(written.body, serde_json::to_vec(&property).expect("it is written"));
+        }
+    }
+
+    #[test]
+    fn a_tag_matches_weakly_in_a_list() {
+        for tags in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
+            assert!(matches_tag(tags, "\"7\""), "{tags}");
+        }
+        for tags in ["\"77\"", "7", ""] {
+            assert!(!matches_tag(tags, "\"7\""), "{tags}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The gateway over real sockets.
+
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod twins;
