@@ -2,9 +2,12 @@
 //!
 //! - [`Enabler`]: the enabler inside a host program, with a typed view for each kind of external system.
 //! - [`daemon`]: the enabler as a process of its own, with its [`gateway`] and its [`journal`].
+//! - [`client`]: for external systems that talk to a daemon.
 
+pub mod client;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod enabler;
 pub mod gateway;
 pub mod journal;

@@ -1,0 +1,107 @@
+//! The command line.
+
+mod config;
+mod exit;
+mod journal;
+mod log;
+mod output;
+mod remote;
+mod serve;
+mod system;
+mod twin;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use exit::{Exit, Failure};
+use output::{Format, Output};
+
+/// Twinway joins virtual worlds to the physical one: the integration enabler of ITU-T FGMV-29.
+#[derive(Debug, Parser)]
+#[command(name = "twinway", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are written; errors go to the other stream, as text or as a problem document.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Format,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 held by another, \
+                          6 unreachable, 7 timeout, 8 check failed";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the daemon until it is told to stop.
+    Serve(serve::ServeOptions),
+    /// Shows the registered systems of a running daemon.
+    System {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: system::SystemCommand,
+    },
+    /// Shows and changes the digital twins of a running daemon.
+    Twin {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: twin::TwinCommand,
+    },
+    /// Checks, shows and saves the journal of a data directory.
+    Journal {
+        #[command(subcommand)]
+        command: journal::JournalCommand,
+    },
+    /// Checks and shows configurations.
+    Config {
+        #[command(subcommand)]
+        command: config::ConfigCommand,
+    },
+    /// Writes the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Reads the arguments and does what they say.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Help and version are no errors, and clap tells them apart; a reader that hung up is none either.
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
+        }
+    };
+    let mut output = Output::new(arguments.output);
+    let done = match arguments.command {
+        Command::Serve(options) => return serve::serve(options),
+        Command::System { remote, command } => remote.run(|client| system::run(client, command, &mut output)),
+        Command::Twin { remote, command } => remote.run(|client| twin::run(client, command, &mut output)),
+        Command::Journal { command } => journal::run(command, &mut output),
+        Command::Config { command } => config::run(&command, &mut output),
+        Command::Completions { shell } => completions(shell, &mut output),
+    };
+    output.finish(done)
+}
+
+fn completions(shell: clap_complete::Shell, output: &mut Output) -> Result<(), Failure> {
+    // Into memory first: the generator panics when its writer fails.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "twinway", &mut script);
+    output.bytes(&script)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        super::Arguments::command().debug_assert();
+    }
+}

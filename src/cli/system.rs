@@ -1,0 +1,258 @@
+//! `twinway system`: what is registered.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use twinway::{
+    client::{Client, ClientError},
+    protocol::{
+        SystemId,
+        registry::{PAGE_ITEMS_MAX, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
+        time::Timestamp,
+    },
+};
+
+use super::{
+    exit::{Exit, Failure},
+    output::{Format, Output},
+    remote::{all, not_found},
+    watch,
+};
+
+/// The kinds of systems that register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// Digital twin systems (FGMV-29 9.2).
+    TwinSystem,
+    /// Third-party systems (FGMV-29 9.1).
+    ThirdParty,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemCommand {
+    /// Lists the registered systems.
+    List(Which),
+    /// Shows one.
+    Show {
+        /// Its id.
+        id: SystemId,
+        /// Only a system of this kind.
+        #[arg(long, value_enum)]
+        kind: Option<Kind>,
+    },
+    /// Searches as a metaverse system does (FGMV-29 9.1 and 9.2, steps 4 and 5).
+    Search {
+        /// Words that id, title or description contain.
+        text: String,
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Shows registrations as they come, change and go, until Ctrl-C.
+    Watch {
+        #[command(flatten)]
+        which: Which,
+        /// How often to look, in milliseconds.
+        #[arg(long, value_name = "MS", default_value_t = 1000)]
+        every_ms: u64,
+    },
+}
+
+/// Which systems.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only systems of this kind.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Only systems of this type, such as `home`.
+    #[arg(long = "type", value_name = "TYPE")]
+    system_type: Option<String>,
+    /// Only third-party systems that offer this operation.
+    #[arg(long)]
+    operation: Option<String>,
+    /// Only twin systems with a twin of this object.
+    #[arg(long, value_name = "URI")]
+    physical_object: Option<String>,
+}
+
+/// A system of either kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Listing {
+    TwinSystem(Kinded<TwinSystemListing>),
+    ThirdParty(Kinded<ThirdPartyListing>),
+}
+
+/// A listing that says what it lists.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Kinded<T> {
+    kind: Kind,
+    #[serde(flatten)]
+    listing: T,
+}
+
+impl Listing {
+    fn of_twin_system(listing: TwinSystemListing) -> Self {
+        Self::TwinSystem(Kinded { kind: Kind::TwinSystem, listing })
+    }
+
+    fn of_third_party(listing: ThirdPartyListing) -> Self {
+        Self::ThirdParty(Kinded { kind: Kind::ThirdParty, listing })
+    }
+
+    fn kind_text(&self) -> &'static str {
+        match self {
+            Self::TwinSystem(_) => "twin-system",
+            Self::ThirdParty(_) => "third-party",
+        }
+    }
+
+    fn id(&self) -> &SystemId {
+        match self {
+            Self::TwinSystem(of) => &of.listing.system.id,
+            Self::ThirdParty(of) => &of.listing.system.id,
+        }
+    }
+
+    /// What tells two systems apart: the two kinds have ids of their own.
+    pub(crate) fn key(&self) -> String {
+        format!("{} {}", self.kind_text(), self.id())
+    }
+
+    fn registered_at(&self) -> Timestamp {
+        match self {
+            Self::TwinSystem(of) => of.listing.registered_at,
+            Self::ThirdParty(of) => of.listing.registered_at,
+        }
+    }
+
+    pub(crate) fn row(&self) -> Vec<String> {
+        let (system_type, title, offers) = match self {
+            Self::TwinSystem(of) => {
+                let (system, count) = (&of.listing.system, of.listing.twin_count);
+                let twins = if count == 1 { "1 twin".to_owned() } else { format!("{count} twins") };
+                (&system.system_type, &system.title, twins)
+            }
+            Self::ThirdParty(of) => {
+                let system = &of.listing.system;
+                let operations: Vec<_> = system.apis.iter().map(|api| api.operation.as_str()).collect();
+                (&system.system_type, &system.title, operations.join(", "))
+            }
+        };
+        vec![
+            self.id().to_string(),
+            self.kind_text().to_owned(),
+            system_type.clone(),
+            title.clone(),
+            offers,
+            self.registered_at().to_string(),
+        ]
+    }
+
+    fn details(&self) -> Vec<Vec<String>> {
+        let [id, kind, system_type, title, offers, registered] = self.row().try_into().unwrap_or_default();
+        let (description, reach) = match self {
+            Self::TwinSystem(of) => (&of.listing.system.description, &of.listing.system.reach),
+            Self::ThirdParty(of) => (&of.listing.system.description, &of.listing.system.reach),
+        };
+        let reach = match reach {
+            Reach::Session => "its session".to_owned(),
+            Reach::Webhook(url) => url.clone(),
+        };
+        let mut rows = vec![
+            ("id", id),
+            ("kind", kind),
+            ("type", system_type),
+            ("title", title),
+            ("description", description.clone()),
+            ("offers", offers),
+            ("reached by", reach),
+            ("registered", registered),
+        ];
+        if let Self::ThirdParty(of) = self {
+            if let Some(charge) = &of.listing.system.service_charge {
+                let per = charge.per.as_deref().map(|per| format!(" per {per}")).unwrap_or_default();
+                rows.push(("charge", format!("{} {}{per}", charge.amount, charge.currency)));
+            }
+            if let Some(level) = &of.listing.system.service_level {
+                rows.push(("availability", level.availability.map(|share| share.to_string()).unwrap_or_default()));
+                rows.push(("p99", level.p99_ms.map(|ms| format!("{ms} ms")).unwrap_or_default()));
+            }
+        }
+        rows.into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| vec![name.to_owned(), value])
+            .collect()
+    }
+}
+
+pub(crate) const HEAD: [&str; 6] = ["ID", "KIND", "TYPE", "TITLE", "OFFERS", "REGISTERED"];
+
+pub(crate) async fn run(client: Client, command: SystemCommand, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        SystemCommand::List(which) => show_all(&find(&client, &which, None).await?, output),
+        SystemCommand::Search { text, which } => show_all(&find(&client, &which, Some(text)).await?, output),
+        SystemCommand::Show { id, kind } => show(&client, &id, kind, output).await,
+        SystemCommand::Watch { which, every_ms } => watch::systems(&client, &which, every_ms, output).await,
+    }
+}
+
+/// All systems that match, by kind and id.
+pub(crate) async fn find(client: &Client, which: &Which, text: Option<String>) -> Result<Vec<Listing>, ClientError> {
+    let query = SystemQuery {
+        system_type: which.system_type.clone(),
+        text,
+        operation: which.operation.clone(),
+        physical_object: which.physical_object.clone(),
+        cursor: None,
+        limit: Some(PAGE_ITEMS_MAX),
+    };
+    let after = |cursor| SystemQuery { cursor, ..query.clone() };
+    let mut found = Vec::new();
+    // An operation is a third party's and an object a twin system's: who asks for one asks for that kind.
+    if which.kind != Some(Kind::ThirdParty) && which.operation.is_none() {
+        let systems = all(async |cursor| client.search_twin_systems(&after(cursor)).await).await?;
+        found.extend(systems.into_iter().map(Listing::of_twin_system));
+    }
+    if which.kind != Some(Kind::TwinSystem) && which.physical_object.is_none() {
+        let systems = all(async |cursor| client.search_third_party_systems(&after(cursor)).await).await?;
+        found.extend(systems.into_iter().map(Listing::of_third_party));
+    }
+    Ok(found)
+}
+
+fn show_all(found: &[Listing], output: &mut Output) -> Result<(), Failure> {
+    match output.format() {
+        Format::Json => output.json(found),
+        Format::Table => output.table(&HEAD, found.iter().map(Listing::row)),
+    }
+}
+
+async fn show(client: &Client, id: &SystemId, kind: Option<Kind>, output: &mut Output) -> Result<(), Failure> {
+    let found = one(client, id, kind).await?.ok_or_else(|| not_found("system", id))?;
+    match output.format() {
+        Format::Json => output.json(&found),
+        Format::Table => output.table(&[], found.details()),
+    }
+}
+
+async fn one(client: &Client, id: &SystemId, kind: Option<Kind>) -> Result<Option<Listing>, ClientError> {
+    if kind != Some(Kind::ThirdParty) {
+        match client.twin_system(id).await {
+            Ok(listing) => return Ok(Some(Listing::of_twin_system(listing))),
+            Err(error) if is_unknown(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if kind != Some(Kind::TwinSystem) {
+        match client.third_party_system(id).await {
+            Ok(listing) => return Ok(Some(Listing::of_third_party(listing))),
+            Err(error) if is_unknown(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn is_unknown(error: &ClientError) -> bool {
+    Failure::Client(error.clone()).exit() == Exit::NotFound
+}

@@ -1,0 +1,80 @@
+//! What is watched: systems by looking again, twins by their events.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use twinway::{
+    client::{Client, Told},
+    outside::{EventsFrom, SystemKind},
+    protocol::TwinId,
+};
+
+use super::{
+    exit::Failure,
+    output::{Format, Output, printable},
+    system::{self, Listing, Which},
+};
+
+#[derive(Serialize)]
+struct SystemChange<'c> {
+    change: &'static str,
+    #[serde(flatten)]
+    system: &'c Listing,
+}
+
+/// The interface tells no events of registrations, so it is asked again and again.
+pub(crate) async fn systems(client: &Client, which: &Which, every_ms: u64, output: &mut Output) -> Result<(), Failure> {
+    let mut known: BTreeMap<String, Listing> = BTreeMap::new();
+    loop {
+        let found = system::find(client, which, None).await?;
+        let found: BTreeMap<_, _> = found.into_iter().map(|listing| (listing.key(), listing)).collect();
+        for (change, system) in differences(&known, &found) {
+            match output.format() {
+                Format::Json => output.json_line(&SystemChange { change, system })?,
+                Format::Table => output.line(&printable(&format!("{change:<8} {}", system.row().join("  "))))?,
+            }
+        }
+        known = found;
+        tokio::time::sleep(Duration::from_millis(every_ms)).await;
+    }
+}
+
+fn differences<'l>(
+    known: &'l BTreeMap<String, Listing>,
+    found: &'l BTreeMap<String, Listing>,
+) -> Vec<(&'static str, &'l Listing)> {
+    let gone = known.iter().filter(|(key, _)| !found.contains_key(*key)).map(|(_, listing)| ("gone", listing));
+    let here = found.iter().filter_map(|(key, listing)| match known.get(key) {
+        None => Some(("there", listing)),
+        Some(before) if before != listing => Some(("changed", listing)),
+        Some(_) => None,
+    });
+    gone.chain(here).collect()
+}
+
+/// Events of twins go to the metaverse systems that selected them, so the twins are selected while they are watched.
+pub(crate) async fn twins(client: &Client, ids: &[TwinId], output: &mut Output) -> Result<(), Failure> {
+    // Listening first, so that nothing falls between.
+    let mut events = client.events(SystemKind::Metaverse, EventsFrom::Now).await?;
+    client.select_twins(ids, &[]).await?;
+    loop {
+        match (events.next().await?, output.format()) {
+            (Told::Event { event, .. }, format) => {
+                let subject = event.subject.as_deref().unwrap_or_default();
+                if !ids.iter().any(|id| id.as_str() == subject) {
+                    continue;
+                }
+                if format == Format::Json {
+                    output.json_line(&event)?;
+                    continue;
+                }
+                let time = event.time.map(|time| time.to_string()).unwrap_or_default();
+                let kind = event.event_type.strip_prefix("io.twinway.").unwrap_or(&event.event_type);
+                output.line(&printable(&format!("{time}  {subject}  {kind}  {}", event.data.as_str())))?;
+            }
+            // Results are data only: what was missed is told beside them.
+            (Told::Gap { missed: 0 }, _) => output.note("some events were missed"),
+            (Told::Gap { missed }, _) => output.note(&format!("{missed} events were missed")),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! One request: how it is built, sent and read.
+
+use reqwest::{
+    Method, Response, StatusCode, Url,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use twinway_protocol::JsonDoc;
+
+use super::{ANSWER_BYTES_MAX, Client, ClientError, ProblemDocument};
+
+/// How much of an answer that is no problem document is quoted, in characters.
+const QUOTE_CHARS_MAX: usize = 300;
+
+/// A request that is being put together.
+pub(super) struct Call<'c> {
+    client: &'c Client,
+    method: Method,
+    url: Result<Url, ClientError>,
+    body: Option<Result<Vec<u8>, ClientError>>,
+    media_type: &'static str,
+}
+
+impl<'c> Call<'c> {
+    pub(super) fn new(client: &'c Client, method: Method, url: Result<Url, ClientError>) -> Self {
+        Self { client, method, url, body: None, media_type: "application/json" }
+    }
+
+    /// Adds a query parameter, if there is a value.
+    pub(super) fn query(mut self, name: &str, value: Option<&str>) -> Self {
+        if let (Ok(url), Some(value)) = (&mut self.url, value) {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        self
+    }
+
+    pub(super) fn body<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
+        self.body = Some(serde_json::to_vec(body).map_err(|error| ClientError::Protocol(error.to_string())));
+        self
+    }
+
+    pub(super) fn media_type(mut self, media_type: &'static str) -> Self {
+        self.media_type = media_type;
+        self
+    }
+
+    /// Sends it. Whatever the status, the answer's head has come then.
+    pub(super) async fn send(self) -> Result<Response, ClientError> {
+        let shared = &self.client.shared;
+        let mut request = shared.http.request(self.method, self.url?).timeout(self.client.limit());
+        request = request.header(ACCEPT, "application/json, application/problem+json");
+        if !self.client.token().is_empty() {
+            request = request.bearer_auth(self.client.token());
+        }
+        if let Some(body) = self.body {
+            request = request.header(CONTENT_TYPE, self.media_type).body(body?);
+        }
+        Ok(request.send().await?)
+    }
+
+    /// Sends it and gives the answer's bytes.
+    async fn bytes(self) -> Result<Vec<u8>, ClientError> {
+        let response = self.send().await?;
+        if response.status().is_success() { read(response).await } else { Err(refusal(response).await) }
+    }
+
+    /// Sends it and reads the answer.
+    pub(super) async fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
+    /// Sends it and keeps the answer byte for byte.
+    pub(super) async fn document(self) -> Result<JsonDoc, ClientError> {
+        JsonDoc::parse(self.text().await?).map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
+    /// Sends it and gives the answer as text.
+    pub(super) async fn text(self) -> Result<String, ClientError> {
+        String::from_utf8(self.bytes().await?).map_err(|error| ClientError::Protocol(error.to_string()))
+    }
+
+    /// Sends it; the answer has nothing to read.
+    pub(super) async fn done(self) -> Result<(), ClientError> {
+        self.bytes().await.map(|_| ())
+    }
+}
+
+/// The whole body, up to the limit.
+pub(super) async fn read(mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(ClientError::Protocol(format!("an answer has at most {ANSWER_BYTES_MAX} bytes")));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// What an answer that is no success says.
+pub(super) async fn refusal(response: Response) -> ClientError {
+    let status = response.status();
+    match read(response).await {
+        Ok(body) => ClientError::Problem(Box::new(problem(status, &body))),
+        Err(error) => error,
+    }
+}
+
+/// The problem document in `body`, or one made of the status: what stands between client and daemon has its own pages.
+pub(super) fn problem(status: StatusCode, body: &[u8]) -> ProblemDocument {
+    let read = serde_json::from_slice::<ProblemDocument>(body).ok();
+    if let Some(mut document) = read.filter(|document| !document.title.is_empty()) {
+        document.status = status.as_u16();
+        return document;
+    }
+    let quote: String = String::from_utf8_lossy(body).trim().chars().take(QUOTE_CHARS_MAX).collect();
+    ProblemDocument::blank(status.as_u16(), status.canonical_reason().unwrap_or("Refused"), quote)
+}

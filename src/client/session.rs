@@ -1,0 +1,256 @@
+//! A WebSocket session: what the enabler asks a system and tells it, and the system's answers.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::StatusCode;
+use serde::{Deserialize, Serialize};
+use tokio::{net::TcpStream, time::Instant};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{ClientRequestBuilder, Error as WsError, Message, http::Uri},
+};
+use twinway_protocol::{
+    JsonDoc,
+    message::{OutsideAnswer, OutsideRequest},
+};
+
+use super::{Client, ClientError, CloudEvent, SILENCE_MS_MAX, call, interface};
+use crate::outside::SystemKind;
+
+/// What the session speaks.
+const SUBPROTOCOL: &str = "twinway.v1.json";
+/// The code of a close frame: a newer session of the same system has taken this one's place.
+const CLOSE_TAKEN_OVER: u16 = 4001;
+
+/// What comes in a session.
+#[derive(Clone, Debug)]
+pub enum Incoming {
+    /// The enabler asks something; the answer names `id`.
+    Request {
+        /// The request's id.
+        id: String,
+        /// What is asked.
+        body: Box<OutsideRequest>,
+    },
+    /// Something happened.
+    Event {
+        /// Counts the system's events, from 1.
+        number: u64,
+        /// What happened.
+        event: Box<CloudEvent>,
+    },
+    /// This many events are gone before they could be told.
+    Gap {
+        /// How many.
+        missed: u64,
+    },
+    /// What came of something sent in this session: `answer:{id}` of an answer, otherwise the id of a call.
+    Reply {
+        /// Of what.
+        id: String,
+        /// The HTTP status.
+        status: u16,
+        /// The answer, or a problem document.
+        body: Option<JsonDoc>,
+    },
+    /// The session is over, and nothing more comes.
+    Closed(Closing),
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// A newer session of the same system has taken its place.
+    TakenOver,
+    /// The daemon does not open it again, and says why.
+    Refused(ClientError),
+    /// The connection broke, or the daemon ends.
+    Ended(String),
+}
+
+/// Every frame of the daemon, as one form. Requests are told apart by `type` after this: a document that is
+/// carried byte for byte cannot stand behind a tag.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Frame {
+    request: Option<String>,
+    #[serde(rename = "type")]
+    request_type: Option<String>,
+    data: Option<JsonDoc>,
+    event: Option<Box<CloudEvent>>,
+    number: Option<u64>,
+    gap: Option<GapFrame>,
+    reply: Option<String>,
+    status: Option<u16>,
+    body: Option<JsonDoc>,
+}
+
+#[derive(Deserialize)]
+struct GapFrame {
+    missed: u64,
+}
+
+#[derive(Serialize)]
+struct AnswerFrame<'f> {
+    answer: &'f str,
+    data: &'f OutsideAnswer,
+}
+
+#[derive(Serialize)]
+struct CallFrame<'f> {
+    call: &'f str,
+    method: &'f str,
+    path: &'f str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'f JsonDoc>,
+}
+
+/// An open session. Dropping it closes it.
+#[derive(Debug)]
+pub struct Session {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    heard: Instant,
+    closed: bool,
+}
+
+impl Client {
+    /// Opens the session of the system that the token speaks for. An earlier session of that system ends.
+    ///
+    /// # Errors
+    /// Those of every request, and when there are too many sessions.
+    pub async fn session(&self, kind: SystemKind) -> Result<Session, ClientError> {
+        let mut path = interface(kind).to_vec();
+        path.push("session");
+        let url = self.url(&path)?;
+        // Only `http` addresses come this far, so the rest of the address is the same.
+        let text = url.as_str().replacen("http://", "ws://", 1);
+        let uri: Uri = text.parse().map_err(|error| ClientError::Protocol(format!("`{text}`: {error}")))?;
+        let request = ClientRequestBuilder::new(uri)
+            .with_header("Authorization", format!("Bearer {}", self.token()))
+            .with_sub_protocol(SUBPROTOCOL);
+        // Frames are small and each is waited for: none is held back to be sent with the next.
+        let connected = tokio::time::timeout(self.limit(), connect_async_with_config(request, None, true)).await;
+        let (socket, _) = connected.map_err(|_| ClientError::Timeout)?.map_err(connect_error)?;
+        Ok(Session { socket, heard: Instant::now(), closed: false })
+    }
+}
+
+fn connect_error(error: WsError) -> ClientError {
+    match error {
+        WsError::Http(response) => {
+            let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+            let problem = call::problem(status, response.body().as_deref().unwrap_or_default());
+            ClientError::Problem(Box::new(problem))
+        }
+        WsError::Io(_) | WsError::ConnectionClosed | WsError::AlreadyClosed => {
+            ClientError::Unreachable(error.to_string())
+        }
+        other => ClientError::Protocol(other.to_string()),
+    }
+}
+
+impl Session {
+    /// What comes next. It can be dropped and called again without a loss.
+    pub async fn next(&mut self) -> Incoming {
+        loop {
+            if self.closed {
+                return Incoming::Closed(Closing::Ended("the session is over".to_owned()));
+            }
+            let silent_at = self.heard + Duration::from_millis(SILENCE_MS_MAX);
+            let Ok(message) = tokio::time::timeout_at(silent_at, self.socket.next()).await else {
+                return self.close(Closing::Ended("nothing was heard for too long".to_owned()));
+            };
+            self.heard = Instant::now();
+            match message {
+                None => return self.close(Closing::Ended("the connection has ended".to_owned())),
+                Some(Err(error)) => return self.close(Closing::Ended(error.to_string())),
+                Some(Ok(Message::Close(frame))) => {
+                    let taken = frame.as_ref().is_some_and(|frame| u16::from(frame.code) == CLOSE_TAKEN_OVER);
+                    let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
+                    // The socket has its answer to the close ready; the daemon waits for it.
+                    let _ = tokio::time::timeout_at(silent_at, self.socket.flush()).await;
+                    return self.close(if taken { Closing::TakenOver } else { Closing::Ended(reason) });
+                }
+                Some(Ok(Message::Text(text))) => {
+                    if let Some(incoming) = self.read(&text).await {
+                        return incoming;
+                    }
+                }
+                // Pings are answered by the socket itself.
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    fn close(&mut self, why: Closing) -> Incoming {
+        self.closed = true;
+        Incoming::Closed(why)
+    }
+
+    /// Reads a frame. One of a later version that this one does not know is passed over; a request that cannot be
+    /// read is answered so that nobody waits for it.
+    async fn read(&mut self, text: &str) -> Option<Incoming> {
+        let frame: Frame = match serde_json::from_str(text) {
+            Ok(frame) => frame,
+            Err(error) => return Some(self.close(Closing::Ended(format!("a frame cannot be read: {error}")))),
+        };
+        if let Some(id) = frame.request {
+            return match request(frame.request_type.as_deref(), frame.data.as_ref()) {
+                Ok(body) => Some(Incoming::Request { id, body: Box::new(body) }),
+                Err(error) => {
+                    // If this cannot be sent, the session is broken, and the next read tells.
+                    let _ = self.answer(&id, &OutsideAnswer::Failed(error)).await;
+                    None
+                }
+            };
+        }
+        if let Some(event) = frame.event {
+            return Some(Incoming::Event { number: frame.number.unwrap_or(0), event });
+        }
+        if let Some(gap) = frame.gap {
+            return Some(Incoming::Gap { missed: gap.missed });
+        }
+        let status = frame.status.unwrap_or(0);
+        frame.reply.map(|id| Incoming::Reply { id, status, body: frame.body })
+    }
+
+    /// Answers a request (9.1 steps 8 and 14x, 9.2 steps 10 and 18). What came of it is told by a reply.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when the session is broken.
+    pub async fn answer(&mut self, id: &str, answer: &OutsideAnswer) -> Result<(), ClientError> {
+        self.send(&AnswerFrame { answer: id, data: answer }).await
+    }
+
+    /// Uses a route by this session; `id` is the caller's and names the reply.
+    ///
+    /// # Errors
+    /// As for [`Session::answer`].
+    pub async fn call(
+        &mut self,
+        id: &str,
+        method: &str,
+        path: &str,
+        body: Option<&JsonDoc>,
+    ) -> Result<(), ClientError> {
+        self.send(&CallFrame { call: id, method, path, body }).await
+    }
+
+    async fn send(&mut self, frame: &impl Serialize) -> Result<(), ClientError> {
+        let text = serde_json::to_string(frame).map_err(|error| ClientError::Protocol(error.to_string()))?;
+        self.socket.send(Message::text(text)).await.map_err(|error| ClientError::Unreachable(error.to_string()))
+    }
+}
+
+fn request(request_type: Option<&str>, data: Option<&JsonDoc>) -> Result<OutsideRequest, String> {
+    let data = data.ok_or("the request has no `data`")?;
+    let read = match request_type.ok_or("the request has no `type`")? {
+        "authorizeUser" => data.read().map(OutsideRequest::AuthorizeUser),
+        "executeService" => data.read().map(OutsideRequest::ExecuteService),
+        "describeTwins" => data.read().map(OutsideRequest::DescribeTwins),
+        "applyChange" => data.read().map(OutsideRequest::ApplyChange),
+        other => return Err(format!("requests of type `{other}` are not understood")),
+    };
+    read.map_err(|error| format!("the request cannot be read: {error}"))
+}

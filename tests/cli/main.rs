@@ -1,0 +1,12 @@
+//! The `twinway` command as scripts see it.
+
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod running;
+#[cfg(test)]
+mod support;

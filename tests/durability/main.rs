@@ -1,0 +1,24 @@
+//! What the daemon acknowledged, it has: processes that are killed, journals that are damaged, disks that are full.
+
+#[cfg(test)]
+mod chance;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod facts;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod loss_window;
+#[cfg(test)]
+mod outsiders;
+#[cfg(test)]
+mod world;
