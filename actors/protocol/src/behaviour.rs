@@ -293,12 +293,14 @@ impl<'t, B: Behaviour> Out<'t, B> {
         z ^ (z >> 31)
     }
 
+    #[inline]
     fn push_send(&mut self, to: EntityId, wire: B::Wire, pending: PendingKey, step: Option<StepId>) {
         let meta = Meta { from: self.me, to, cause: self.event, pending, step };
         self.turn.effects.push(Effect::Send { wire, meta });
     }
 
     /// Tells `to` something.
+    #[inline]
     pub fn send<M, T>(&mut self, to: Ref<M>, message: T)
     where
         M: Mailbox<Wire = B::Wire> + From<T>,
