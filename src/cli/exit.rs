@@ -28,7 +28,6 @@ pub(crate) enum Exit {
     /// No answer in time.
     Timeout = 7,
     /// A check was carried out and found something. Only the commands that check end with it.
-    #[allow(dead_code, reason = "`journal verify` and `config check` end with it; they join with their parts")]
     CheckFailed = 8,
 }
 
