@@ -47,9 +47,11 @@ pub struct Read;
 /// Panics, after saying that it would add.
 #[derive(Clone, Debug)]
 pub struct Fail;
-/// Answers when a timer has run out.
+/// Adds and answers when a timer has run out.
 #[derive(Clone, Debug)]
-pub struct Wait;
+pub struct Wait {
+    amount: u64,
+}
 /// Asks another counter and answers what it says.
 #[derive(Clone, Debug)]
 pub struct Relay {
@@ -101,7 +103,7 @@ enum Record {
 
 struct Counter {
     total: u64,
-    waiting: Pending<Asker<Wait>>,
+    waiting: Pending<(Asker<Wait>, u64)>,
     relayed: Pending<Asker<Relay>>,
 }
 
@@ -134,8 +136,8 @@ impl Behaviour for Counter {
                 self.total += 1_000;
                 panic!("planted")
             }
-            CounterMsg::Wait(Wait) => {
-                let key = self.waiting.insert(meta.asker::<Wait>(out.event())).expect("there is room");
+            CounterMsg::Wait(Wait { amount }) => {
+                let key = self.waiting.insert((meta.asker::<Wait>(out.event()), amount)).expect("there is room");
                 out.timer(1, key);
             }
             CounterMsg::Relay(Relay { to }) => {
@@ -153,7 +155,11 @@ impl Behaviour for Counter {
     }
 
     fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
-        if let Some(asker) = self.waiting.take(key) {
+        if let Some((asker, amount)) = self.waiting.take(key) {
+            if amount > 0 {
+                self.replay(Record::Added(amount));
+                out.record(0, Record::Added(amount));
+            }
             out.reply(asker, Ok(Total { total: self.total }));
         }
     }
@@ -434,10 +440,34 @@ both! {
         assert_eq!(world.ask(counter, Read).await, Ok(added), "what was refused was not added");
     }
 
+    async fn an_answer_that_cannot_be_written_down_is_refused_in_a_later_turn_too(place) {
+        let world = World::with(place, options(), MemoryJournal::with_limit(8), None).await;
+        let counter = world.counter(0).await;
+        world.journal.hold();
+        let asked: Vec<_> = (0..8)
+            .map(|_| {
+                let handle = world.system.handle();
+                tokio::spawn(async move { handle.ask(counter, Wait { amount: 1 }, SECOND).await })
+            })
+            .collect();
+        while !asked.iter().any(|answer| answer.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        world.journal.release();
+        let mut added = 0;
+        for answer in asked {
+            match answer.await.expect("no panic") {
+                Ok(_) => added += 1,
+                Err(problem) => assert!(problem.detail.contains("not known"), "{}", problem.detail),
+            }
+        }
+        assert_eq!(world.ask(counter, Read).await, Ok(added), "what was refused was not added");
+    }
+
     async fn a_timer_runs_out_and_its_question_is_answered(place) {
         let world = World::new(place).await;
         let counter = world.counter(0).await;
-        assert_eq!(world.ask(counter, Wait).await, Ok(0));
+        assert_eq!(world.ask(counter, Wait { amount: 0 }).await, Ok(0));
     }
 
     async fn entities_ask_each_other_and_the_dead_are_answered_for(place) {

@@ -1,6 +1,6 @@
 //! Links: how messages get from one actor to another.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use twinway_protocol::{Meta, WireSet};
 
@@ -13,21 +13,5 @@ pub trait Link<W: WireSet>: Send + Sync + 'static {
     fn carry(&self, meta: Meta, wire: W, arrival: Arrival<W>);
 }
 
-/// The default: every message arrives at once.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Direct;
-
-impl<W: WireSet> Link<W> for Direct {
-    fn carry(&self, meta: Meta, wire: W, arrival: Arrival<W>) {
-        arrival.take_in(meta, wire);
-    }
-}
-
 /// A link, or none where messages arrive at once.
 pub(crate) type OwnLink<W> = Option<Arc<dyn Link<W>>>;
-
-impl<W: WireSet> fmt::Debug for dyn Link<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Link")
-    }
-}

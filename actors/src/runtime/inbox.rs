@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     task::Waker,
 };
 
@@ -56,8 +56,6 @@ struct Lanes<M> {
     control: VecDeque<Envelope<M>>,
     data: VecDeque<Envelope<M>>,
     commands: VecDeque<Command>,
-    /// How many messages the pump took out at last and may not have handled yet: they count against the limits.
-    in_hand: usize,
     waker: Option<Waker>,
     asleep: bool,
     closed: bool,
@@ -81,6 +79,8 @@ pub struct Inbox<M> {
     lanes: Mutex<Lanes<M>>,
     outside_max: usize,
     total_max: usize,
+    /// How many messages the pump took out at last and may not have begun with yet: they count against the limits.
+    in_hand: AtomicUsize,
     /// Set while the data lane holds something: an empty lane costs no lock.
     filled: AtomicBool,
     /// Set while the control lane or the commands hold something: the pump looks at it between turns.
@@ -95,9 +95,10 @@ impl<M> Inbox<M> {
     pub fn new(outside_max: usize, total_max: usize) -> Self {
         let (control, data, commands) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         Self {
-            lanes: Mutex::new(Lanes { control, data, commands, in_hand: 0, waker: None, asleep: false, closed: false }),
+            lanes: Mutex::new(Lanes { control, data, commands, waker: None, asleep: false, closed: false }),
             outside_max,
             total_max,
+            in_hand: AtomicUsize::new(0),
             filled: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
             durable: AtomicU64::new(0),
@@ -115,7 +116,7 @@ impl<M> Inbox<M> {
         if lanes.closed {
             return Err((Rejection::Gone, envelope));
         }
-        if lanes.data.len() + lanes.control.len() + lanes.in_hand >= limit {
+        if lanes.data.len() + lanes.control.len() + self.in_hand.load(Ordering::Acquire) >= limit {
             return Err((Rejection::Full, envelope));
         }
         match lane {
@@ -139,8 +140,13 @@ impl<M> Inbox<M> {
         }
         let mut lanes = self.lanes.lock();
         std::mem::swap(batch, &mut lanes.data);
-        lanes.in_hand = batch.len();
+        self.in_hand.store(batch.len(), Ordering::Release);
         self.filled.store(false, Ordering::Release);
+    }
+
+    /// The pump has begun with the last message that it took.
+    pub(crate) fn nothing_in_hand(&self) {
+        self.in_hand.store(0, Ordering::Release);
     }
 
     /// Whether the control lane or the commands hold something.
@@ -193,10 +199,6 @@ impl<M> Inbox<M> {
             || !lanes.commands.is_empty()
             || self.durable.load(Ordering::Acquire) != durable_seen
             || (held && self.is_poisoned());
-        if data {
-            // Nothing is in hand: whoever waits for messages has handled all that it took.
-            lanes.in_hand = 0;
-        }
         if !awake {
             lanes.asleep = true;
             match &mut lanes.waker {

@@ -227,7 +227,11 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         if self.inbox.is_urgent() {
             return self.inbox.take_control();
         }
-        self.batch.pop_front()
+        let next = self.batch.pop_front();
+        if self.batch.is_empty() {
+            self.inbox.nothing_in_hand();
+        }
+        next
     }
 
     fn deliver(&mut self, envelope: Envelope<B::Msg>) {

@@ -40,10 +40,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         let traced = TraceEvent { event, cause, joined, from, to: id, step, name, at_ns: self.now_ns };
         self.tracer.record(traced, self.now.monotonic_ms);
         match outcome {
-            Ok(()) => {
-                self.note_answers(question);
-                self.settle(id, event, question);
-            }
+            Ok(()) => self.settle(id, event, question),
             Err(panic) => {
                 let reason = panic_text(&*panic);
                 self.fail(id, question, ProblemKind::Internal, &reason, true);
@@ -72,6 +69,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     /// Writes the turn's records down, and lets out what follows or holds it back.
     fn settle(&mut self, id: EntityId, event: EventId, question: Question<B::Wire>) {
         if self.turn.records.is_empty() {
+            self.note_answers(question);
             let mut effects = std::mem::take(&mut self.turn.effects);
             match self.held.back() {
                 None => {
@@ -93,6 +91,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         let strict = !self.turn.batched || self.shared.options.loss_window_ms == 0;
         match self.write_down(id, strict) {
             Ok(position) => {
+                // Only now: an answer that cannot be written down is none, and its question is refused.
+                self.note_answers(question);
                 let effects = std::mem::take(&mut self.turn.effects);
                 self.turn.clear();
                 if strict || !self.held.is_empty() {
