@@ -24,7 +24,7 @@ async fn live(home: Dii, mut session: Session) {
         let Outgoing::Request { request, body } = outgoing else { continue };
         let grant = |rights: &_, twin: &TwinId| {
             let (twin, rights) = (twin.clone(), Clone::clone(rights));
-            TwinGrant { twin, rights, properties: Default::default(), expires_at: None }
+            TwinGrant { twin, rights, properties: Default::default(), expires_at: None, role: None }
         };
         let answer = match &*body {
             OutsideRequest::DescribeTwins(asked) => {
@@ -32,7 +32,7 @@ async fn live(home: Dii, mut session: Session) {
                 OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins })
             }
             OutsideRequest::ApplyChange(change) => {
-                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()) })
+                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
             }
             _ => OutsideAnswer::Failed("a home offers no services".to_owned()),
         };

@@ -76,12 +76,13 @@ fn answer(request: &OutsideRequest, lamp: &mut PropertyValues) -> OutsideAnswer 
                 properties: lamp.clone(),
                 rights: rights.clone(),
                 expires_at: None,
+                role: None,
             };
             OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins: asked.twins.iter().map(grant).collect() })
         }
         OutsideRequest::ApplyChange(change) => {
             lamp.extend((*change.values).clone());
-            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()) })
+            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
         }
         _ => OutsideAnswer::Failed("a home does not do that".to_owned()),
     }

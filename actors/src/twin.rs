@@ -125,6 +125,7 @@ impl Behaviour for Twin {
             TwinMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
             TwinMsg::PassTwinMessage(pass) => out.send(pass.entity, *pass.message),
             TwinMsg::TwinMessage(message) => self.hear(&message, out),
+            TwinMsg::ReflectLease(_) => {}
         }
     }
 

@@ -130,13 +130,14 @@ async fn home(enabler: Enabler, ready: mpsc::Sender<()>) {
                     properties: BTreeMap::new(),
                     rights: (*asked.rights).clone(),
                     expires_at: None,
+                    role: None,
                 };
                 OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission {
                     twins: asked.twins.iter().map(grant).collect(),
                 })
             }
             OutsideRequest::ApplyChange(change) => {
-                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()) })
+                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
             }
             _ => OutsideAnswer::Failed("a home offers no services".to_owned()),
         };

@@ -109,6 +109,7 @@ impl<'s> Home<'s> {
             properties: things.values_of(id),
             rights: rights.clone(),
             expires_at: None,
+            role: None,
         };
         let twins: Vec<_> = request.twins.iter().map(grant).collect();
         let said = format!("{:?} on {} twins", rights, twins.len());
@@ -124,7 +125,7 @@ impl<'s> Home<'s> {
         match self.things.lock().apply(&change.twin, &change.values) {
             Ok(now) => {
                 self.story.step("18", &Way::Between("home", "DTS"), "ChangeApplied", &shown(&now));
-                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new(now) })
+                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new(now), seen: None })
             }
             Err(why) => {
                 self.story.step("18", &Way::Between("home", "DTS"), "failed", &why);

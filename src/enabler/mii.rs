@@ -225,7 +225,7 @@ impl Mii {
         twin: TwinId,
         values: PropertyValues,
     ) -> Result<PropertyValues, Problem> {
-        let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values) };
+        let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values), token: None };
         Ok(*self.enabler.ask(self.actor().await?, question).await?.values)
     }
 

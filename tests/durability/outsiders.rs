@@ -39,7 +39,7 @@ fn answer(request: OutsideRequest) -> OutsideAnswer {
     match request {
         OutsideRequest::DescribeTwins(request) => OutsideAnswer::DescribeTwins(permit(&request)),
         OutsideRequest::ApplyChange(ApplyChange { values, .. }) => {
-            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*values).clone()) })
+            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*values).clone()), seen: None })
         }
         OutsideRequest::AuthorizeUser(request) => OutsideAnswer::AuthorizeUser(authorize(&request)),
         OutsideRequest::ExecuteService(_) => OutsideAnswer::Failed("nothing is run here".to_owned()),
@@ -52,6 +52,7 @@ fn permit(request: &ForwardTwinPropertiesRequest) -> TwinPropertiesAndPermission
         properties: PropertyValues::new(),
         rights: (*request.rights).clone(),
         expires_at: None,
+        role: None,
     };
     TwinPropertiesAndPermission { twins: request.twins.iter().map(grant).collect() }
 }

@@ -398,7 +398,7 @@ async fn an_answer_of_the_wrong_kind_leaves_the_request_waiting() {
     let (asking, request, body) = asked_shop(&house.enabler, &mut session).await;
     let wrong = [
         OutsideAnswer::ExecuteService(ServiceExecuted { output: json("1") }),
-        OutsideAnswer::ApplyChange(ChangeApplied { values: Box::default() }),
+        OutsideAnswer::ApplyChange(ChangeApplied { values: Box::default(), seen: None }),
     ];
     for wrong in wrong {
         assert_eq!(kind(shop_system.answer(request, wrong).await), ProblemKind::AnswerMismatch);

@@ -49,7 +49,7 @@ pub(crate) fn granting_until(asked: &OutsideRequest, expires_at: Option<Timestam
             OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins })
         }
         OutsideRequest::ApplyChange(change) => {
-            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()) })
+            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
         }
         OutsideRequest::AuthorizeUser(asked) => {
             let decision = granted(&asked.scope);

@@ -49,6 +49,9 @@ pub(crate) fn change() -> OutsideRequest {
         metaverse: name("urn:m"),
         user: UserId::new("ann").expect("a name"),
         values: Arc::new(BTreeMap::from([("on".to_owned(), JsonDoc::parse("true").expect("it is JSON"))])),
+        token: None,
+        not_after: None,
+        stop: false,
         system_entity: ApplyChange::nowhere(),
     })
 }

@@ -1,10 +1,10 @@
 //! Who may do what: permissions on twins (FGMV-29 8.3.5) and authorizations at third-party systems (8.2.3).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JsonDoc, PermissionId, SystemId, TwinId, UserId, time::Timestamp};
+use crate::{JsonDoc, PermissionId, SystemId, TwinId, UserId, lease::Synchronization, time::Timestamp};
 
 /// What a user may do with a twin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub struct Characteristics {
     /// The properties that may be changed; absent: all that the description does not call read-only.
     #[serde(default)]
     pub changeable: Option<BTreeSet<String>>,
+    /// How the twin is synchronized with its object, and by whom (FGMV-28 REQ-DT-08).
+    #[serde(default, with = "apart")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Synchronization>))]
+    pub synchronization: Option<Arc<Synchronization>>,
 }
 
 /// A permission of one user of one metaverse system on one twin.
@@ -92,4 +96,23 @@ pub struct UserAuthorization {
     pub system: SystemId,
     /// What it said.
     pub decision: AuthorizationDecision,
+}
+
+/// What documents carry and records do not: in a record it has no bytes, so that records from before it read as
+/// ever, and whoever keeps it writes it down apart.
+mod apart {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { value.serialize(serializer) } else { serializer.serialize_unit() }
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        if deserializer.is_human_readable() {
+            return Option::deserialize(deserializer);
+        }
+        <()>::deserialize(deserializer).map(|()| None)
+    }
 }

@@ -10,6 +10,7 @@ pub mod access;
 pub mod behaviour;
 mod document;
 pub mod id;
+pub mod lease;
 mod mailboxes;
 pub mod message;
 mod name;
@@ -27,7 +28,7 @@ pub use behaviour::{
 };
 pub use document::JsonDoc;
 pub use id::{EntityId, EventId, PendingKey, Ref};
-pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId};
+pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};
 pub use trace::StepId;

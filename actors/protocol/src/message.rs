@@ -5,10 +5,12 @@
 
 mod dtif;
 mod external;
+mod lease;
 mod sif;
 
 pub use dtif::*;
 pub use external::*;
+pub use lease::*;
 pub use sif::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
@@ -17,16 +19,21 @@ use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 macro_rules! steps {
     (@step $flow:literal $number:literal) => { Some($crate::step_id!($flow, $number)) };
     (@step) => { None };
+    // What must not wait behind a flood.
+    (@lane control) => { $crate::Lane::Control };
+    (@lane $verb:ident) => { $crate::Lane::Data };
     ($(
         $verb:ident $Name:ident $(-> $Answer:ident)? $(= $flow:literal $number:literal $(or $refused:literal)?)?;
     )*) => {$(
         impl $crate::Step for $Name {
             const STEP: Option<StepId> = $crate::message::steps!(@step $($flow $number)?);
             const NAME: &'static str = stringify!($Name);
+            const LANE: $crate::Lane = $crate::message::steps!(@lane $verb);
         }
         $crate::message::steps!(@verb $verb $Name $($Answer)? $(, $flow $(or $refused)?)?);
     )*};
     (@verb tell $Name:ident $(, $flow:literal)?) => { impl $crate::Tell for $Name {} };
+    (@verb control $Name:ident $(, $flow:literal)?) => { impl $crate::Tell for $Name {} };
     (@verb answer $Name:ident $(, $flow:literal)?) => {};
     (@verb ask $Name:ident $Answer:ident $(, $flow:literal)?) => {
         impl $crate::Ask for $Name { type Answer = $Answer; }
@@ -91,7 +98,7 @@ mailboxes! {
         }
         /// What digital twin system registration accepts (FGMV-29 8.3.1).
         Dtsr(DtsrMsg) = 6 {
-            asks { RegisterTwinSystem }
+            asks { RegisterTwinSystem, SetSynchronization }
             tells { Reannounce }
             hears { Kept }
         }
@@ -109,13 +116,13 @@ mailboxes! {
         }
         /// What digital twin synchronization accepts (FGMV-29 8.3.4).
         Dts(DtsMsg) = 9 {
-            asks { KeepTwinSystem, ChangeTwin }
+            asks { KeepTwinSystem, ChangeTwin, StopTwin }
             tells { PhysicalChange }
-            hears { ChangeVerified, ChangeApplied }
+            hears { ChangeVerified, ChangeApplied, SyncVerified, SyncLeaseGranted, SyncLeaseSettled }
         }
         /// What digital twin access control accepts (FGMV-29 8.3.5).
         Dtac(DtacMsg) = 10 {
-            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, SendTwinMessage, ReadTwinPermission }
+            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission }
             tells {}
             hears { Kept }
         }
@@ -130,21 +137,24 @@ mailboxes! {
             asks {
                 OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
-                SendTwinMessage, AttachUserDevice
+                SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
+                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage }
+            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
-                TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent
+                TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
+                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed
             }
         }
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
-                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, AnswerRequest
+                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
+                AnswerRequest, SetSynchronization
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered }
-            hears { TwinSystemRegistered }
+            hears { TwinSystemRegistered, Kept }
         }
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
@@ -157,9 +167,9 @@ mailboxes! {
         }
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
-            asks { RepresentObject, ApplyChange }
-            tells { ObserveChange }
-            hears { ChangeApplied }
+            asks { RepresentObject, ApplyChange, ExtendGate }
+            tells { ObserveChange, FenceGate, RestrictGate, ReflectLease }
+            hears { ChangeApplied, DeviceFenced }
         }
         /// What the actor of a user's device accepts.
         UserDevice(UserDeviceMsg) = 16 {
@@ -170,8 +180,17 @@ mailboxes! {
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
             asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange }
-            tells { ReflectChange, PassTwinMessage, TwinMessage }
+            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease }
             hears { ChangeApplied }
+        }
+        /// What the supervisor of sync leases accepts (FGMV-28 7.1.3).
+        SyncSupervisor(SyncSupervisorMsg) = 18 {
+            asks {
+                KeepTwinSystem, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease, YieldSyncLease, CancelSyncLease,
+                KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases
+            }
+            tells { GateFenced, GateStarted, RulesChanged, RoleChanged }
+            hears { SyncVerified, GateExtended }
         }
         /// What a caller outside the actors hears: a gateway, a host program.
         Caller(CallerMsg) = 255 {
@@ -181,13 +200,14 @@ mailboxes! {
                 Kept, ThirdPartySystemRegistered, ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinInformation,
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
-                UserDeviceAttached
+                UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
+                SyncLeasesListed
             }
         }
     }
 
     answers {
-        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), Caller(CallerMsg);
+        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
         ThirdPartySystemRegistered => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
         ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAndPermissionInformation => Tpsaa(TpsaaMsg);
@@ -217,6 +237,16 @@ mailboxes! {
         PhysicalChangeReported => Caller(CallerMsg);
         AnswerAccepted => Caller(CallerMsg);
         UserDeviceAttached => UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        SyncLeaseGranted => MetaverseSystem(MetaverseSystemMsg), Dts(DtsMsg), Caller(CallerMsg);
+        SyncLeasesDecided => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        SyncLeaseSettled => MetaverseSystem(MetaverseSystemMsg), Dts(DtsMsg), Caller(CallerMsg);
+        SyncLeasesKept => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        SyncReserved => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        SyncLeaseShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        SyncLeasesListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        SyncVerified => SyncSupervisor(SyncSupervisorMsg), Dts(DtsMsg);
+        GateExtended => SyncSupervisor(SyncSupervisorMsg);
+        DeviceFenced => PhysicalObject(PhysicalObjectMsg);
     }
 }
 
@@ -251,6 +281,8 @@ functional_entities! {
     DTAC: DtacMsg;
     /// Third-party system interaction.
     TSI: TsiMsg;
+    /// The supervisor of sync leases.
+    SYNC_SUPERVISOR: SyncSupervisorMsg;
 }
 
 /// The steps that entities take by themselves.

@@ -101,6 +101,8 @@ names! {
     ObjectUri
     /// A user of a metaverse system, as that system names them.
     UserId
+    /// A virtual world of a metaverse system.
+    WorldId
     /// A permission that was granted, by which it is read, shown and revoked.
     PermissionId
 }

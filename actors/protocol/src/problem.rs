@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::{lease::Token, message::LeaseParty};
+
 macro_rules! kinds {
     ($($Kind:ident = $slug:literal, $status:literal, $title:literal, $help:literal;)*) => {
         /// The kind of a problem. Only ever appended to: journals and links carry its number.
@@ -76,6 +78,29 @@ kinds! {
     ShuttingDown = "shutting-down", 503, "The daemon is shutting down", "It takes no new requests. Nothing was changed.";
     OutsideUnreachable = "outside-unreachable", 503, "The external system cannot be reached", "It has neither an open session nor a webhook that answers.";
     OutsideTimeout = "outside-timeout", 504, "The external system did not answer in time", "The request was delivered and no answer came within the limit that `detail` names. It may still have been carried out.";
+    ObjectNone = "object-none", 409, "The twin stands for no object", "A sync lease is for a physical object, and this twin's entry names none.";
+    LeaseHeld = "lease-held", 409, "Somebody holds the object", "Another user is synchronized with the physical object, at a priority that is not below yours. `lease` says at which, and for how long. Wait with `waitMs`, or ask later.";
+    LeaseLost = "lease-lost", 409, "The lease is lost", "The lease ended before this: it expired, was revoked, or a higher priority took the object. `lease` has the priority and the token that count now.";
+    LeaseEnded = "lease-ended", 409, "The lease has ended already", "It was released, and cannot be released or renewed again.";
+    LeaseRevoking = "lease-revoking", 409, "The lease is being revoked", "Until the grace is over, only the safe stop and a release are accepted.";
+    LeaseNotYours = "lease-not-yours", 403, "The lease is somebody else's", "Only the user and the system that were given a token can use it.";
+    LeaseTokenUnknown = "lease-token-unknown", 409, "Nobody was given this token", "Show the token of the answer or event by which the lease was granted.";
+    LeaseTokenForeign = "lease-token-foreign", 409, "The token is of another object", "The token is of a lease on another object, or of one that ended long ago.";
+    LeaseTokenStale = "lease-token-stale", 409, "The token is of an earlier epoch", "The daemon or the object's gate began a new life since. If the lease is still yours, an event brought its new token, and `lease` has it.";
+    LeaseTtl = "lease-ttl", 400, "The lease would last too long", "`ttlMs` is 0 or above `lease_ttl_ms_max`.";
+    LeaseWait = "lease-wait", 400, "The wait would be too long", "`waitMs` is above `lease_wait_ms_max`.";
+    LeaseSet = "lease-set", 400, "The set of objects is not acceptable", "A request names from one to `lease_set_objects_max` twins, each of another object.";
+    LeaseWaitOver = "lease-wait-over", 409, "The wait is over", "The object could not be had within `waitMs`.";
+    LeaseCancelled = "lease-cancelled", 409, "The request was cancelled", "Its requester wanted it no more.";
+    LeaseDeclined = "lease-declined", 409, "The holder declined", "The holder was asked to yield, and did not.";
+    LeaseDisplaced = "lease-displaced", 409, "A higher priority came first", "A request of a higher priority took the place of this one before it was granted.";
+    LeaseRequestUnknown = "lease-request-unknown", 404, "No such request", "No request with this id waits, or nobody holds the object.";
+    RequestIdReused = "request-id-reused", 409, "The request id was used for another request", "A request id stands for one request: the same user, the same objects. Use a new one.";
+    RequestRepeated = "request-repeated", 409, "The request came again", "The same request was sent again, and its answer goes there.";
+    ObjectQuarantined = "object-quarantined", 503, "The object's gate does not answer", "The device may still act on earlier commands, so that nobody is given the object until its gate has answered or an operator has seen to it.";
+    ReservationWindow = "reservation-window", 400, "The time is not acceptable", "The window is over, ends before it begins, is too far ahead, or too many reservations stand.";
+    ReservationTaken = "reservation-taken", 409, "The object is reserved", "Somebody of a priority that is not below yours has reserved the object for a part of this time.";
+    SafeStopNone = "safe-stop-none", 409, "The object has no safe stop", "The twin's characteristics do not say how its object is brought to a safe stop.";
 }
 
 impl fmt::Display for ProblemKind {
@@ -98,19 +123,44 @@ pub struct Problem {
     pub pointer: Option<String>,
     /// What differs from what is registered, for [`ProblemKind::AlreadyRegistered`].
     pub differences: Vec<String>,
+    /// What is with the object, for problems of leases.
+    pub lease: Option<Box<LeaseContext>>,
+}
+
+/// What is with an object, for whom it could not be had by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseContext {
+    /// Who has it, as far as the asker may know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<LeaseParty>,
+    /// The token that counts now: higher than the one that lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// In how many milliseconds the lease ends unless it is renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in_ms: Option<u64>,
 }
 
 impl Problem {
     /// A problem of `kind`, with what happened this time.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), pointer: None, differences: Vec::new() }
+        Self { kind, detail: detail.into(), pointer: None, differences: Vec::new(), lease: None }
     }
 
     /// The same problem, at this place of the document.
     #[must_use]
     pub fn at(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
+        self
+    }
+
+    /// The same problem, with what is with the object.
+    #[must_use]
+    pub fn with_lease(mut self, lease: LeaseContext) -> Self {
+        self.lease = Some(Box::new(lease));
         self
     }
 

@@ -106,6 +106,7 @@ impl Behaviour for Dtac {
                 let verified = self.verify_acquisition(&acquisition);
                 out.reply(meta.asker::<VerifyAcquisition>(out.event()), verified);
             }
+            DtacMsg::VerifySync(_) => {}
             DtacMsg::ReadTwinPermission(ReadTwinPermission { metaverse, user, twin }) => {
                 let permission = self.permission((metaverse, user, twin), now);
                 let shown = permission.map(|found| TwinPermissionShown { permission: Box::new(found.clone()) });
@@ -289,7 +290,7 @@ impl Dtac {
                 return Err(Problem::new(ProblemKind::BehaviourNotPermitted, detail).at(member("", name)));
             }
         }
-        Ok(ChangeVerified { entity: known.entity })
+        Ok(ChangeVerified { entity: known.entity, has_object: known.entry.physical_object.is_some() })
     }
 
     /// FGMV-29 9.1 step 17: whether a third-party system may read the twins.

@@ -41,6 +41,10 @@ impl Behaviour for Dts {
             DtsMsg::ChangeTwin(wanted) => self.change(&meta, wanted, out),
             DtsMsg::ChangeVerified(answer) => self.verified(&meta, answer, out),
             DtsMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
+            DtsMsg::StopTwin(_)
+            | DtsMsg::SyncVerified(_)
+            | DtsMsg::SyncLeaseGranted(_)
+            | DtsMsg::SyncLeaseSettled(_) => {}
         }
     }
 
@@ -76,12 +80,15 @@ impl Dts {
     fn verified(&mut self, meta: &Meta, answer: Result<ChangeVerified, Problem>, out: &mut Out<'_, Self>) {
         let Some(change) = self.changes.get_mut(meta.pending) else { return };
         match answer {
-            Ok(ChangeVerified { entity }) => {
+            Ok(ChangeVerified { entity, .. }) => {
                 let apply = ApplyChange {
                     twin: change.wanted.twin.clone(),
                     metaverse: change.wanted.metaverse.clone(),
                     user: change.wanted.user.clone(),
                     values: change.wanted.values.clone(),
+                    token: change.wanted.token,
+                    not_after: None,
+                    stop: false,
                     system_entity: ApplyChange::nowhere(),
                 };
                 out.ask(entity, apply, meta.pending);
@@ -92,7 +99,7 @@ impl Dts {
 
     /// FGMV-29 9.2 steps 18 and 18x: the twin system has answered.
     fn applied(&mut self, meta: &Meta, answer: Result<ChangeApplied, Problem>, out: &mut Out<'_, Self>) {
-        self.complete(meta, answer.map(|ChangeApplied { values }| ChangeCompleted { values }), out);
+        self.complete(meta, answer.map(|ChangeApplied { values, .. }| ChangeCompleted { values }), out);
     }
 
     fn complete(&mut self, meta: &Meta, answer: Result<ChangeCompleted, Problem>, out: &mut Out<'_, Self>) {
@@ -128,7 +135,7 @@ mod tests {
 
     fn wanted() -> ChangeTwin {
         let values = Arc::new(values(&[("on", "true")]));
-        ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id("a"), values }
+        ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id("a"), values, token: None }
     }
 
     /// Steps 15 and 16, up to the question to DTAC.
@@ -151,16 +158,16 @@ mod tests {
     fn steps_15_to_18x_go_by_dtac_and_the_twin() {
         let mut trial = trial(&Settings::default());
         let key = asked(&mut trial);
-        let verified = Ok(ChangeVerified { entity: twin_actor(5) });
+        let verified = Ok(ChangeVerified { entity: twin_actor(5), has_object: false });
         let apply = sent_to::<TwinMsg>(trial.deliver(DTAC.id(), key, verified));
         let [(meta, TwinMsg::ApplyChange(ApplyChange { user: by, .. }))] = &apply[..] else { panic!("{apply:?}") };
         assert_eq!((meta.to, by), (twin_actor(5).id(), &user("ada")));
-        let applied = Ok(ChangeApplied { values: Box::new(values(&[("on", "true")])) });
+        let applied = Ok(ChangeApplied { values: Box::new(values(&[("on", "true")])), seen: None });
         let effects = trial.deliver(twin_actor(5).id(), meta.pending, applied);
         let completed = heard::<ChangeCompleted>(effects).expect("it is answered").expect("it is done");
         assert_eq!(*completed.values, values(&[("on", "true")]));
         // An answer that comes twice finds nothing.
-        let again = Ok(ChangeApplied { values: Box::default() });
+        let again = Ok(ChangeApplied { values: Box::default(), seen: None });
         assert!(trial.deliver(twin_actor(5).id(), meta.pending, again).is_empty());
     }
 
@@ -176,7 +183,7 @@ mod tests {
     fn a_failure_of_the_twin_system_is_no_rejection() {
         let mut trial = trial(&Settings::default());
         let key = asked(&mut trial);
-        trial.deliver(DTAC.id(), key, Ok(ChangeVerified { entity: twin_actor(5) }));
+        trial.deliver(DTAC.id(), key, Ok(ChangeVerified { entity: twin_actor(5), has_object: false }));
         let answer: Result<ChangeApplied, _> = Err(Problem::new(ProblemKind::OutsideFailed, "broken"));
         let step = rejected(&mut trial, twin_actor(5).id(), key, answer);
         assert_eq!(step, Some(twinway_protocol::step_id!("9.2", "18x")));
@@ -202,7 +209,7 @@ mod tests {
         let mut after = trial(&Settings::default());
         after.recovered();
         asked(&mut after);
-        let done = Ok(ChangeApplied { values: Box::default() });
+        let done = Ok(ChangeApplied { values: Box::default(), seen: None });
         assert!(after.deliver(twin_actor(5).id(), old, done).is_empty());
     }
 

@@ -110,6 +110,7 @@ impl Behaviour for Dtsr {
         match message {
             DtsrMsg::RegisterTwinSystem(message) => self.register(&meta, message, out),
             DtsrMsg::Kept(answer) => self.kept(&meta, answer, out),
+            DtsrMsg::SetSynchronization(_) => {}
             DtsrMsg::Reannounce(_) => self.reannounce(meta.from, out),
         }
     }
@@ -230,7 +231,11 @@ impl Dtsr {
     fn represent(&self, uri: &ObjectUri, key: PendingKey, out: &mut Out<'_, Self>) {
         let Some(object) = self.objects.get(uri) else { return };
         out.spawn(object.entity);
-        out.ask(object.entity, RepresentObject { object: uri.clone(), twins: Arc::clone(&object.twins) }, key);
+        out.ask(
+            object.entity,
+            RepresentObject { object: uri.clone(), twins: Arc::clone(&object.twins), synchronization: Arc::default() },
+            key,
+        );
     }
 
     /// An entity has recovered and lacks what it derives from the register.

@@ -149,11 +149,12 @@ fn outside(request: OutsideRequest) -> OutsideAnswer {
                 properties: values(&[("on", "false")]),
                 rights: (*rights).clone(),
                 expires_at: None,
+                role: None,
             });
             OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins: twins.collect() })
         }
         OutsideRequest::ApplyChange(ApplyChange { values, .. }) => {
-            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*values).clone()) })
+            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*values).clone()), seen: None })
         }
         other => panic!("a twin system is not asked this: {other:?}"),
     }
@@ -196,7 +197,8 @@ fn at_step_12() -> World {
 
 fn change(world: &mut World, of: &str, wanted: PropertyValues) -> (String, Result<ChangeCompleted, String>) {
     let values = Arc::new(wanted);
-    let change = ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id(of), values };
+    let change =
+        ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id(of), values, token: None };
     let steps = world.run(metaverse(0).id(), DTS.id(), None, DtsMsg::from(change));
     let answer = world.arrived.iter().rev().find_map(|wire| match wire {
         Wire::MetaverseSystem(MetaverseSystemMsg::ChangeCompleted(answer)) => Some(answer.clone()),

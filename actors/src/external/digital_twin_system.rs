@@ -105,6 +105,7 @@ impl Behaviour for DigitalTwinSystem {
             Msg::ApplyChange(question) => {
                 self.outside.ask(meta.asker::<ApplyChange>(out.event()), question, out);
             }
+            Msg::FenceDevice(_) | Msg::SetSynchronization(_) | Msg::Kept(_) => {}
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
             Msg::RequestUndelivered(message) => self.outside.undelivered(message, out),
         }

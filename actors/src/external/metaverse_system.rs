@@ -8,13 +8,16 @@ use twinway_protocol::{
     ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        AttachUserDevice, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, Kept, ListTwins, MetaverseSystemMsg,
-        NotifyUser, OpenSystem, PropertyValues, ReadTwinPermission, ReadUserAuthorization, ReflectChange,
-        RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService, SDC, SearchThirdPartySystems,
-        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, TPSAA, TPSD,
-        ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown, TwinPropertiesAndPermissionGranted,
-        TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem, UserAuthorizationDecided,
-        UserDeviceAttached, UserDeviceMsg, Wire, own,
+        AttachUserDevice, CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD,
+        KeepSyncLeases, Kept, ListSyncLeases, ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, OpenSystem,
+        PropertyValues, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
+        ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
+        RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
+        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
+        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
+        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown,
+        TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem,
+        UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -67,9 +70,21 @@ passes! {
         TwinPropertiesAndPermissionGranted: RequestTwinPropertiesAndPermission => DTIA;
         TwinPermissionShown: ReadTwinPermission => DTAC;
         // FGMV-29 9.2 steps 15 and 18x.
-        ChangeCompleted: ChangeTwin => DTS;
+        ChangeCompleted: ChangeTwin => DTS, StopTwin => DTS;
         // FGMV-28 REQ-DT-06.
         TwinMessageSent: SendTwinMessage => DTAC;
+        // FGMV-28 7.1.3 steps 7 and 10.
+        SyncLeaseGranted: RequestSyncLease => SYNC_SUPERVISOR, RenewSyncLease => SYNC_SUPERVISOR;
+        SyncLeasesDecided: RequestSyncLeases => SYNC_SUPERVISOR;
+        SyncLeaseSettled:
+            ReleaseSyncLease => SYNC_SUPERVISOR,
+            YieldSyncLease => SYNC_SUPERVISOR,
+            CancelSyncLease => SYNC_SUPERVISOR,
+            CancelSyncReservation => SYNC_SUPERVISOR;
+        SyncLeasesKept: KeepSyncLeases => SYNC_SUPERVISOR;
+        SyncReserved: ReserveSync => SYNC_SUPERVISOR;
+        SyncLeaseShown: ReadSyncLease => SYNC_SUPERVISOR;
+        SyncLeasesListed: ListSyncLeases => SYNC_SUPERVISOR;
     }
 }
 
@@ -204,6 +219,28 @@ impl Behaviour for MetaverseSystem {
             Msg::SendTwinMessage(message) => pass(pending, meta, message, out),
             Msg::TwinMessageSent(answer) => Heard::hear(pending, meta, answer, out),
             Msg::TwinMessage(message) => tell(message_event(message, out.now().wall), out),
+            Msg::StopTwin(message) => pass(pending, meta, message, out),
+            // FGMV-28 7.1.3 steps 7 and 10.
+            Msg::RequestSyncLease(message) => pass(pending, meta, message, out),
+            Msg::RequestSyncLeases(message) => pass(pending, meta, message, out),
+            Msg::RenewSyncLease(message) => pass(pending, meta, message, out),
+            Msg::ReleaseSyncLease(message) => pass(pending, meta, message, out),
+            Msg::YieldSyncLease(message) => pass(pending, meta, message, out),
+            Msg::CancelSyncLease(message) => pass(pending, meta, message, out),
+            Msg::KeepSyncLeases(message) => pass(pending, meta, message, out),
+            Msg::ReserveSync(message) => pass(pending, meta, message, out),
+            Msg::CancelSyncReservation(message) => pass(pending, meta, message, out),
+            Msg::ReadSyncLease(message) => pass(pending, meta, message, out),
+            Msg::ListSyncLeases(message) => pass(pending, meta, message, out),
+            Msg::SyncLeaseGranted(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SyncLeasesDecided(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SyncLeaseSettled(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SyncLeasesKept(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SyncReserved(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SyncLeaseShown(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::SyncLeasesListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::NotifyLease(notice) => tell(notice_event(notice, out.now().wall), out),
+            Msg::ReflectLease(change) => tell(lease_event(&change), out),
         }
     }
 
@@ -271,6 +308,19 @@ fn change_event(change: &ReflectChange) -> Event {
         at: change.at,
         data: document(&TwinChanged { values: &change.values, version: change.version, at: change.at }),
     }
+}
+
+/// What a requester is told of its lease without having asked.
+fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
+    let NotifyLease { event, twin, data } = notice;
+    Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }
+}
+
+/// What everyone who selected a twin is told of the lease on its object.
+fn lease_event(change: &ReflectLease) -> Event {
+    let subject = change.twin.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (kind, at) = ("lease.changed", change.moment.at);
+    Event { kind, subject, twin: change.twin.clone(), at, data: document(&*change.moment) }
 }
 
 fn message_event(message: TwinMessage, at: Timestamp) -> Event {

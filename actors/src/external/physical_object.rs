@@ -39,6 +39,11 @@ impl Behaviour for PhysicalObject {
             PhysicalObjectMsg::ObserveChange(change) => self.observe(&change, out),
             PhysicalObjectMsg::ApplyChange(change) => self.apply(&meta, change, out),
             PhysicalObjectMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
+            PhysicalObjectMsg::FenceGate(_)
+            | PhysicalObjectMsg::RestrictGate(_)
+            | PhysicalObjectMsg::ExtendGate(_)
+            | PhysicalObjectMsg::ReflectLease(_)
+            | PhysicalObjectMsg::DeviceFenced(_) => {}
         }
     }
 
@@ -128,7 +133,11 @@ mod tests {
             entity: twin_actor(entity),
             system: system_actor(system),
         });
-        let represent = RepresentObject { object: "urn:a".parse().expect("it is a name"), twins: Arc::new(twins) };
+        let represent = RepresentObject {
+            object: "urn:a".parse().expect("it is a name"),
+            twins: Arc::new(twins),
+            synchronization: Arc::default(),
+        };
         trial.deliver(DTSR.id(), PendingKey::NONE, represent);
         trial
     }
@@ -151,6 +160,9 @@ mod tests {
             metaverse: system_id("world"),
             user: user("ada"),
             values: Arc::new(values(&[("on", "true")])),
+            token: None,
+            not_after: None,
+            stop: false,
             system_entity: system_actor(2),
         }
     }
@@ -177,7 +189,7 @@ mod tests {
             sent_to::<DigitalTwinSystemMsg>(trial.deliver(twin_actor(5).id(), PendingKey::from_bits(3), apply("b")));
         let [(meta, DigitalTwinSystemMsg::ApplyChange(_))] = &asked[..] else { panic!("{asked:?}") };
         assert_eq!(meta.to, system_actor(2).id());
-        let done = Ok(ChangeApplied { values: Box::default() });
+        let done = Ok(ChangeApplied { values: Box::default(), seen: None });
         let answers = sent_to::<TwinMsg>(trial.deliver(meta.to, meta.pending, done));
         let [(meta, TwinMsg::ChangeApplied(Ok(_)))] = &answers[..] else { panic!("{answers:?}") };
         assert_eq!((meta.to, meta.pending), (twin_actor(5).id(), PendingKey::from_bits(3)));

@@ -90,6 +90,9 @@ fn apply() -> ApplyChange {
         metaverse: system_id("world"),
         user: user("ada"),
         values: Arc::new(values(&[("on", "true")])),
+        token: None,
+        not_after: None,
+        stop: false,
         system_entity: ApplyChange::nowhere(),
     }
 }
@@ -199,7 +202,7 @@ fn steps_17_and_18_go_by_the_object_and_everyone_hears_of_the_change() {
     let asked = sent_to::<PhysicalObjectMsg>(trial.deliver(DTS.id(), PendingKey::from_bits(4), apply()));
     let [(meta, PhysicalObjectMsg::ApplyChange(change))] = &asked[..] else { panic!("{asked:?}") };
     assert_eq!((meta.to, change.system_entity), (object_actor(2).id(), system_actor(1)));
-    let done = || Ok(ChangeApplied { values: Box::new(values(&[("on", "true")])) });
+    let done = || Ok(ChangeApplied { values: Box::new(values(&[("on", "true")])), seen: None });
     let mut effects = trial.deliver(object_actor(2).id(), meta.pending, done());
     let (_, answer) = sent_to::<DtsMsg>(effects.split_off(effects.len() - 1)).pop().expect("DTS is answered last");
     assert!(matches!(answer, DtsMsg::ChangeApplied(Ok(_))));

@@ -11,6 +11,7 @@ use super::{DigitalTwinSystemMsg, Kept, MetaverseSystemMsg, TwinMsg, steps};
 use crate::{
     JsonDoc, ObjectUri, PendingKey, Problem, Ref, StepId, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
+    lease::{Synchronization, Token},
     registry::{Page, SystemQuery, TwinSystem, TwinSystemDescription, TwinSystemListing},
     time::Timestamp,
     twin::{RegisteredTwin, TwinListing, TwinView},
@@ -116,6 +117,8 @@ pub struct RepresentObject {
     pub object: ObjectUri,
     /// All twins that stand for it.
     pub twins: Arc<[Representation]>,
+    /// How it is synchronized, as the first of its twins says that has something to say.
+    pub synchronization: Arc<Synchronization>,
 }
 
 /// 9.2 step 4: a metaverse system searches for digital twin systems.
@@ -229,6 +232,10 @@ pub struct TwinGrant {
     /// When the permission ends; absent: when it is revoked.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+    /// What the user is to this twin, for its rules of priority (FGMV-28 REQ-DT-08).
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub role: Option<Arc<str>>,
 }
 
 /// 9.2 step 10: the twin system answers.
@@ -366,6 +373,8 @@ pub struct ChangeTwin {
     pub twin: TwinId,
     /// The values that its properties shall have.
     pub values: Arc<PropertyValues>,
+    /// The token of the user's lease; absent: a lease is taken for this change only.
+    pub token: Option<Token>,
 }
 
 /// 9.2 step 16: DTS asks whether the user may.
@@ -386,6 +395,8 @@ pub struct VerifyChange {
 pub struct ChangeVerified {
     /// The twin's actor.
     pub entity: Ref<TwinMsg>,
+    /// Whether the twin has an object, for which a lease is needed.
+    pub has_object: bool,
 }
 
 /// 9.2 step 17: a valid request goes by the twin and its object to the twin system. An invalid one is answered
@@ -403,6 +414,15 @@ pub struct ApplyChange {
     /// The values that its properties shall have.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, JsonDoc>))]
     pub values: Arc<PropertyValues>,
+    /// The token under which it is sent, for a device that checks; absent: the twin has no object, or it is a safe stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// The device must not act on it after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// It is the safe stop: no token is needed, and the gate fills the values in.
+    #[serde(default)]
+    pub stop: bool,
     /// The actor of the twin system.
     #[serde(skip_serializing, default = "ApplyChange::nowhere")]
     #[cfg_attr(feature = "openapi", schema(ignore))]
@@ -425,6 +445,9 @@ pub struct ChangeApplied {
     /// The values that the properties have now.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, JsonDoc>))]
     pub values: Box<PropertyValues>,
+    /// The highest token that the device was ever sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Token>,
 }
 
 /// 9.2 step 18x: DTS tells the metaverse system.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApplyChange, ChangeApplied, ExecuteService, ForwardTwinPropertiesRequest, ForwardUserAuthorization, Kept,
-    MetaverseSystemMsg, PropertyValues, ServiceExecuted, TwinPropertiesAndPermission, UserAndPermissionInformation,
-    UserDeviceMsg, steps,
+    ApplyChange, ChangeApplied, DeviceFenced, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
+    ForwardUserAuthorization, Kept, MetaverseSystemMsg, PropertyValues, ServiceExecuted, TwinPropertiesAndPermission,
+    UserAndPermissionInformation, UserDeviceMsg, steps,
 };
 use crate::{PendingKey, Problem, Ref, StepId, SystemId, TwinId, UserId, registry::Reach, time::Timestamp};
 
@@ -73,6 +73,8 @@ pub enum OutsideRequest {
     DescribeTwins(ForwardTwinPropertiesRequest),
     /// 9.2 step 17.
     ApplyChange(ApplyChange),
+    /// 7.1.3 step 8, for devices that check tokens.
+    FenceDevice(FenceDevice),
 }
 
 /// What an external system answers. The variant must be that of the request.
@@ -90,6 +92,8 @@ pub enum OutsideAnswer {
     ApplyChange(ChangeApplied),
     /// It could not be done, and why.
     Failed(String),
+    /// 7.1.3 step 9.
+    FenceDevice(DeviceFenced),
 }
 
 /// An external system answers a request.

@@ -45,6 +45,7 @@ fn grant(twin: &str, rights: &[Right], expires_at: Option<u64>) -> TwinGrant {
         properties: values(&[("on", "true")]),
         rights: rights.iter().copied().collect(),
         expires_at: expires_at.map(Timestamp::from_unix_ms),
+        role: None,
     }
 }
 

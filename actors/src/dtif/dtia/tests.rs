@@ -98,7 +98,7 @@ fn view(id: &str) -> Arc<TwinView> {
 
 fn grant(twin: &str, rights: &[Right]) -> TwinGrant {
     let rights = rights.iter().copied().collect();
-    TwinGrant { twin: twin_id(twin), properties: values(&[("on", "true")]), rights, expires_at: None }
+    TwinGrant { twin: twin_id(twin), properties: values(&[("on", "true")]), rights, expires_at: None, role: None }
 }
 
 fn request(trial: &mut Trial<Dtia>, twins: &[&str], rights: &[Right]) -> Vec<Effect<Wire>> {

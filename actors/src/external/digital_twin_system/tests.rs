@@ -71,6 +71,9 @@ fn apply() -> ApplyChange {
         metaverse: system_id("world"),
         user: user("ada"),
         values: Arc::new(values(&[("on", "true")])),
+        token: None,
+        not_after: None,
+        stop: false,
         system_entity: system_actor(1),
     }
 }
@@ -225,7 +228,7 @@ fn steps_17_and_18_take_the_first_answer_that_fits() {
     let kind_of = |effects| heard::<AnswerAccepted>(effects).expect("it is answered").map_err(|problem| problem.kind);
     let other = OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins: Vec::new() });
     assert_eq!(kind_of(answer(&mut trial, key, other)).err(), Some(ProblemKind::AnswerMismatch));
-    let done = || OutsideAnswer::ApplyChange(ChangeApplied { values: Box::default() });
+    let done = || OutsideAnswer::ApplyChange(ChangeApplied { values: Box::default(), seen: None });
     let applied = sent_to::<PhysicalObjectMsg>(answer(&mut trial, key, done()));
     assert!(matches!(&applied[..], [(_, PhysicalObjectMsg::ChangeApplied(Ok(_)))]));
     assert_eq!(kind_of(answer(&mut trial, key, done())).err(), Some(ProblemKind::RequestUnknown));

@@ -1,0 +1,230 @@
+//! What holders and operators do with a lease: renew it, give it back, answer who asks for it, take it away.
+
+use super::{
+    Change, Done, Effect, End, Grant, Priority, Refused, Reply, Shown, Table, Token,
+    claim::{Claim, Key, NOBODY, ORDER_OF_REQUESTS, State},
+    mutation::{Mutation, broken},
+};
+use crate::EntityId;
+
+impl Table {
+    /// The lease for which a token is shown, by its holder.
+    fn shown(&self, shown: &Shown) -> Result<Key, Refused> {
+        let object = self.object(shown.object.slot() as usize).ok_or(Refused::TokenUnknown)?;
+        let holder = self.claims.get(object.holder);
+        let mine = |claim: &&Claim| claim.system == shown.system && claim.who.holder.user == shown.user;
+        if let Some(claim) = holder.filter(|claim| claim.lease().is_some_and(|lease| lease.token == shown.token)) {
+            return match claim.is_shown() {
+                true if mine(&claim) => Ok(object.holder),
+                true => Err(Refused::NotYours),
+                // Nobody was told of this token: it was guessed.
+                false => Err(Refused::TokenUnknown),
+            };
+        }
+        if shown.token == object.previous && shown.token != Token::NONE {
+            return Err(Refused::Ended(End::Released, self.conflict(shown.object.slot() as usize)));
+        }
+        if shown.token.epoch == 0 || shown.token.epoch > self.epoch {
+            return Err(Refused::TokenUnknown);
+        }
+        if shown.token.epoch < self.epoch {
+            let own = holder.filter(|claim| claim.is_shown()).filter(mine).and_then(Claim::lease);
+            return Err(Refused::TokenStale(own.map(|lease| lease.token)));
+        }
+        Err(if shown.token.n > self.tokens { Refused::TokenUnknown } else { Refused::TokenForeign })
+    }
+
+    pub(super) fn renew(&mut self, shown: &Shown, ttl_ms: u32, reply: Reply, out: &mut Vec<Effect>) {
+        let renewed = match self.shown(shown) {
+            Err(refused) => Err(refused),
+            Ok(_) if ttl_ms == 0 || ttl_ms > self.limits.lease_ttl_ms_max => Err(Refused::Ttl),
+            Ok(key) => self.renew_lease(key, ttl_ms, out).map(Done::Granted),
+        };
+        out.push(Effect::Answer(reply, renewed));
+    }
+
+    /// Extends, and never shortens.
+    fn renew_lease(&mut self, key: Key, ttl_ms: u32, out: &mut Vec<Effect>) -> Result<Grant, Refused> {
+        let now_ms = self.now.monotonic_ms;
+        let lease = self.claims.get(key).and_then(Claim::lease).ok_or(Refused::Unknown)?;
+        if let Some(until_ms) = lease.revoked_ms {
+            return Err(Refused::Revoking(until_ms.saturating_sub(now_ms)));
+        }
+        // Until the gates are fenced anew there is nothing that a renewal could extend.
+        if lease.unfenced == 0 {
+            self.extend(key, now_ms.saturating_add(u64::from(ttl_ms)), out);
+        }
+        self.claims.get(key).and_then(|claim| claim.grant(self.now)).ok_or(Refused::Unknown)
+    }
+
+    /// Moves a lease's deadline to `deadline_ms`, as far as others leave room; the gates know before the holder.
+    pub(super) fn extend(&mut self, key: Key, deadline_ms: u64, out: &mut Vec<Effect>) {
+        let latest_ms = self.latest_deadline_ms(key);
+        let now_ms = self.now.monotonic_ms;
+        let Some(claim) = self.claims.get_mut(key) else { return };
+        let Some(lease) = claim.lease_mut() else { return };
+        let before_ms = if lease.returning { 0 } else { lease.deadline_ms };
+        lease.returning = false;
+        lease.deadline_ms = deadline_ms.min(latest_ms).max(before_ms);
+        let (token, ttl_ms) = (lease.token, lease.deadline_ms.saturating_sub(now_ms));
+        let objects = claim.objects.as_slice();
+        out.extend(objects.iter().map(|wanted| Effect::Extend { object: wanted.object, token, ttl_ms }));
+        self.arm(key);
+    }
+
+    /// How long a lease may last at most: while others wait no longer than its terms say, and not into a reservation
+    /// that it is not above or older than.
+    pub(super) fn latest_deadline_ms(&self, key: Key) -> u64 {
+        let Some(claim) = self.claims.get(key) else { return u64::MAX };
+        let (now_ms, wall_ms) = (self.now.monotonic_ms, self.now.wall.unix_ms());
+        let at = |wall: crate::time::Timestamp| now_ms.saturating_add(wall.unix_ms().saturating_sub(wall_ms));
+        let since_ms = claim.lease().map_or(now_ms, |lease| lease.since_ms);
+        let mut latest_ms = claim.reserved_until.map_or(u64::MAX, at);
+        for wanted in claim.objects.as_slice() {
+            let Some(object) = self.object(wanted.object.slot() as usize) else { continue };
+            if wanted.terms.hold_ms_max > 0 && !object.queue.is_empty() {
+                latest_ms = latest_ms.min(since_ms.saturating_add(u64::from(wanted.terms.hold_ms_max)));
+            }
+            for reservation in object.reservations() {
+                let older = claim.order & !ORDER_OF_REQUESTS <= reservation.id;
+                let own = reservation.system == claim.system && reservation.who.holder == claim.who.holder;
+                if claim.priority <= reservation.wanted.priority && !older && !own {
+                    latest_ms = latest_ms.min(at(reservation.from));
+                }
+            }
+        }
+        latest_ms
+    }
+
+    pub(super) fn release(&mut self, shown: &Shown, reply: Reply, out: &mut Vec<Effect>) {
+        match self.shown(shown) {
+            Ok(key) => self.let_go(key, End::Released, Some(reply), out),
+            Err(refused) => out.push(Effect::Answer(reply, Err(refused))),
+        }
+    }
+
+    /// Ends a lease, and answers when its gates have closed.
+    fn let_go(&mut self, key: Key, end: End, reply: Option<Reply>, out: &mut Vec<Effect>) {
+        let Some(claim) = self.claims.get(key) else { return };
+        let objects = claim.objects.clone();
+        if let Some(reply) = reply {
+            let closing = self.closings.insert((reply, objects.as_slice().len()));
+            for slot in Self::slots(&objects) {
+                if let Some(object) = self.object_mut(slot) {
+                    object.extra_mut().closing.push(closing);
+                }
+            }
+        }
+        self.vacate(key, end, out);
+    }
+
+    /// A gate has closed, or does not answer: whoever waited for it does so no more.
+    pub(super) fn closed(&mut self, slot: usize, out: &mut Vec<Effect>) {
+        let Some(extra) = self.object_mut(slot).and_then(|object| object.extra.as_mut()) else { return };
+        for closing in std::mem::take(&mut extra.closing) {
+            let Some((reply, left)) = self.closings.get_mut(closing) else { continue };
+            *left -= 1;
+            if *left == 0 {
+                out.push(Effect::Answer(*reply, Ok(Done::Settled)));
+                self.closings.remove(closing);
+            }
+        }
+    }
+
+    /// A holder who was asked yields, or declines: then those who asked are refused.
+    pub(super) fn answer_ask(&mut self, shown: &Shown, yields: bool, reply: Reply, out: &mut Vec<Effect>) {
+        let key = match self.shown(shown) {
+            Ok(key) => key,
+            Err(refused) => return out.push(Effect::Answer(reply, Err(refused))),
+        };
+        if yields {
+            return self.let_go(key, End::Yielded, Some(reply), out);
+        }
+        let queue = self.object(shown.object.slot() as usize).map(|object| &object.queue);
+        let asking = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.manner.ask);
+        let declined: Vec<Key> = queue.into_iter().flatten().map(|rank| rank.key).filter(asking).collect();
+        for key in declined {
+            self.leave(key, End::Declined, out);
+        }
+        out.push(Effect::Answer(reply, Ok(Done::Settled)));
+    }
+
+    /// All leases of a system are renewed by one message; one that is revoked is not.
+    pub(super) fn keep_alive(&mut self, system: EntityId, reply: Reply, out: &mut Vec<Effect>) {
+        let mut kept = 0;
+        let mut next = self.systems.get(&system).copied().unwrap_or(NOBODY);
+        while let Some(claim) = self.claims.get(next) {
+            let (key, ttl_ms, shown) = (next, claim.ttl_ms, claim.is_shown());
+            next = claim.links.1;
+            kept += u32::from(shown && self.renew_lease(key, ttl_ms, out).is_ok());
+        }
+        out.push(Effect::Answer(reply, Ok(Done::Kept(kept))));
+    }
+
+    /// The rules give a request another priority: waiters are sorted again and keep their arrival; a holder that is
+    /// outranked now is revoked, not dropped.
+    pub(super) fn weigh(&mut self, object: EntityId, arrival: u64, priority: Priority, out: &mut Vec<Effect>) {
+        let Some(place) = self.object(object.slot() as usize) else { return };
+        let is = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.arrival == arrival);
+        let keys = std::iter::once(place.holder).chain(place.queue.iter().map(|rank| rank.key));
+        let Some(key) = keys.into_iter().find(is) else { return };
+        self.reweigh(key, object, priority);
+        if !broken(Mutation::WeightNotRecorded) {
+            self.record(object.slot() as usize, Change::Weighed { arrival, priority }, out);
+        }
+        self.touch(key);
+    }
+
+    pub(super) fn reweigh(&mut self, key: Key, object: EntityId, priority: Priority) {
+        let Some(claim) = self.claims.get(key) else { return };
+        let rank = claim.rank(key);
+        let objects = claim.objects.clone();
+        let mut lined = Vec::new();
+        for slot in Self::slots(&objects) {
+            if self.object_mut(slot).is_some_and(|object| object.queue.remove(&rank)) {
+                lined.push(slot);
+            }
+        }
+        let Some(claim) = self.claims.get_mut(key) else { return };
+        let same = |wanted: &&mut super::Wanted| wanted.object == object;
+        if let Some(wanted) = claim.objects.as_mut_slice().iter_mut().find(same) {
+            wanted.priority = priority;
+        }
+        claim.priority = claim.objects.priority();
+        let rank = claim.rank(key);
+        for slot in lined {
+            if let Some(object) = self.object_mut(slot) {
+                object.queue.insert(rank);
+            }
+        }
+    }
+
+    /// An operator takes an object back from its holder, with grace or without.
+    pub(super) fn revoke_for_good(&mut self, object: EntityId, grace: bool, reply: Reply, out: &mut Vec<Effect>) {
+        let key = self.object(object.slot() as usize).map_or(NOBODY, |object| object.holder);
+        if self.claims.get(key).is_none() {
+            return out.push(Effect::Answer(reply, Err(Refused::Unknown)));
+        }
+        self.revoke_now(key, grace, Some(reply), out);
+    }
+
+    /// Revokes a lease, whoever waits for it or not.
+    pub(super) fn revoke_now(&mut self, key: Key, grace: bool, reply: Option<Reply>, out: &mut Vec<Effect>) {
+        let grace_ms = if grace { self.terms_of(key).0 } else { 0 };
+        if grace_ms == 0 || !self.claims.get(key).is_some_and(Claim::is_shown) {
+            return self.let_go(key, End::Revoked, reply, out);
+        }
+        let revoked = self.claims.get(key).and_then(Claim::lease).is_some_and(|lease| lease.revoked_ms.is_some());
+        if revoked {
+            // The grace that runs goes on; only, nobody's leaving ends the revocation any more.
+            if let Some(State::Leased(lease)) = self.claims.get_mut(key).map(|claim| &mut claim.state) {
+                lease.revoked_for_good = true;
+            }
+            self.record_of(key, |_| Change::Revoking { by: None }, out);
+        } else {
+            self.begin_revocation(key, grace_ms, None, out);
+            self.tell(key, super::Notice::Revoking { by: None, priority: Priority::MAX, in_ms: grace_ms }, out);
+        }
+        out.extend(reply.map(|reply| Effect::Answer(reply, Ok(Done::Settled))));
+    }
+}
