@@ -14,6 +14,7 @@ use crate::{
     port::{journal::Journal, outlet::Outlet},
     runtime::{Builder, Options},
     sif::{dtda::Dtda, sdc::Sdc, tpsaa::Tpsaa, tpsd::Tpsd, tpsr::Tpsr},
+    sync_supervisor::SyncSupervisor,
     twin::Twin,
 };
 
@@ -39,6 +40,7 @@ pub fn integration_enabler(
         .entity::<Dts>(settings())
         .entity::<Dtac>(settings())
         .entity::<Tsi>(settings())
+        .entity::<SyncSupervisor>(settings())
         .actors::<MetaverseSystem>(settings())
         .actors::<DigitalTwinSystem>(settings())
         .actors::<ThirdPartySystem>(settings())
