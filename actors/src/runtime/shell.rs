@@ -102,7 +102,8 @@ impl<B: Behaviour, C: Cells<B>> Actor for Shell<B, C> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(Pump);
+        // While it is waited for, actix neither looks at its own mailbox, which stays empty, nor at other futures.
+        ctx.wait(Pump);
     }
 }
 
@@ -173,7 +174,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 }
             }
             self.run_timers();
-            self.start_recoveries(durable, ctx);
+            self.start_recoveries(durable);
+            self.finish_recoveries(task);
             if budget == 0 {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
@@ -400,10 +402,6 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         for envelope in parked {
             self.deliver(envelope);
         }
-    }
-
-    pub(super) fn wake(&self) {
-        self.inbox.wake();
     }
 
     pub(super) fn mark_dirty(&mut self, dirty: impl IntoIterator<Item = (EntityId, u64)>) {
