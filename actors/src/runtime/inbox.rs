@@ -6,7 +6,7 @@ use std::{
     task::Waker,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use twinway_protocol::{EntityId, Envelope, Lane, Mailbox, Meta, WireSet};
 
@@ -19,15 +19,6 @@ pub enum Rejection {
     Full,
     /// Nobody is there, any more or yet.
     Gone,
-}
-
-/// A message that was not taken, given back.
-#[derive(Debug)]
-pub struct Rejected<W> {
-    /// Why.
-    pub rejection: Rejection,
-    /// The message.
-    pub wire: W,
 }
 
 /// What the runtime itself asks of a shell.
@@ -47,7 +38,8 @@ pub(crate) enum Command {
 
 /// How the runtime reaches a shell, whatever its mailbox.
 pub(crate) trait Inlet<W>: Send + Sync {
-    fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>>;
+    /// Takes the message out of `wire`, where it stays when it is rejected.
+    fn push(&self, meta: &Meta, wire: &mut Option<W>, admitted: bool) -> Result<(), Rejection>;
     fn command(&self, command: Command);
 }
 
@@ -111,14 +103,31 @@ impl<M> Inbox<M> {
     /// # Errors
     /// Gives it back when the inbox is full or closed.
     pub fn push(&self, envelope: Envelope<M>, lane: Lane, admitted: bool) -> Result<(), (Rejection, Envelope<M>)> {
+        match self.room(admitted) {
+            Ok(mut lanes) => {
+                self.put(&mut lanes, envelope, lane);
+                Ok(())
+            }
+            Err(rejection) => Err((rejection, envelope)),
+        }
+    }
+
+    /// The lanes, if one more message may come in.
+    #[inline]
+    fn room(&self, admitted: bool) -> Result<MutexGuard<'_, Lanes<M>>, Rejection> {
         let limit = if admitted { self.total_max } else { self.outside_max };
-        let mut lanes = self.lanes.lock();
+        let lanes = self.lanes.lock();
         if lanes.closed {
-            return Err((Rejection::Gone, envelope));
+            return Err(Rejection::Gone);
         }
         if lanes.data.len() + lanes.control.len() + self.in_hand.load(Ordering::Acquire) >= limit {
-            return Err((Rejection::Full, envelope));
+            return Err(Rejection::Full);
         }
+        Ok(lanes)
+    }
+
+    #[inline]
+    fn put(&self, lanes: &mut Lanes<M>, envelope: Envelope<M>, lane: Lane) {
         match lane {
             Lane::Data => {
                 lanes.data.push_back(envelope);
@@ -130,7 +139,6 @@ impl<M> Inbox<M> {
             }
         }
         lanes.wake();
-        Ok(())
     }
 
     /// Moves the messages of the data lane into `batch`, which is empty.
@@ -250,11 +258,22 @@ impl<M: Send + 'static> Listener for Inbox<M> {
 }
 
 impl<W: WireSet, M: Mailbox<Wire = W>> Inlet<W> for Inbox<M> {
-    fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>> {
-        let message = M::from_wire(wire).map_err(|wire| Rejected { rejection: Rejection::Gone, wire })?;
-        let lane = message.lane();
-        Inbox::push(self, Envelope { meta, message }, lane, admitted)
-            .map_err(|(rejection, envelope)| Rejected { rejection, wire: envelope.message.into_wire() })
+    fn push(&self, meta: &Meta, wire: &mut Option<W>, admitted: bool) -> Result<(), Rejection> {
+        let Some(lane) = wire.as_ref().map(WireSet::lane) else { return Ok(()) };
+        let mut lanes = self.room(admitted)?;
+        // Moved once, from where its sender wrote it into the lane, and only now: to load it before the lock would
+        // wait for the stores of the sender's turn.
+        let Some(message) = wire.take() else { return Ok(()) };
+        match M::from_wire(message) {
+            Ok(message) => {
+                self.put(&mut lanes, Envelope { meta: *meta, message }, lane);
+                Ok(())
+            }
+            Err(other) => {
+                *wire = Some(other);
+                Err(Rejection::Gone)
+            }
+        }
     }
 
     fn command(&self, command: Command) {
