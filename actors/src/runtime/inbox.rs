@@ -49,20 +49,7 @@ struct Lanes<M> {
     data: VecDeque<Envelope<M>>,
     commands: VecDeque<Command>,
     waker: Option<Waker>,
-    asleep: bool,
     closed: bool,
-}
-
-impl<M> Lanes<M> {
-    /// Wakes the pump, if it sleeps. The lock is held meanwhile: waking only marks its task as ready.
-    fn wake(&mut self) {
-        if self.asleep {
-            self.asleep = false;
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
-        }
-    }
 }
 
 /// The queue of one shell. Any thread pushes; one pump takes.
@@ -77,6 +64,9 @@ pub struct Inbox<M> {
     filled: AtomicBool,
     /// Set while the control lane or the commands hold something: the pump looks at it between turns.
     urgent: AtomicBool,
+    /// Whether the next push wakes the pump; written under the lock. It is set when messages are taken, so that a
+    /// pump that finds no more of them sleeps without taking the lock again: a push in between has woken it.
+    wanted: AtomicBool,
     durable: AtomicU64,
     poisoned: AtomicBool,
 }
@@ -87,12 +77,13 @@ impl<M> Inbox<M> {
     pub fn new(outside_max: usize, total_max: usize) -> Self {
         let (control, data, commands) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         Self {
-            lanes: Mutex::new(Lanes { control, data, commands, waker: None, asleep: false, closed: false }),
+            lanes: Mutex::new(Lanes { control, data, commands, waker: None, closed: false }),
             outside_max,
             total_max,
             in_hand: AtomicUsize::new(0),
             filled: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
             durable: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
         }
@@ -126,6 +117,17 @@ impl<M> Inbox<M> {
         Ok(lanes)
     }
 
+    /// Wakes the pump, if that is wanted. The lock is held meanwhile: waking only marks its task as ready.
+    #[inline]
+    fn wake_up(&self, lanes: &Lanes<M>) {
+        if self.wanted.load(Ordering::Relaxed) {
+            self.wanted.store(false, Ordering::Release);
+            if let Some(waker) = &lanes.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
     #[inline]
     fn put(&self, lanes: &mut Lanes<M>, envelope: Envelope<M>, lane: Lane) {
         match lane {
@@ -138,7 +140,7 @@ impl<M> Inbox<M> {
                 self.urgent.store(true, Ordering::Release);
             }
         }
-        lanes.wake();
+        self.wake_up(lanes);
     }
 
     /// Moves the messages of the data lane into `batch`, which is empty.
@@ -150,6 +152,7 @@ impl<M> Inbox<M> {
         std::mem::swap(batch, &mut lanes.data);
         self.in_hand.store(batch.len(), Ordering::Release);
         self.filled.store(false, Ordering::Release);
+        self.wanted.store(lanes.waker.is_some(), Ordering::Release);
     }
 
     /// The pump has begun with the last message that it took.
@@ -196,7 +199,7 @@ impl<M> Inbox<M> {
         }
         lanes.commands.push_back(command);
         self.urgent.store(true, Ordering::Release);
-        lanes.wake();
+        self.wake_up(&lanes);
     }
 
     /// Leaves `waker` to be woken by the next push; false if something is there already (and `data` counts), or
@@ -207,14 +210,24 @@ impl<M> Inbox<M> {
             || !lanes.commands.is_empty()
             || self.durable.load(Ordering::Acquire) != durable_seen
             || (held && self.is_poisoned());
+        match &mut lanes.waker {
+            Some(there) if there.will_wake(waker) => {}
+            there => *there = Some(waker.clone()),
+        }
         if !awake {
-            lanes.asleep = true;
-            match &mut lanes.waker {
-                Some(there) if there.will_wake(waker) => {}
-                there => *there = Some(waker.clone()),
-            }
+            self.wanted.store(true, Ordering::Release);
         }
         !awake
+    }
+
+    /// The same for a pump whose waker is left here already, without the lock; false if it is to be asked under it.
+    pub(crate) fn sleeps_on(&self, data: bool, durable_seen: u64, held: bool) -> bool {
+        // Who comes after this was read finds a pump that wants to be woken.
+        self.wanted.load(Ordering::Acquire)
+            && !(data && self.filled.load(Ordering::Acquire))
+            && !self.is_urgent()
+            && self.durable() == durable_seen
+            && !(held && self.is_poisoned())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -241,7 +254,7 @@ impl<M> Inbox<M> {
     }
 
     pub(crate) fn wake(&self) {
-        self.lanes.lock().wake();
+        self.wake_up(&self.lanes.lock());
     }
 }
 
@@ -283,7 +296,14 @@ impl<W: WireSet, M: Mailbox<Wire = W>> Inlet<W> for Inbox<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{
+        collections::VecDeque,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Wake, Waker},
+    };
 
     use twinway_protocol::{EntityId, Envelope, EventId, Lane, Meta, PendingKey};
 
@@ -316,6 +336,31 @@ mod tests {
         inbox.take(&mut batch);
         let data: Vec<_> = batch.into_iter().map(|e| e.message).collect();
         assert_eq!((control, data), (vec![2, 4], vec![1, 3]));
+    }
+
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_batch_was_taken_wakes_the_pump_once() {
+        let (inbox, woken) = (Inbox::new(10, 10), Arc::new(Woken(AtomicUsize::new(0))));
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(!inbox.sleeps_on(true, 0, false), "nobody is there to be woken");
+        assert!(inbox.sleep(&waker, true, 0, false));
+        let push = |message| inbox.push(envelope(message), Lane::Data, true).expect("there is room");
+        push(1);
+        push(2);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(!inbox.sleeps_on(true, 0, false), "two messages wait");
+        inbox.take(&mut VecDeque::new());
+        assert!(inbox.sleeps_on(true, 0, false));
+        push(3);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert!(!inbox.sleeps_on(true, 0, false), "a message waits");
     }
 
     #[test]

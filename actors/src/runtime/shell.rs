@@ -87,6 +87,8 @@ pub(crate) struct Shell<B: Behaviour, C: Cells<B>> {
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     /// Until when the pump sleeps at the longest, and whether it will be woken then.
     sleep: Option<Alarm>,
+    /// Whom the inbox wakes.
+    waker: Option<Waker>,
     pub(super) dirty: BTreeSet<(EntityId, u64)>,
     /// Questions that were taken and not answered yet, by asker and key: a failure answers them all.
     pub(super) open: OpenQuestions<B::Wire>,
@@ -151,6 +153,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             held: VecDeque::new(),
             timers: BinaryHeap::new(),
             sleep: None,
+            waker: None,
             dirty,
             open: HashMap::new(),
             failures: BTreeMap::new(),
@@ -187,7 +190,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             self.answer_idle();
             let awake_for_data = open && self.batch.is_empty();
             let held = !self.held.is_empty();
-            if !self.poll_sleep(task) && self.inbox.sleep(task.waker(), awake_for_data, durable, held) {
+            if !self.poll_sleep(task) && self.wait_for_push(task, awake_for_data, durable, held) {
                 return Poll::Pending;
             }
         }
@@ -315,6 +318,18 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         }
         alarm.waker = Some(task.waker().clone());
         alarm.sleep.as_mut().poll(task).is_ready()
+    }
+
+    /// Sees to it that the next push wakes the pump; false if something is there already.
+    fn wait_for_push(&mut self, task: &TaskContext<'_>, data: bool, durable: u64, held: bool) -> bool {
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
+            if self.inbox.sleeps_on(data, durable, held) {
+                return true;
+            }
+        } else {
+            self.waker = Some(task.waker().clone());
+        }
+        self.inbox.sleep(task.waker(), data, durable, held)
     }
 
     /// Carries out what the runtime asks; true to end.
