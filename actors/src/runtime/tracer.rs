@@ -36,6 +36,7 @@ pub struct TraceFeed {
     chunks: SyncSender<TraceChunk>,
     /// How many events wait for the listener.
     waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
     lost: Arc<AtomicU64>,
 }
 
@@ -43,7 +44,8 @@ impl TraceFeed {
     /// Feeds `chunks`: as many as the channel holds, and at most 4 million events (about 300 MB).
     #[must_use]
     pub fn new(chunks: SyncSender<TraceChunk>) -> Self {
-        Self { chunks, waiting: Arc::new(AtomicUsize::new(0)), lost: Arc::new(AtomicU64::new(0)) }
+        let (waiting, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        Self { chunks, waiting, waiting_max: EVENTS_WAITING_MAX, lost }
     }
 
     /// How many events the listener missed so far, to be asked again and again.
@@ -56,7 +58,7 @@ impl TraceFeed {
     fn send(&self, events: Vec<TraceEvent>) {
         let count = events.len();
         let room = Room { events: count, waiting: Arc::clone(&self.waiting) };
-        let full = self.waiting.fetch_add(count, Ordering::Relaxed) + count > EVENTS_WAITING_MAX;
+        let full = self.waiting.fetch_add(count, Ordering::Relaxed) + count > self.waiting_max;
         if full || self.chunks.try_send(TraceChunk { events, _room: room }).is_err() {
             self.lost.fetch_add(count as u64, Ordering::Relaxed);
         }
@@ -140,5 +142,51 @@ impl Tracer {
     pub(crate) fn recent(&self) -> impl Iterator<Item = &TraceEvent> {
         let (newer, older) = self.events.split_at(self.next.min(self.events.len()));
         older.iter().chain(newer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use twinway_protocol::{EntityId, EventId, trace::TraceEvent};
+
+    use super::{TraceFeed, Tracer};
+
+    fn event(count: u64) -> TraceEvent {
+        let (event, me) = (EventId::new(1, count), EntityId::from_bits(0));
+        let (cause, joined) = (EventId::NONE, Box::default());
+        TraceEvent { event, cause, joined, from: me, to: me, step: None, name: "test", at_ns: 0 }
+    }
+
+    #[test]
+    fn a_ring_keeps_the_newest_events_in_their_order() {
+        let mut ring = Tracer::new(3, None);
+        let mut none = Tracer::new(0, None);
+        for count in 1..=5 {
+            ring.record(event(count), 0);
+            none.record(event(count), 0);
+            let kept: Vec<_> = ring.recent().cloned().collect();
+            assert_eq!(kept, (count.saturating_sub(2).max(1)..=count).map(event).collect::<Vec<_>>());
+            assert_eq!(none.recent().count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_before_a_listener_is_lost_and_counted_until_it_has_dropped_a_chunk() {
+        let (chunks, listener) = sync_channel(10);
+        let feed = TraceFeed { waiting_max: 3, ..TraceFeed::new(chunks) };
+        let (lost, mut tracer) = (feed.lost(), Tracer::new(0, Some(feed)));
+        let mut two = || {
+            (1..=2).for_each(|count| tracer.record(event(count), 0));
+            assert_eq!(tracer.due_ms(), Some(5));
+            tracer.hand_over();
+        };
+        two();
+        two();
+        assert_eq!(lost(), 2);
+        assert_eq!(listener.recv().expect("the first chunk").events, [event(1), event(2)]);
+        two();
+        assert_eq!((lost(), listener.try_iter().count()), (2, 1));
     }
 }
