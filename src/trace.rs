@@ -115,7 +115,7 @@ impl TraceFile {
     /// What stood in the way of writing.
     pub fn finish(self) -> io::Result<()> {
         // A chunk without events is the end: the feed itself may be kept by whoever keeps a handle.
-        let _ended = self.chunks.send(TraceChunk { events: Vec::new() });
+        let _ended = self.chunks.send(TraceChunk::default());
         self.writer.join().map_err(|_| io::Error::other("the thread that writes the trace panicked"))?
     }
 }

@@ -51,6 +51,8 @@ pub trait WireSet: std::fmt::Debug + Send + Sized + 'static {
     fn describe(&self) -> (Option<StepId>, &'static str);
     /// How to refuse the message inside, if it is a question.
     fn refusal(&self) -> Option<Refusal<Self>>;
+    /// The lane that the message inside takes.
+    fn lane(&self) -> Lane;
 }
 
 /// Makes the refusing answer to a question, for the asker of the given kind.
@@ -188,8 +190,8 @@ pub trait Behaviour: Sized + 'static {
 pub enum Effect<W: WireSet> {
     /// Deliver a message.
     Send {
-        /// The message.
-        wire: W,
+        /// The message, until the runtime takes it out.
+        wire: Option<W>,
         /// Its sender, receiver, cause, key and step.
         meta: Meta,
     },
@@ -296,7 +298,7 @@ impl<'t, B: Behaviour> Out<'t, B> {
     #[inline]
     fn push_send(&mut self, to: EntityId, wire: B::Wire, pending: PendingKey, step: Option<StepId>) {
         let meta = Meta { from: self.me, to, cause: self.event, pending, step };
-        self.turn.effects.push(Effect::Send { wire, meta });
+        self.turn.effects.push(Effect::Send { wire: Some(wire), meta });
     }
 
     /// Tells `to` something.

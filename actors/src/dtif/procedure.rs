@@ -110,7 +110,7 @@ impl World {
     fn follow(&mut self, of: EntityId, effects: Vec<Effect<Wire>>) {
         for effect in effects {
             match effect {
-                Effect::Send { wire, meta } => self.queue.push_back((meta, wire)),
+                Effect::Send { wire, meta } => self.queue.extend(wire.map(|wire| (meta, wire))),
                 Effect::Spawn(id) => self.spawn(id),
                 Effect::Own(step) => self.steps.push(format!("{}:own", step.number)),
                 Effect::Signal(Signal::Request { request, body, .. }) => {
