@@ -21,6 +21,10 @@ pub struct Settings {
     pub twin_watchers_max: usize,
     /// How many twins one metaverse system may select.
     pub selected_twins_max: usize,
+    /// How many rules of priority one twin may have.
+    pub priority_rules_max: usize,
+    /// The longest time that the terms of a sync lease may name, in milliseconds.
+    pub lease_terms_ms_max: u32,
 }
 
 impl Default for Settings {
@@ -33,6 +37,8 @@ impl Default for Settings {
             registered_systems_max: 1_000_000,
             twin_watchers_max: 1_000,
             selected_twins_max: 1_000_000,
+            priority_rules_max: 1_000,
+            lease_terms_ms_max: 86_400_000,
         }
     }
 }
