@@ -1,5 +1,7 @@
 //! FGMV-29 8.3.1, and steps 1 to 3 of 9.2.
 
+mod synchronizing;
+
 use std::sync::Arc;
 
 use twinway_protocol::{
