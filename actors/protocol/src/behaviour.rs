@@ -51,6 +51,8 @@ pub trait WireSet: std::fmt::Debug + Send + Sized + 'static {
     fn describe(&self) -> (Option<StepId>, &'static str);
     /// How to refuse the message inside, if it is a question.
     fn refusal(&self) -> Option<Refusal<Self>>;
+    /// The lane that the message inside takes.
+    fn lane(&self) -> Lane;
 }
 
 /// Makes the refusing answer to a question, for the asker of the given kind.

@@ -68,6 +68,9 @@ macro_rules! mailboxes {
             fn refusal(&self) -> Option<$crate::Refusal<Self>> {
                 match self { $($Wire::$Name(message) => $crate::Mailbox::refusal(message),)* }
             }
+            fn lane(&self) -> $crate::Lane {
+                match self { $($Wire::$Name(message) => $crate::Mailbox::lane(message),)* }
+            }
         }
 
         $(
