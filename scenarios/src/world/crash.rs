@@ -1,6 +1,6 @@
 //! Failures of one entity and of the whole, and what comes back from the records.
 
-use twinway_protocol::{EntityId, EventId, Problem, ProblemKind, Recovery, WireSet};
+use twinway_protocol::{EntityId, Problem, ProblemKind, Recovery, WireSet};
 
 use super::{State, World, turn::Question};
 use crate::{driver::Chance, fault::Fault, rule::Seen};
@@ -78,8 +78,8 @@ impl<W: WireSet> World<W> {
         self.flights.clear();
         self.holding.clear();
         self.timers.clear();
+        // What the outside does while the whole starts waits outside, a further crash notwithstanding.
         self.answers.clear();
-        self.hands.deeds.clear();
         self.known.fill(0);
         self.appended = self.durable;
         self.failed = 0;
@@ -125,6 +125,5 @@ impl<W: WireSet> World<W> {
             self.failed += 1;
             self.quarantine(at, id, &format!("its records cannot be replayed: {reason}"));
         }
-        self.event = EventId::NONE;
     }
 }
