@@ -3,12 +3,14 @@
 mod pct;
 mod random;
 mod replay;
+mod search;
 
 use twinway_protocol::EntityId;
 
 pub use pct::Pct;
 pub use random::Random;
 pub use replay::{Fifo, Replay};
+pub use search::Search;
 
 /// What can be done to a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +50,8 @@ pub struct Action {
     pub actor: Option<u32>,
     /// The entity's address, or that of nobody.
     pub entity: EntityId,
+    /// Who sent the message; for what is no message, the entity itself.
+    pub from: EntityId,
     /// What names it, together with `what`, for as long as it can happen.
     pub name: u64,
     pub(crate) slot: u8,
@@ -70,6 +74,12 @@ pub trait Driver {
     fn begin(&mut self, seed: u64);
     /// The index of the action to take; past the end stands for the last one. It is asked only where there is a choice.
     fn choose(&mut self, point: &Point<'_>) -> usize;
+    /// Something happens without a choice.
+    fn pass(&mut self, _action: &Action) {}
+    /// Whether the run need not go on. It ends without a verdict on its end.
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 /// SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).

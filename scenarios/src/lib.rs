@@ -5,10 +5,15 @@
 //! actions like deliveries ([`fault`]). A run is judged by [rules](rule::Rule), and repeated by its schedule.
 
 pub mod driver;
+pub mod explore;
 pub mod fault;
 pub mod link;
 pub mod outside;
+pub mod render;
 pub mod rule;
+pub mod run;
+pub mod shrink;
 pub mod story;
+pub mod testkit;
 pub mod world;
 pub mod worlds;

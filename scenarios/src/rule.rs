@@ -1,5 +1,6 @@
 //! Rules: predicates over what happens in a world. The same rule serves every strategy, and the shrinking.
 
+use twinway_actors::runtime::CALLER_KIND;
 use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet, time::Now, trace::TraceEvent};
 
 use crate::{fault::Fault, outside::CallId, world::AnyRecord};
@@ -171,10 +172,8 @@ impl<W: WireSet> Rule<W> for EveryCallIsAnswered {
 
     fn see(&mut self, seen: &Seen<'_, W>, found: &mut Found) {
         match seen {
-            Seen::Sent { meta, wire } if meta.from.kind() == twinway_actors::runtime::CALLER_KIND => {
-                if meta.pending != PendingKey::NONE {
-                    self.open.push((meta.pending, wire.describe().1));
-                }
+            Seen::Sent { meta, wire } if meta.from.kind() == CALLER_KIND && meta.pending != PendingKey::NONE => {
+                self.open.push((meta.pending, wire.describe().1));
             }
             Seen::Answered { call, .. } => self.open.retain(|(key, _)| *key != call.key()),
             Seen::Fault(Fault::Crash) => self.open.clear(),
@@ -261,4 +260,39 @@ impl<W: WireSet> Rule<W> for NobodyPanics {
             _ => {}
         }
     }
+}
+
+/// A rule made of a closure over a state that begins anew with every run.
+struct RuleOf<S, F> {
+    name: &'static str,
+    state: S,
+    see: F,
+}
+
+impl<W, S, F> Rule<W> for RuleOf<S, F>
+where
+    W: WireSet,
+    S: Default,
+    F: FnMut(&mut S, &Seen<'_, W>, &mut Found),
+{
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn begin(&mut self) {
+        self.state = S::default();
+    }
+
+    fn see(&mut self, seen: &Seen<'_, W>, found: &mut Found) {
+        (self.see)(&mut self.state, seen, found);
+    }
+}
+
+/// A rule with a name, a state that is `S::default()` when a run begins, and a closure that sees everything.
+pub fn rule<W, S>(name: &'static str, see: impl FnMut(&mut S, &Seen<'_, W>, &mut Found)) -> impl Rule<W>
+where
+    W: WireSet,
+    S: Default,
+{
+    RuleOf { name, state: S::default(), see }
 }

@@ -28,10 +28,11 @@ use crate::{
     link::Links,
     outside::{CallId, Hands, Outside},
     rule::{Found, Rule, Seen, Violation},
+    run::{Run, Schedule},
 };
 pub use cell::AnyRecord;
 use cell::{Kind, KindOf, Moment, Yield};
-use flights::{Flights, Slots};
+use flights::{Flights, Known, Slots};
 use shell::{Shell, State, Timer};
 
 /// The address that questions from outside come from.
@@ -45,7 +46,7 @@ const WALL_MS: u64 = 1_700_000_000_000;
 pub struct WorldOptions {
     /// How many actions a run may take before it counts as never coming to rest.
     pub actions_max: u64,
-    /// How much time every action takes, in microseconds. 0: time passes only to timers.
+    /// How much time every turn takes, in microseconds of its entity. 0: time passes only to timers.
     pub action_us: u64,
     /// As in the runtime: 0 makes batched records wait for the journal like others.
     pub loss_window_ms: u64,
@@ -163,7 +164,7 @@ pub struct World<W: WireSet> {
     // The state of a run.
     shells: Vec<Shell<W>>,
     /// What is under way that a shell knows of.
-    known: Vec<Slots>,
+    known: Vec<Known>,
     /// What is under way to a shell.
     towards: Vec<Slots>,
     flights: Flights<W>,
@@ -172,7 +173,10 @@ pub struct World<W: WireSet> {
     holding: Vec<u32>,
     timers: BinaryHeap<Reverse<Timer>>,
     timers_set: u64,
+    /// The last jump of time.
     clock_us: u64,
+    /// The latest that it is to anybody.
+    latest_us: u64,
     wall_ms: u64,
     chance: u64,
     dice: Chance,
@@ -183,7 +187,7 @@ pub struct World<W: WireSet> {
     rested: bool,
     left: Faults,
     hands: Hands<W>,
-    answers: VecDeque<(CallId, W, Slots)>,
+    answers: VecDeque<(CallId, W, Known)>,
     waiting: Vec<bool>,
     yielded: Yield<W>,
     spare: Vec<Vec<Effect<W>>>,
@@ -222,6 +226,7 @@ impl<W: WireSet> World<W> {
             timers: BinaryHeap::new(),
             timers_set: 0,
             clock_us: 0,
+            latest_us: 0,
             wall_ms: 0,
             chance: 0,
             dice: Chance(0),
@@ -277,11 +282,6 @@ impl<W: WireSet> World<W> {
         self.faults = faults;
     }
 
-    /// Sets how much time every action takes, in microseconds.
-    pub fn set_action_us(&mut self, action_us: u64) {
-        self.options.action_us = action_us;
-    }
-
     /// One run from nothing, with what `driver` picks. The seed is for what entities draw by chance, and for the
     /// driver: the same seed, driver and faults give the same run. True if every rule held.
     pub fn run(&mut self, seed: u64, driver: &mut dyn Driver) -> bool {
@@ -294,7 +294,8 @@ impl<W: WireSet> World<W> {
                 break;
             }
             let Some(ordinary) = self.enable() else { break };
-            let index = if self.actions.len() == 1 {
+            let index = if let [action] = self.actions.as_slice() {
+                driver.pass(action);
                 0
             } else {
                 let point = Point { actions: &self.actions, ordinary, taken: self.taken };
@@ -302,6 +303,9 @@ impl<W: WireSet> World<W> {
                 self.choices.push(index as u32);
                 index
             };
+            if driver.is_done() {
+                return true;
+            }
             if let Some(action) = self.actions.get(index) {
                 self.taken += 1;
                 self.perform(*action, index > 0);
@@ -344,6 +348,20 @@ impl<W: WireSet> World<W> {
         &self.told
     }
 
+    /// The last run, to keep. `seed` is the one that it began with.
+    #[must_use]
+    pub fn last(&self, seed: u64) -> Run {
+        let mut choices = self.choices.clone();
+        choices.truncate(choices.iter().rposition(|choice| *choice > 0).map_or(0, |last| last + 1));
+        Run {
+            schedule: Schedule { seed, choices },
+            violations: self.violations().to_vec(),
+            trace: self.trace.clone(),
+            told: self.told.clone(),
+            kind_name: W::kind_name,
+        }
+    }
+
     /// How many actions the last run took.
     #[must_use]
     pub fn taken(&self) -> u64 {
@@ -361,8 +379,8 @@ impl<W: WireSet> World<W> {
         }
     }
 
-    fn now(&self) -> Now {
-        let monotonic_ms = self.clock_us / 1_000;
+    fn at(&self, us: u64) -> Now {
+        let monotonic_ms = us / 1_000;
         Now { monotonic_ms, wall: Timestamp::from_unix_ms(self.wall_ms.saturating_add(monotonic_ms)) }
     }
 
@@ -380,7 +398,7 @@ impl<W: WireSet> World<W> {
         self.holding.clear();
         self.timers.clear();
         self.timers_set = 0;
-        (self.clock_us, self.wall_ms) = (0, WALL_MS);
+        (self.clock_us, self.latest_us, self.wall_ms) = (0, 0, WALL_MS);
         self.chance = Chance(seed).next();
         self.dice = Chance(!seed);
         (self.actors, self.failed) = (0, 0);
@@ -414,9 +432,9 @@ impl<W: WireSet> World<W> {
         for at in 0..self.shells.len() as u32 {
             self.recovered_turn(at, Recovery::Start);
         }
-        self.hands.now = self.now();
+        self.hands.now = self.at(0);
         self.outside.begin(&mut self.hands);
-        self.do_deeds(0);
+        self.do_deeds(Known::default());
         self.settle_outside();
     }
 
@@ -452,7 +470,7 @@ impl<W: WireSet> World<W> {
             *slot = Some(at);
         }
         self.shells.push(shell);
-        self.known.push(0);
+        self.known.push(Known::default());
     }
 
     /// As the runtime seeds what an event draws.

@@ -2,19 +2,20 @@
 //! found with a chance that is known (Burckhardt, Kothari, Musuvathi, Nagarakatti, "A randomized scheduler with
 //! probabilistic guarantees of finding bugs", 2010).
 
-use super::{Action, Chance, Driver, Point, What};
+use super::{Action, Chance, Driver, Point};
 
-/// Gives entities priorities by chance, and takes the turn of the highest; at `depth - 1` points the highest falls
-/// below all others. A fault may come at each of these points.
+/// Gives every pair of sender and receiver a priority by chance, and takes what has the highest; at `depth - 1` points
+/// the highest falls below all others. A fault may come at each of these points.
 #[derive(Clone, Debug)]
 pub struct Pct {
     depth: u32,
     points_max: u64,
     chance: Chance,
-    /// By actor; that of what is nobody's turn comes first.
-    priorities: Vec<u64>,
+    /// What priorities are made from.
+    salt: u64,
     changes: Vec<u64>,
-    lowest: u64,
+    /// Pairs whose priority fell, each below those before it.
+    fallen: Vec<u64>,
     points: u64,
 }
 
@@ -27,32 +28,31 @@ impl Pct {
             depth: depth.max(1),
             points_max: points_max.max(1),
             chance: Chance(0),
-            priorities: Vec::new(),
+            salt: 0,
             changes: Vec::new(),
-            lowest: 0,
+            fallen: Vec::new(),
             points: 0,
         }
     }
 
-    fn place(action: &Action) -> usize {
-        action.actor.map_or(0, |actor| actor as usize + 1)
+    /// A pair of sender and receiver; what is nobody's turn is a pair of its own.
+    fn pair(action: &Action) -> u64 {
+        Chance(action.from.to_bits() ^ action.entity.to_bits().rotate_left(32)).next()
     }
 
-    fn priority(&mut self, place: usize) -> u64 {
-        while self.priorities.len() <= place {
-            // Above all that changes give.
-            let priority = (self.chance.next() >> 1) | (1 << 62);
-            self.priorities.push(priority);
+    fn priority(&self, pair: u64) -> u64 {
+        match self.fallen.iter().rposition(|fallen| *fallen == pair) {
+            Some(at) => (self.fallen.len() - at) as u64,
+            None => Chance(self.salt ^ pair).next() | (1 << 62),
         }
-        self.priorities.get(place).copied().unwrap_or_default()
     }
 
-    fn highest(&mut self, point: &Point<'_>) -> usize {
+    fn highest(&self, point: &Point<'_>) -> usize {
         let mut best = (0, 0);
         for (index, action) in point.actions.iter().take(point.ordinary).enumerate() {
-            let priority = self.priority(Self::place(action));
+            let priority = self.priority(Self::pair(action));
             // The oldest of those with the same priority.
-            if index == 0 || priority > best.0 {
+            if priority > best.0 {
                 best = (priority, index);
             }
         }
@@ -63,10 +63,10 @@ impl Pct {
 impl Driver for Pct {
     fn begin(&mut self, seed: u64) {
         self.chance = Chance(seed);
-        self.priorities.clear();
+        self.salt = self.chance.next();
+        self.fallen.clear();
         self.changes.clear();
         self.points = 0;
-        self.lowest = 1 << 61;
         for _ in 1..self.depth {
             let at = self.chance.next() % self.points_max;
             self.changes.push(at);
@@ -74,23 +74,19 @@ impl Driver for Pct {
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
+        let change = self.changes.contains(&self.points);
         self.points += 1;
         let highest = self.highest(point);
-        let change = self.changes.contains(&(self.points - 1));
-        let faults = point.actions.len() - point.ordinary;
-        if change {
-            if let Some(action) = point.actions.get(highest).filter(|action| action.what != What::Start) {
-                let place = Self::place(action);
-                self.lowest -= 1;
-                if let Some(priority) = self.priorities.get_mut(place) {
-                    *priority = self.lowest;
-                }
-            }
-            if faults > 0 && self.chance.below(2) == 0 {
-                return point.ordinary + self.chance.below(faults);
-            }
-            return self.highest(point);
+        if !change {
+            return highest;
         }
-        highest
+        if let Some(action) = point.actions.get(highest) {
+            self.fallen.push(Self::pair(action));
+        }
+        let faults = point.actions.len() - point.ordinary;
+        if faults > 0 && self.chance.below(2) == 0 {
+            return point.ordinary + self.chance.below(faults);
+        }
+        self.highest(point)
     }
 }

@@ -18,7 +18,7 @@ const CLOCK_JUMP_MS_MAX: u64 = 86_400_000;
 const NOBODY: EntityId = EntityId::from_bits(u64::MAX);
 
 fn of_nobody(what: What, name: u64) -> Action {
-    Action { what, actor: None, entity: NOBODY, name, slot: 0 }
+    Action { what, actor: None, entity: NOBODY, from: NOBODY, name, slot: 0 }
 }
 
 impl<W: WireSet> World<W> {
@@ -48,7 +48,7 @@ impl<W: WireSet> World<W> {
 
     fn push_of(&mut self, what: What, at: u32, name: u64, slot: u8) {
         if let Some(shell) = self.shells.get(at as usize) {
-            self.actions.push(Action { what, actor: Some(at), entity: shell.id, name, slot });
+            self.actions.push(Action { what, actor: Some(at), entity: shell.id, from: shell.id, name, slot });
         }
     }
 
@@ -69,7 +69,7 @@ impl<W: WireSet> World<W> {
             let towards = self.towards.get(flight.to as usize).copied().unwrap_or_default();
             if shell.state != State::Recovering && !self.flights.must_wait(flight, towards) {
                 let (what, actor, entity, name) = (What::Deliver, Some(flight.to), shell.id, flight.sent);
-                self.actions.push(Action { what, actor, entity, name, slot: *slot });
+                self.actions.push(Action { what, actor, entity, from: flight.meta.from, name, slot: *slot });
             }
         }
         if self.appended > self.durable {
@@ -92,7 +92,7 @@ impl<W: WireSet> World<W> {
 
     /// Nothing is left to happen by itself: perhaps the outside goes on. True if it did.
     fn go_on_at_rest(&mut self) -> bool {
-        self.hands.now = self.now();
+        self.hands.now = self.at(self.latest_us);
         if self.starting {
             self.starting = false;
             self.outside.restarted(&mut self.hands);
@@ -102,7 +102,7 @@ impl<W: WireSet> World<W> {
             self.rested = true;
             self.outside.at_rest(&mut self.hands);
         }
-        self.do_deeds(0);
+        self.do_deeds(self.outside_knows());
         self.settle_outside();
         true
     }
@@ -147,8 +147,6 @@ impl<W: WireSet> World<W> {
 
     /// Makes an action happen.
     pub(super) fn perform(&mut self, action: Action, departs: bool) {
-        self.clock_us = self.clock_us.saturating_add(self.options.action_us);
-        self.rules.found.now = self.now();
         let before = self.trace.len();
         match action.what {
             What::Start => self.start(action.actor.unwrap_or(u32::MAX)),
@@ -187,13 +185,19 @@ impl<W: WireSet> World<W> {
 
     fn arrive(&mut self, slot: u8, panics: bool) {
         let Some((flight, before)) = self.flights.take(slot) else { return };
-        for known in &mut self.known {
-            *known &= !(1 << slot);
-        }
+        self.forget_slot(slot);
         if let Some(known) = self.known.get_mut(flight.to as usize) {
-            *known |= before;
+            known.slots |= before;
+            // Nothing arrives before it was sent.
+            known.us = known.us.max(flight.us);
         }
         self.deliver(flight.to, flight.meta, flight.wire, panics);
+    }
+
+    fn forget_slot(&mut self, slot: u8) {
+        for known in &mut self.known {
+            known.slots &= !(1 << slot);
+        }
     }
 
     fn commit(&mut self) {
@@ -230,9 +234,7 @@ impl<W: WireSet> World<W> {
     fn lose(&mut self, slot: u8) {
         self.left.drops -= 1;
         let Some((flight, _)) = self.flights.take(slot) else { return };
-        for known in &mut self.known {
-            *known &= !(1 << slot);
-        }
+        self.forget_slot(slot);
         let (to, pending) = (flight.meta.to, flight.meta.pending);
         self.rules.see(&Seen::Fault(Fault::Drop { to, pending }));
         if flight.meta.from == CALLER && pending != PendingKey::NONE {
@@ -245,9 +247,9 @@ impl<W: WireSet> World<W> {
         if let Some(waits) = waits.filter(|waits| **waits) {
             *waits = false;
             self.rested = false;
-            self.hands.now = self.now();
+            self.hands.now = self.at(self.latest_us);
             self.outside.lost(CallId(call), &mut self.hands);
-            self.do_deeds(0);
+            self.do_deeds(self.outside_knows());
         }
     }
 

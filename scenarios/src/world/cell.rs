@@ -125,9 +125,7 @@ impl<B: Behaviour> Cell<B::Wire> for CellOf<B> {
     }
 
     fn write(&mut self, before: u64, see: &mut dyn FnMut(u64, &dyn AnyRecord)) {
-        let mut position = before;
-        for (part, record) in self.turn.records.drain(..) {
-            position += 1;
+        for (position, (part, record)) in (before + 1..).zip(self.turn.records.drain(..)) {
             see(part, &record);
             self.written.push(Written { position, record });
         }

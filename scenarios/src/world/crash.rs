@@ -2,7 +2,7 @@
 
 use twinway_protocol::{EntityId, Problem, ProblemKind, Recovery, WireSet};
 
-use super::{State, World, turn::Question};
+use super::{State, World, flights::Known, turn::Question};
 use crate::{driver::Chance, fault::Fault, rule::Seen};
 
 impl<W: WireSet> World<W> {
@@ -80,7 +80,8 @@ impl<W: WireSet> World<W> {
         self.timers.clear();
         // What the outside does while the whole starts waits outside, a further crash notwithstanding.
         self.answers.clear();
-        self.known.fill(0);
+        self.clock_us = self.clock_us.max(self.latest_us);
+        self.known.fill(Known::default());
         self.appended = self.durable;
         self.failed = 0;
         self.chance = Chance(self.chance).next();

@@ -11,6 +11,14 @@ pub(crate) const FLIGHTS_MAX: usize = 128;
 /// A set of messages under way, by slot.
 pub(crate) type Slots = u128;
 
+/// What somebody knows: which messages are under way, and how late it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    pub(crate) slots: Slots,
+    /// Microseconds since the run began.
+    pub(crate) us: u64,
+}
+
 /// One message under way.
 pub(crate) struct Flight<W> {
     pub(crate) meta: Meta,
@@ -20,6 +28,8 @@ pub(crate) struct Flight<W> {
     /// The count of its sending: what names it, whatever else is under way.
     pub(crate) sent: u64,
     pub(crate) promise: Promise,
+    /// When it was sent.
+    pub(crate) us: u64,
     control: bool,
     /// What was under way, and known to its sender, when it was sent.
     before: Slots,
@@ -84,11 +94,12 @@ impl<W: WireSet> Flights<W> {
         (wire, copy): (W, Option<Box<W>>),
         to: u32,
         promise: Promise,
-        known: Slots,
+        known: Known,
     ) -> Slots {
         self.sent += 1;
         let control = wire.lane() == Lane::Control;
-        let flight = Flight { meta, wire, to, sent: self.sent, promise, control, before: known, copy };
+        let Known { slots: before, us } = known;
+        let flight = Flight { meta, wire, to, sent: self.sent, promise, us, control, before, copy };
         if !self.overflow.is_empty() || self.order.len() >= FLIGHTS_MAX {
             self.overflow.push_back(flight);
             return 0;
@@ -137,8 +148,9 @@ impl<W: WireSet> Flights<W> {
     pub(crate) fn double(&mut self, slot: u8) -> Option<EntityId> {
         let flight = self.slots.get_mut(usize::from(slot))?.as_mut()?;
         let wire = *flight.copy.take()?;
-        let (meta, to, promise, before) = (flight.meta, flight.to, flight.promise, flight.before);
-        self.send(meta, (wire, None), to, promise, before);
+        let (meta, to, promise) = (flight.meta, flight.to, flight.promise);
+        let known = Known { slots: flight.before, us: flight.us };
+        self.send(meta, (wire, None), to, promise, known);
         Some(meta.to)
     }
 

@@ -8,7 +8,7 @@ use twinway_protocol::{
     trace::TraceEvent,
 };
 
-use super::{Moment, OUTSIDE, State, Timer, World, cell::Task, flights::Slots, shell::Held};
+use super::{Moment, OUTSIDE, State, Timer, World, cell::Task, flights::Known, shell::Held};
 use crate::{
     outside::{CallId, Deed},
     rule::Seen,
@@ -56,7 +56,9 @@ impl<W: WireSet> World<W> {
 
     /// Without a task, the driver makes the turn fail.
     fn take_turn(&mut self, at: u32, task: Option<Task<W>>, occasion: &Occasion, question: Question<W>) {
-        let now = self.now();
+        let us = self.pass_time(at);
+        let now = self.at(us);
+        self.rules.found.now = now;
         let Some(shell) = self.shells.get_mut(at as usize) else { return };
         shell.event = shell.event.next();
         let (id, event) = (shell.id, shell.event);
@@ -72,12 +74,26 @@ impl<W: WireSet> World<W> {
             self.yielded.joined.drain(..).collect::<Box<[EventId]>>()
         };
         let Occasion { cause, from, step, name } = *occasion;
-        let at_ns = self.clock_us.saturating_mul(1_000);
+        let at_ns = us.saturating_mul(1_000);
         self.record_event(TraceEvent { event, cause, joined, from, to: id, step, name, at_ns });
         match outcome {
             Ok(()) => self.settle(at, event, question),
             Err(reason) => self.fail(at, question, &reason, injected),
         }
+    }
+
+    /// A turn takes its time, and is not before the last jump of time. Clocks of entities differ by what they did: none
+    /// hears from another one's future, and turns that have nothing to do with each other come to the same in each order.
+    fn pass_time(&mut self, at: u32) -> u64 {
+        let (floor, action_us) = (self.clock_us, self.options.action_us);
+        let Some(known) = self.known.get_mut(at as usize) else { return floor };
+        known.us = known.us.max(floor).saturating_add(action_us);
+        self.latest_us = self.latest_us.max(known.us);
+        known.us
+    }
+
+    pub(super) fn outside_knows(&self) -> Known {
+        Known { slots: 0, us: self.latest_us }
     }
 
     fn record_event(&mut self, event: TraceEvent) {
@@ -159,15 +175,16 @@ impl<W: WireSet> World<W> {
             Effect::Send { wire, meta } => self.send(at, meta, wire),
             Effect::Timer { after_ms, key } => {
                 self.timers_set += 1;
-                let due_ms = (self.clock_us / 1_000).saturating_add(after_ms);
+                let due_ms = (self.knowledge(at).us / 1_000).saturating_add(after_ms);
                 self.timers.push(Reverse(Timer { due_ms, count: self.timers_set, at, key, cause: event }));
             }
             Effect::Spawn(id) => self.spawn(id),
             Effect::Own(step) => {
+                let us = self.knowledge(at).us;
                 let Some(shell) = self.shells.get_mut(at as usize) else { return };
                 shell.event = shell.event.next();
                 let (id, own) = (shell.id, shell.event);
-                let (joined, at_ns) = (Box::default(), self.clock_us.saturating_mul(1_000));
+                let (joined, at_ns) = (Box::default(), us.saturating_mul(1_000));
                 let step = Some(step);
                 let own = TraceEvent { event: own, cause: event, joined, from: id, to: id, step, name: "own", at_ns };
                 self.record_event(own);
@@ -176,7 +193,7 @@ impl<W: WireSet> World<W> {
                 let Some(shell) = self.shells.get(at as usize) else { return };
                 let id = shell.id;
                 self.rules.see(&Seen::Signal { entity: id, signal: &signal });
-                self.hands.now = self.now();
+                self.hands.now = self.at(self.knowledge(at).us);
                 self.outside.signal(id, signal, &mut self.hands);
                 self.do_deeds(self.knowledge(at));
             }
@@ -184,7 +201,7 @@ impl<W: WireSet> World<W> {
         }
     }
 
-    fn knowledge(&self, at: u32) -> Slots {
+    fn knowledge(&self, at: u32) -> Known {
         self.known.get(at as usize).copied().unwrap_or_default()
     }
 
@@ -200,12 +217,12 @@ impl<W: WireSet> World<W> {
         let known = self.knowledge(at);
         let bit = self.flights.send(meta, (wire, None), to, promise, known);
         if let Some(known) = self.known.get_mut(at as usize) {
-            *known |= bit;
+            known.slots |= bit;
         }
     }
 
     /// What the outside did.
-    pub(super) fn do_deeds(&mut self, known: Slots) {
+    pub(super) fn do_deeds(&mut self, known: Known) {
         // While the whole starts nothing is let in.
         if self.hands.deeds.is_empty() || self.starting {
             return;
@@ -224,7 +241,7 @@ impl<W: WireSet> World<W> {
         self.hands.deeds = deeds;
     }
 
-    fn send_from_outside(&mut self, meta: Meta, (wire, copy): (W, Option<Box<W>>), known: Slots) {
+    fn send_from_outside(&mut self, meta: Meta, (wire, copy): (W, Option<Box<W>>), known: Known) {
         self.rules.see(&Seen::Sent { meta: &meta, wire: &wire });
         if meta.pending != PendingKey::NONE {
             let call = meta.pending.to_bits() as usize;
@@ -290,7 +307,7 @@ impl<W: WireSet> World<W> {
             if let Some(waits) = waits.filter(|waits| **waits) {
                 *waits = false;
                 self.rules.see(&Seen::Answered { call, wire: &wire });
-                self.hands.now = self.now();
+                self.hands.now = self.at(known.us);
                 self.outside.answer(call, wire, &mut self.hands);
                 self.do_deeds(known);
                 self.rested = false;
