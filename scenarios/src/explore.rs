@@ -99,6 +99,8 @@ pub struct Failure {
     pub after_runs: u64,
     /// The shortest one by which the same rule does not hold.
     pub shortest: Run,
+    /// The command that repeats it, if there is one.
+    pub command: Option<String>,
 }
 
 impl fmt::Display for Failure {
@@ -112,7 +114,10 @@ impl fmt::Display for Failure {
         writeln!(f, "the shortest schedule leaves the order of sending {departures} times (marked *):\n")?;
         f.write_str(&render::numbered_list(run))?;
         writeln!(f, "\n```mermaid\n{}```\n", render::mermaid(run))?;
-        writeln!(f, "to repeat it: schedule {}", run.schedule)
+        match &self.command {
+            Some(command) => writeln!(f, "to repeat it: {command}"),
+            None => writeln!(f, "to repeat it: schedule {}", run.schedule),
+        }
     }
 }
 
@@ -203,7 +208,7 @@ fn note<W: WireSet>(world: &World<W>, seed: u64, held: bool, summary: &mut Summa
         if summary.failure.is_none() {
             let shortest = world.last(seed);
             let found = shortest.schedule.clone();
-            summary.failure = Some(Failure { found, after_runs: summary.runs, shortest });
+            summary.failure = Some(Failure { found, after_runs: summary.runs, shortest, command: None });
         }
     }
 }
@@ -218,5 +223,5 @@ pub fn replay<W: WireSet>(world: &mut World<W>, schedule: &Schedule) -> Result<R
     if held {
         return Ok(shortest);
     }
-    Err(Box::new(Failure { found: schedule.clone(), after_runs: 1, shortest }))
+    Err(Box::new(Failure { found: schedule.clone(), after_runs: 1, shortest, command: None }))
 }
