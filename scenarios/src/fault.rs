@@ -48,6 +48,27 @@ pub struct Faults {
     pub clock_jumps: u32,
 }
 
+impl std::fmt::Display for Faults {
+    /// As [`Faults::parse`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named = [
+            ("drop", self.drops),
+            ("duplicate", self.duplicates),
+            ("delay", self.delays),
+            ("panic", self.panics),
+            ("restart", self.restarts),
+            ("crash", self.crashes),
+            ("clock", self.clock_jumps),
+        ];
+        let mut comma = "";
+        for (name, count) in named.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{comma}{name}={count}")?;
+            comma = ",";
+        }
+        Ok(())
+    }
+}
+
 impl Faults {
     /// Without faults.
     pub const NONE: Self =
@@ -100,5 +121,22 @@ impl Faults {
             }
         }
         Ok(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Faults;
+
+    #[test]
+    fn faults_are_read_as_they_were_written() {
+        let faults = Faults::parse("drop, crash=2").expect("both are faults");
+        assert_eq!(faults, Faults { drops: 1, crashes: 2, ..Faults::NONE });
+        assert_eq!(faults.to_string(), "drop=1,crash=2");
+        assert_eq!(Faults::parse(&Faults::ONE_OF_EACH.to_string()), Faults::parse("all"));
+        assert_eq!(Faults::parse(""), Ok(Faults::NONE));
+        for wrong in ["flood", "drop=x", "drop=-1", "=1"] {
+            assert!(Faults::parse(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -14,7 +14,7 @@ const ATTEMPTS_MAX: u32 = 16;
 pub enum Heard {
     /// As it should be: on with the next question.
     Done,
-    /// Ask it again.
+    /// Ask it again when the world is at rest.
     Again,
     /// This must not be. In a run with faults the question is repeated instead, a few times.
     Wrong(String),
@@ -107,6 +107,8 @@ struct Place {
     done: usize,
     call: Option<CallId>,
     attempts: u32,
+    /// It failed, and is asked again when the world is at rest: who asks again at once asks too early.
+    later: bool,
 }
 
 /// An outside of lines that ask, and of simulated systems that answer what they are signalled.
@@ -140,7 +142,10 @@ impl<W: WireSet> Story<W> {
     /// Asks all that can be asked now.
     fn go_on(&mut self, hands: &mut Hands<W>) {
         for index in 0..self.lines.len() {
-            let Some(place) = self.places.get(index).copied().filter(|place| place.call.is_none()) else { continue };
+            let Some(place) = self.places.get(index).copied().filter(|place| place.call.is_none() && !place.later)
+            else {
+                continue;
+            };
             let Some(part) = self.lines.get(index).and_then(|line| line.parts.get(place.done)) else { continue };
             let come = |(line, parts): &(usize, usize)| self.places.get(*line).is_none_or(|other| other.done >= *parts);
             if part.after.iter().all(come) {
@@ -149,6 +154,12 @@ impl<W: WireSet> Story<W> {
                     place.call = Some(call);
                 }
             }
+        }
+    }
+
+    fn put_off(&mut self, index: usize) {
+        if let Some(place) = self.places.get_mut(index) {
+            place.later = true;
         }
     }
 
@@ -178,11 +189,11 @@ impl<W: WireSet> Outside<W> for Story<W> {
         match (part.check)(answer) {
             Heard::Done => {
                 if let Some(place) = self.places.get_mut(index) {
-                    *place = Place { done: done + 1, call: None, attempts: 0 };
+                    *place = Place { done: done + 1, ..Place::default() };
                 }
             }
-            Heard::Again if attempts < ATTEMPTS_MAX => {}
-            Heard::Wrong(_) if hands.may_fail() && attempts < ATTEMPTS_MAX => {}
+            Heard::Again if attempts < ATTEMPTS_MAX => self.put_off(index),
+            Heard::Wrong(_) if hands.may_fail() && attempts < ATTEMPTS_MAX => self.put_off(index),
             Heard::Again => {
                 hands.violated(format!("{}: {} did not succeed in {attempts} attempts", line.name, part.name))
             }
@@ -199,6 +210,13 @@ impl<W: WireSet> Outside<W> for Story<W> {
     }
 
     fn restarted(&mut self, hands: &mut Hands<W>) {
+        self.go_on(hands);
+    }
+
+    fn at_rest(&mut self, hands: &mut Hands<W>) {
+        for place in &mut self.places {
+            place.later = false;
+        }
         self.go_on(hands);
     }
 }
