@@ -32,7 +32,7 @@ use crate::{
 };
 pub use cell::AnyRecord;
 use cell::{Kind, KindOf, Moment, Yield};
-use flights::{Flights, Known, Slots};
+use flights::{Flights, Known};
 use shell::{Shell, State, Timer};
 
 /// The address that questions from outside come from.
@@ -165,8 +165,6 @@ pub struct World<W: WireSet> {
     shells: Vec<Shell<W>>,
     /// What is under way that a shell knows of.
     known: Vec<Known>,
-    /// What is under way to a shell.
-    towards: Vec<Slots>,
     flights: Flights<W>,
     appended: u64,
     durable: u64,
@@ -218,7 +216,6 @@ impl<W: WireSet> World<W> {
             rules: Rules { all: Vec::new(), found: Found::default() },
             shells: Vec::new(),
             known: Vec::new(),
-            towards: Vec::new(),
             flights: Flights::new(),
             appended: 0,
             durable: 0,

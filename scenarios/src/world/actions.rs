@@ -61,15 +61,12 @@ impl<W: WireSet> World<W> {
                 }
             }
         }
-        self.towards.resize(self.shells.len(), 0);
-        self.flights.masks(&mut self.towards);
         for slot in self.flights.order() {
             let Some(flight) = self.flights.get(*slot) else { continue };
             let Some(shell) = self.shells.get(flight.to as usize) else { continue };
-            let towards = self.towards.get(flight.to as usize).copied().unwrap_or_default();
-            if shell.state != State::Recovering && !self.flights.must_wait(flight, towards) {
+            if shell.state != State::Recovering && !self.flights.must_wait(flight) {
                 let (what, actor, entity, name) = (What::Deliver, Some(flight.to), shell.id, flight.sent);
-                self.actions.push(Action { what, actor, entity, from: flight.meta.from, name, slot: *slot });
+                self.actions.push(Action { what, actor, entity, from: flight.from, name, slot: *slot });
             }
         }
         if self.appended > self.durable {
@@ -118,7 +115,7 @@ impl<W: WireSet> World<W> {
                 };
                 let possible = match what {
                     What::Drop => flight.promise.loses,
-                    What::Duplicate => flight.promise.duplicates && flight.copy.is_some(),
+                    What::Duplicate => flight.promise.duplicates && flight.double,
                     _ => self.is_running(flight.to),
                 };
                 if possible {
@@ -184,14 +181,14 @@ impl<W: WireSet> World<W> {
     }
 
     fn arrive(&mut self, slot: u8, panics: bool) {
-        let Some((flight, before)) = self.flights.take(slot) else { return };
+        let Some((flight, load)) = self.flights.take(slot) else { return };
         self.forget_slot(slot);
         if let Some(known) = self.known.get_mut(flight.to as usize) {
-            known.slots |= before;
+            known.slots |= flight.known.slots & !(1 << slot);
             // Nothing arrives before it was sent.
-            known.us = known.us.max(flight.us);
+            known.us = known.us.max(flight.known.us);
         }
-        self.deliver(flight.to, flight.meta, flight.wire, panics);
+        self.deliver(flight.to, load.meta, load.wire, panics);
     }
 
     fn forget_slot(&mut self, slot: u8) {
@@ -233,11 +230,11 @@ impl<W: WireSet> World<W> {
 
     fn lose(&mut self, slot: u8) {
         self.left.drops -= 1;
-        let Some((flight, _)) = self.flights.take(slot) else { return };
+        let Some((_, load)) = self.flights.take(slot) else { return };
         self.forget_slot(slot);
-        let (to, pending) = (flight.meta.to, flight.meta.pending);
+        let (to, pending) = (load.meta.to, load.meta.pending);
         self.rules.see(&Seen::Fault(Fault::Drop { to, pending }));
-        if flight.meta.from == CALLER && pending != PendingKey::NONE {
+        if load.meta.from == CALLER && pending != PendingKey::NONE {
             self.tell_lost(pending.to_bits());
         }
     }

@@ -1,5 +1,7 @@
 //! Messages under way, and which of them may arrive next.
 
+use std::collections::VecDeque;
+
 use twinway_protocol::{EntityId, Lane, Meta, WireSet};
 
 use crate::link::{Order, Promise};
@@ -19,56 +21,68 @@ pub(crate) struct Known {
     pub(crate) us: u64,
 }
 
-/// One message under way.
-pub(crate) struct Flight<W> {
-    pub(crate) meta: Meta,
-    pub(crate) wire: W,
+/// What the driver looks at of a message under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flight {
+    pub(crate) from: EntityId,
     /// The shell that it is for.
     pub(crate) to: u32,
     /// The count of its sending: what names it, whatever else is under way.
     pub(crate) sent: u64,
     pub(crate) promise: Promise,
-    /// When it was sent.
-    pub(crate) us: u64,
+    /// What was under way, and known to its sender, when it was sent; and when that was.
+    pub(crate) known: Known,
     control: bool,
-    /// What was under way, and known to its sender, when it was sent.
-    before: Slots,
+    /// Whether there is a copy of it.
+    pub(crate) double: bool,
+}
+
+/// What it carries.
+pub(crate) struct Load<W> {
+    pub(crate) meta: Meta,
+    pub(crate) wire: W,
     /// The same message again, if it may come twice.
-    pub(crate) copy: Option<Box<W>>,
+    copy: Option<Box<W>>,
 }
 
 /// All messages under way.
 pub(crate) struct Flights<W> {
-    slots: Vec<Option<Flight<W>>>,
+    flights: Vec<Flight>,
+    loads: Vec<Option<Load<W>>>,
     free: Vec<u8>,
     /// Slots in the order of sending.
     order: Vec<u8>,
     control: Slots,
-    overflow: std::collections::VecDeque<Flight<W>>,
+    /// What is under way to a shell.
+    towards: Vec<Slots>,
+    overflow: VecDeque<(Flight, Load<W>)>,
     sent: u64,
 }
 
 impl<W: WireSet> Flights<W> {
     pub(crate) fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            flights: Vec::new(),
+            loads: Vec::new(),
             free: Vec::new(),
             order: Vec::new(),
             control: 0,
-            overflow: std::collections::VecDeque::new(),
+            towards: Vec::new(),
+            overflow: VecDeque::new(),
             sent: 0,
         }
     }
 
     pub(crate) fn clear(&mut self) {
         for slot in self.order.drain(..) {
-            if let Some(flight) = self.slots.get_mut(usize::from(slot)) {
-                *flight = None;
+            if let Some(load) = self.loads.get_mut(usize::from(slot)) {
+                *load = None;
             }
             self.free.push(slot);
         }
         self.overflow.clear();
         self.control = 0;
+        self.towards.fill(0);
         // Slots are given from the lowest on, so that a run does not depend on the run before.
         self.free.sort_unstable_by(|a, b| b.cmp(a));
     }
@@ -83,8 +97,8 @@ impl<W: WireSet> Flights<W> {
         &self.order
     }
 
-    pub(crate) fn get(&self, slot: u8) -> Option<&Flight<W>> {
-        self.slots.get(usize::from(slot))?.as_ref()
+    pub(crate) fn get(&self, slot: u8) -> Option<&Flight> {
+        self.flights.get(usize::from(slot))
     }
 
     /// Puts a message under way whose sender knew of `known`. Gives its slot as a set, for the sender to know of.
@@ -98,58 +112,77 @@ impl<W: WireSet> Flights<W> {
     ) -> Slots {
         self.sent += 1;
         let control = wire.lane() == Lane::Control;
-        let Known { slots: before, us } = known;
-        let flight = Flight { meta, wire, to, sent: self.sent, promise, us, control, before, copy };
+        let (from, sent, double) = (meta.from, self.sent, copy.is_some());
+        let flight = Flight { from, to, sent, promise, known, control, double };
+        let load = Load { meta, wire, copy };
         if !self.overflow.is_empty() || self.order.len() >= FLIGHTS_MAX {
-            self.overflow.push_back(flight);
+            self.overflow.push_back((flight, load));
             return 0;
         }
-        self.enter(flight)
+        self.enter(flight, load)
     }
 
-    fn enter(&mut self, flight: Flight<W>) -> Slots {
+    fn enter(&mut self, flight: Flight, load: Load<W>) -> Slots {
+        let to = flight.to as usize;
         let slot = match self.free.pop() {
-            Some(slot) => slot,
+            Some(slot) => {
+                if let (Some(a), Some(b)) =
+                    (self.flights.get_mut(usize::from(slot)), self.loads.get_mut(usize::from(slot)))
+                {
+                    *a = flight;
+                    *b = Some(load);
+                }
+                slot
+            }
             None => {
-                self.slots.push(None);
+                self.flights.push(flight);
+                self.loads.push(Some(load));
                 // There are at most FLIGHTS_MAX.
-                (self.slots.len() - 1) as u8
+                (self.flights.len() - 1) as u8
             }
         };
         let bit = 1 << slot;
         if flight.control {
             self.control |= bit;
         }
-        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = Some(flight);
+        if self.towards.len() <= to {
+            self.towards.resize(to + 1, 0);
+        }
+        if let Some(towards) = self.towards.get_mut(to) {
+            *towards |= bit;
         }
         self.order.push(slot);
         bit
     }
 
-    /// Takes a message out. From now on nobody's `before` names its slot; knowledge that shells keep is the caller's.
-    pub(crate) fn take(&mut self, slot: u8) -> Option<(Flight<W>, Slots)> {
-        let flight = self.slots.get_mut(usize::from(slot))?.take()?;
+    /// Takes a message out. From now on nothing under way knows of its slot; what shells know is the caller's.
+    pub(crate) fn take(&mut self, slot: u8) -> Option<(Flight, Load<W>)> {
+        let load = self.loads.get_mut(usize::from(slot))?.take()?;
+        let flight = *self.flights.get(usize::from(slot))?;
         let bit: Slots = 1 << slot;
         self.order.retain(|other| *other != slot);
         self.control &= !bit;
-        for other in &self.order {
-            if let Some(Some(other)) = self.slots.get_mut(usize::from(*other)) {
-                other.before &= !bit;
-            }
+        if let Some(towards) = self.towards.get_mut(flight.to as usize) {
+            *towards &= !bit;
+        }
+        // Of those that are not under way it does not matter.
+        for other in &mut self.flights {
+            other.known.slots &= !bit;
         }
         self.free.push(slot);
-        let before = flight.before;
-        self.admit();
-        Some((flight, before))
+        if !self.overflow.is_empty() {
+            self.admit();
+        }
+        Some((flight, load))
     }
 
     /// Puts the copy of a message under way, behind everything else; gives whom it is for.
     pub(crate) fn double(&mut self, slot: u8) -> Option<EntityId> {
-        let flight = self.slots.get_mut(usize::from(slot))?.as_mut()?;
-        let wire = *flight.copy.take()?;
-        let (meta, to, promise) = (flight.meta, flight.to, flight.promise);
-        let known = Known { slots: flight.before, us: flight.us };
+        let load = self.loads.get_mut(usize::from(slot))?.as_mut()?;
+        let (meta, wire) = (load.meta, *load.copy.take()?);
+        let flight = self.flights.get_mut(usize::from(slot))?;
+        flight.double = false;
+        let (to, promise, known) = (flight.to, flight.promise, flight.known);
         self.send(meta, (wire, None), to, promise, known);
         Some(meta.to)
     }
@@ -157,42 +190,31 @@ impl<W: WireSet> Flights<W> {
     /// What waited for a slot goes behind everything that is under way already.
     fn admit(&mut self) {
         while self.order.len() < FLIGHTS_MAX
-            && let Some(mut flight) = self.overflow.pop_front()
+            && let Some((mut flight, load)) = self.overflow.pop_front()
         {
-            flight.before = self.order.iter().fold(0, |slots, slot| slots | (1 << slot));
-            self.enter(flight);
+            flight.known.slots = self.order.iter().fold(0, |slots, slot| slots | (1 << slot));
+            self.enter(flight, load);
         }
     }
 
-    /// Everything that is under way to a shell; from the slots in `order`.
-    pub(crate) fn masks(&self, to: &mut [Slots]) {
-        to.fill(0);
-        for slot in &self.order {
-            if let Some(flight) = self.get(*slot)
-                && let Some(mask) = to.get_mut(flight.to as usize)
-            {
-                *mask |= 1 << *slot;
-            }
-        }
-    }
-
-    /// Whether a message must wait for another one; `to` is what is under way to its receiver.
-    pub(crate) fn must_wait(&self, flight: &Flight<W>, to: Slots) -> bool {
+    /// Whether a message must wait for another one to the same entity.
+    pub(crate) fn must_wait(&self, flight: &Flight) -> bool {
+        let towards = self.towards.get(flight.to as usize).copied().unwrap_or_default();
         // Data waits for control that was sent before; control overtakes data.
         let lane = if flight.control { self.control } else { Slots::MAX };
-        let rivals = flight.before & to & lane;
+        let rivals = flight.known.slots & towards & lane;
         match flight.promise.order {
             Order::Causal => rivals != 0,
-            Order::Fifo => rivals != 0 && self.any_from(rivals, flight),
+            Order::Fifo => rivals != 0 && self.any_from(rivals, flight.from),
             Order::Unordered => false,
         }
     }
 
-    fn any_from(&self, mut rivals: Slots, of: &Flight<W>) -> bool {
+    fn any_from(&self, mut rivals: Slots, from: EntityId) -> bool {
         while rivals != 0 {
             let slot = rivals.trailing_zeros() as u8;
             rivals &= rivals - 1;
-            if self.get(slot).is_some_and(|rival| rival.meta.from == of.meta.from) {
+            if self.get(slot).is_some_and(|rival| rival.from == from) {
                 return true;
             }
         }
