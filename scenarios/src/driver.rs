@@ -60,7 +60,7 @@ pub struct Action {
 /// A point of a run at which more than one thing can happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Point<'p> {
-    /// What can happen: first the ordinary, the oldest first, then the faults.
+    /// What can happen: first the ordinary, the oldest first and behind it what was let past before, then the faults.
     pub actions: &'p [Action],
     /// How many of the actions are ordinary.
     pub ordinary: usize,

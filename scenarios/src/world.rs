@@ -303,9 +303,12 @@ impl<W: WireSet> World<W> {
             if driver.is_done() {
                 return true;
             }
-            if let Some(action) = self.actions.get(index) {
+            if let Some(action) = self.actions.get(index).copied() {
                 self.taken += 1;
-                self.perform(*action, index > 0);
+                if index > 0 {
+                    self.let_past(index);
+                }
+                self.perform(action, index > 0);
                 self.settle_outside();
             }
         }

@@ -61,14 +61,7 @@ impl<W: WireSet> World<W> {
                 }
             }
         }
-        for slot in self.flights.order() {
-            let Some(flight) = self.flights.get(*slot) else { continue };
-            let Some(shell) = self.shells.get(flight.to as usize) else { continue };
-            if shell.state != State::Recovering && !self.flights.must_wait(flight) {
-                let (what, actor, entity, name) = (What::Deliver, Some(flight.to), shell.id, flight.sent);
-                self.actions.push(Action { what, actor, entity, from: flight.from, name, slot: *slot });
-            }
-        }
+        self.enable_deliveries(false);
         if self.appended > self.durable {
             self.actions.push(of_nobody(What::Commit, 0));
         }
@@ -84,6 +77,30 @@ impl<W: WireSet> World<W> {
         if let Some(Reverse(timer)) = self.timers.peek().filter(|Reverse(timer)| timer.due_ms <= now_ms) {
             let (at, count) = (timer.at, timer.count);
             self.push_of(What::Timer, at, count, 0);
+        }
+        self.enable_deliveries(true);
+    }
+
+    fn enable_deliveries(&mut self, late: bool) {
+        for slot in self.flights.order() {
+            let Some(flight) = self.flights.get(*slot).filter(|flight| flight.late == late) else { continue };
+            let Some(shell) = self.shells.get(flight.to as usize) else { continue };
+            if shell.state != State::Recovering && !self.flights.must_wait(flight) {
+                let (what, actor, entity) = (What::Deliver, Some(flight.to), shell.id);
+                let (from, name) = (flight.from, flight.sent);
+                self.actions.push(Action { what, actor, entity, from, name, slot: *slot });
+            }
+        }
+    }
+
+    /// A message that is let past once stays behind until nothing else is left. So one choice can delay it for as long
+    /// as it takes, and shrinking comes to the one message whose delay matters.
+    pub(super) fn let_past(&mut self, index: usize) {
+        let delivers = |action: &Action| action.what == What::Deliver;
+        if self.actions.get(index).is_some_and(delivers) {
+            for passed in self.actions.iter().take(index).filter(|action| delivers(action)) {
+                self.flights.let_past(passed.slot);
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Flight {
     /// What was under way, and known to its sender, when it was sent; and when that was.
     pub(crate) known: Known,
     control: bool,
+    /// Something newer was let past: it goes when nothing else is left, unless the driver picks it.
+    pub(crate) late: bool,
     /// Whether there is a copy of it.
     pub(crate) double: bool,
 }
@@ -113,7 +115,7 @@ impl<W: WireSet> Flights<W> {
         self.sent += 1;
         let control = wire.lane() == Lane::Control;
         let (from, sent, double) = (meta.from, self.sent, copy.is_some());
-        let flight = Flight { from, to, sent, promise, known, control, double };
+        let flight = Flight { from, to, sent, promise, known, control, late: false, double };
         let load = Load { meta, wire, copy };
         if !self.overflow.is_empty() || self.order.len() >= FLIGHTS_MAX {
             self.overflow.push_back((flight, load));
@@ -194,6 +196,13 @@ impl<W: WireSet> Flights<W> {
         {
             flight.known.slots = self.order.iter().fold(0, |slots, slot| slots | (1 << slot));
             self.enter(flight, load);
+        }
+    }
+
+    /// Something newer goes before this message.
+    pub(crate) fn let_past(&mut self, slot: u8) {
+        if let Some(flight) = self.flights.get_mut(usize::from(slot)) {
+            flight.late = true;
         }
     }
 
