@@ -3,10 +3,11 @@
 //!
 //! It means what the runtime means: what a turn causes leaves when the turn's records are durable, and never before what
 //! an earlier turn of the same entity still holds back; an entity that panics loses its turn, has its open questions
-//! refused, and comes back from its records. Each entity has a shell of its own, as [`Assembly::actors`] places it;
+//! refused, and comes back from its records. Each entity has a shell of its own, as [`Assembly::actors`](twinway_actors::assembly::Assembly::actors) places it;
 //! that leaves twins of a shard more orders, never fewer.
 
 mod actions;
+mod cast;
 mod cell;
 mod crash;
 mod flights;
@@ -15,9 +16,9 @@ mod turn;
 
 use std::{cmp::Reverse, collections::BinaryHeap, collections::VecDeque, fmt};
 
-use twinway_actors::{assembly::Assembly, runtime::CALLER_KIND};
+use twinway_actors::runtime::CALLER_KIND;
 use twinway_protocol::{
-    Behaviour, Effect, EntityId, EventId, Mailbox, Recovery, WireSet,
+    Effect, EntityId, EventId, Recovery, WireSet,
     time::{Now, Timestamp},
     trace::TraceEvent,
 };
@@ -30,8 +31,10 @@ use crate::{
     rule::{Found, Rule, Seen, Violation},
     run::{Run, Schedule},
 };
+pub use cast::Cast;
+use cast::Placed;
 pub use cell::AnyRecord;
-use cell::{Kind, KindOf, Moment, Yield};
+use cell::{Moment, Yield};
 use flights::{Flights, Known};
 use shell::{Shell, State, Timer};
 
@@ -68,55 +71,6 @@ impl Default for WorldOptions {
             stop_at_violation: true,
             run_out_timers: false,
         }
-    }
-}
-
-struct Placed<W: WireSet> {
-    kind: Box<dyn Kind<W>>,
-    /// There is one, at slot 0, always.
-    alone: bool,
-    /// Shells by slot.
-    slots: Vec<Option<u32>>,
-    /// Shells of earlier runs.
-    spare: Vec<Shell<W>>,
-}
-
-/// What a world is made of: filled like the runtime's builder.
-pub struct Cast<W: WireSet>(Vec<Option<Placed<W>>>);
-
-impl<W: WireSet> fmt::Debug for Cast<W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cast").finish_non_exhaustive()
-    }
-}
-
-impl<W: WireSet> Default for Cast<W> {
-    fn default() -> Self {
-        Self((0..=u8::MAX).map(|_| None).collect())
-    }
-}
-
-impl<W: WireSet> Cast<W> {
-    fn with<B: Behaviour<Wire = W>>(mut self, settings: B::Settings, alone: bool) -> Self {
-        if let Some(place) = self.0.get_mut(usize::from(B::Msg::KIND)) {
-            let kind = Box::new(KindOf::<B>(settings));
-            *place = Some(Placed { kind, alone, slots: Vec::new(), spare: Vec::new() });
-        }
-        self
-    }
-}
-
-impl<W: WireSet> Assembly<W> for Cast<W> {
-    fn entity<B: Behaviour<Wire = W>>(self, settings: B::Settings) -> Self {
-        self.with::<B>(settings, true)
-    }
-
-    fn actors<B: Behaviour<Wire = W>>(self, settings: B::Settings) -> Self {
-        self.with::<B>(settings, false)
-    }
-
-    fn shards<B: Behaviour<Wire = W>>(self, settings: B::Settings) -> Self {
-        self.with::<B>(settings, false)
     }
 }
 

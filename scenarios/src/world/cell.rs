@@ -47,7 +47,7 @@ impl<W: WireSet> Default for Yield<W> {
 
 /// A record as rules see it: they know its type, or read its text.
 pub trait AnyRecord: Any + fmt::Debug {
-    /// For [`downcast_ref`](dyn Any::downcast_ref) to a behaviour's record type.
+    /// To be downcast to the type of a behaviour's record.
     fn as_any(&self) -> &dyn Any;
 }
 
