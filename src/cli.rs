@@ -7,6 +7,7 @@ mod log;
 mod output;
 mod remote;
 mod serve;
+mod simulate;
 mod system;
 mod twin;
 mod watch;
@@ -60,6 +61,8 @@ enum Command {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
+    /// Runs a procedure in a simulated world, in many orders, and shows the shortest one in which a rule does not hold.
+    Simulate(simulate::SimulateOptions),
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -84,6 +87,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Twin { remote, command } => remote.run(|client| twin::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
+        Command::Simulate(options) => simulate::run(&options, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)
