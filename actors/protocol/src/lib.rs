@@ -28,7 +28,7 @@ pub use behaviour::{
 };
 pub use document::JsonDoc;
 pub use id::{EntityId, EventId, PendingKey, Ref};
-pub use mailboxes::Accepted;
+pub use mailboxes::{Accepted, RefusedStep};
 pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};

@@ -12,8 +12,11 @@ pub struct Accepted {
     /// The step that its delivery is.
     pub step: Option<StepId>,
     /// Of a question: the type of its answer, and the step that a refusal of it is.
-    pub answered: Option<(&'static str, fn(&Problem) -> Option<StepId>)>,
+    pub answered: Option<(&'static str, RefusedStep)>,
 }
+
+/// The step that a question's refusal is, by the problem.
+pub type RefusedStep = fn(&Problem) -> Option<StepId>;
 
 /// Declares a system's mailboxes: for each an enum of what it accepts, and one enum over all of them.
 ///

@@ -254,7 +254,7 @@ impl Checker {
             (kept.partial, kept.refused) = (false, false);
         }
         let instance = self.instance(kept, instance, rule, place);
-        let excused = refused && branch == Branch::Main && (instance != 0 || rule.opens);
+        let excused = refused && (instance != 0 || rule.opens);
         let past = Past {
             caused: kept.caused,
             before: kept.before,
