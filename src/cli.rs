@@ -2,6 +2,7 @@
 
 mod config;
 mod exit;
+mod flow;
 mod journal;
 mod log;
 mod output;
@@ -60,6 +61,11 @@ enum Command {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
+    /// Shows the flows of the texts, and checks traces against them.
+    Flow {
+        #[command(subcommand)]
+        command: flow::FlowCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -84,6 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Twin { remote, command } => remote.run(|client| twin::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
+        Command::Flow { command } => flow::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

@@ -17,3 +17,4 @@ pub mod trace;
 pub use enabler::Enabler;
 pub use twinway_actors as actors;
 pub use twinway_protocol as protocol;
+pub use twinway_scenarios as scenarios;
