@@ -150,8 +150,7 @@ pub(super) struct Frame {
     pub(super) next: u32,
     pub(super) caused: u64,
     pub(super) before: u64,
-    pub(super) partial: bool,
-    pub(super) refused: bool,
+    pub(super) unknown: u64,
     pub(super) instance: u32,
     pub(super) fallback: u32,
 }
@@ -209,7 +208,7 @@ impl Checker {
             place: traced.place,
             taken,
             is_own,
-            partial: traced.joined.len() > joined_max,
+            unknown: if traced.joined.len() > joined_max { u64::MAX } else { 0 },
             ..Kept::default()
         };
         let Some(slot) = self.ring.insert(kept, joined.map(|event| event.to_bits())) else {

@@ -28,10 +28,8 @@ pub(super) struct Kept {
     pub(super) taken: super::Taken,
     pub(super) state: State,
     pub(super) is_own: bool,
-    /// Some parent of it could not be found, so steps may have caused it that are not known.
-    pub(super) partial: bool,
-    /// Among its causes, since its chain began, is a refusal.
-    pub(super) refused: bool,
+    /// Steps of which it is not known whether they caused it, or that a refusal excused.
+    pub(super) unknown: u64,
 }
 
 /// How far an event is.

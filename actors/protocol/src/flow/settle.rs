@@ -12,8 +12,8 @@ use crate::EventId;
 struct Past {
     caused: u64,
     before: u64,
-    partial: bool,
-    refused: bool,
+    /// Steps of which nothing can be said.
+    unknown: u64,
     /// The steps of its instance that came already; `None` outside of instances.
     seen: Option<u64>,
 }
@@ -56,7 +56,7 @@ impl Checker {
     fn begin(&mut self, slot: Slot, next: u32) {
         if let Some(kept) = self.ring.get_mut(slot).filter(|kept| kept.state == State::Waiting) {
             kept.state = State::Open;
-            self.open.push(Frame { slot, next, partial: kept.partial, ..Frame::default() });
+            self.open.push(Frame { slot, next, unknown: kept.unknown, ..Frame::default() });
         }
     }
 
@@ -95,7 +95,7 @@ impl Checker {
 
     fn parent(&mut self, frame: &mut Frame, kept: &Kept, id: u64, tell: &mut impl FnMut(Finding)) -> Parent {
         let Some(slot) = self.ring.find(id) else {
-            frame.partial = true;
+            frame.unknown = u64::MAX;
             if self.ring.forgotten() == 0 && self.report.lost_events == 0 {
                 self.tell(
                     FindingKind::UnknownParent(EventId::from_bits(id)),
@@ -113,7 +113,7 @@ impl Checker {
         match parent.state {
             State::Waiting => return Parent::First(slot),
             State::Open => {
-                frame.partial = true;
+                frame.unknown = u64::MAX;
                 let (event, place) = (EventId::from_bits(kept.id), kept.place);
                 self.tell(FindingKind::Loop(EventId::from_bits(id)), event, place, tell);
                 return Parent::Done;
@@ -129,8 +129,7 @@ impl Checker {
         }
         frame.caused |= parent.caused;
         frame.before |= parent.before;
-        frame.partial |= parent.partial;
-        frame.refused |= parent.refused;
+        frame.unknown |= parent.unknown;
         if parent.own_instance != 0 {
             self.offer(frame, kept, parent.own_instance);
         }
@@ -180,8 +179,7 @@ impl Checker {
         let mut settled = Kept {
             caused: frame.caused,
             before: frame.before | known.unwrap_or_default(),
-            partial: frame.partial,
-            refused: frame.refused,
+            unknown: frame.unknown,
             instance: frame.fallback,
             state: State::Settled,
             ..kept
@@ -206,8 +204,8 @@ impl Checker {
         }
         if let Some(place) = self.ring.get_mut(frame.slot) {
             // A later own step may have been hung on it meanwhile: only what was found out is written.
-            let Kept { caused, before, partial, refused, instance, state, .. } = settled;
-            *place = Kept { caused, before, partial, refused, instance, state, ..*place };
+            let Kept { caused, before, unknown, instance, state, .. } = settled;
+            *place = Kept { caused, before, unknown, instance, state, ..*place };
         }
     }
 
@@ -232,6 +230,7 @@ impl Checker {
         if let Some(turn) = self.ring.get_mut(slot).filter(|turn| turn.id != own.id) {
             turn.caused = (turn.caused & !clears) | own.caused;
             turn.before |= own.before;
+            turn.unknown = own.unknown;
             turn.own_instance = own.instance;
         }
     }
@@ -250,16 +249,13 @@ impl Checker {
         let event = EventId::from_bits(kept.id);
         self.report.steps += 1;
         kept.caused &= !rule.clears;
-        if rule.opens {
-            (kept.partial, kept.refused) = (false, false);
-        }
+        kept.unknown &= !rule.clears;
         let instance = self.instance(kept, instance, rule, place);
         let excused = refused && (instance != 0 || rule.opens);
         let past = Past {
             caused: kept.caused,
             before: kept.before,
-            partial: kept.partial,
-            refused: kept.refused || excused,
+            unknown: if excused { u64::MAX } else { kept.unknown },
             seen: self.instances.get(instance).map(|instance| instance.seen),
         };
         for need in &rule.needs {
@@ -278,7 +274,7 @@ impl Checker {
             instance.excused |= branch == Branch::Rejected || refused;
         }
         self.ever |= rule.bit;
-        kept.refused |= excused;
+        kept.unknown = past.unknown;
         kept.caused |= rule.bit;
         kept.before |= rule.bit;
         kept.instance = if instance == 0 { kept.instance } else { instance };
@@ -316,7 +312,7 @@ impl Checker {
         // An optional step that was left out is behind nothing; one that comes late is found when it comes.
         let left_out = need.optional && past.seen.is_none_or(|seen| seen & need.mask == 0);
         let elsewhere = !must_cause && (self.unsure || (!self.limits.whole && self.ever & need.mask == 0));
-        if past.refused || left_out || (must_cause && past.partial) || elsewhere {
+        if past.unknown & need.mask != 0 || left_out || elsewhere {
             return count(|edge| edge.unjudged += 1);
         }
         Some(if came { FindingKind::Lucky(edge) } else { FindingKind::Violated(edge) })
