@@ -143,7 +143,7 @@ fn find(name: &str, otherwise: Exit) -> Result<Arc<Flow>, Failure> {
         return Ok(flow);
     }
     let path = Path::new(name);
-    if path.extension().is_none() && !path.exists() {
+    if path.extension().is_none_or(|extension| extension != "toml") && !path.exists() {
         let names: Vec<&str> = flow::embedded().iter().map(|flow| flow.name()).collect();
         let why = format!("there is no flow `{}`: known are {}, or name a file", printable(name), names.join(", "));
         return Err(Failure::Other(otherwise, why));
@@ -260,7 +260,10 @@ fn tell(flow: &Flow, checked: &Checked, output: &mut Output) -> Result<(), Failu
     if all > 0 {
         output.line("")?;
     }
-    let rows = report.edges.iter().enumerate().map(|(at, edge)| {
+    // An edge to or from what happens outside has no verdicts.
+    let seen = |step: usize| flow.steps().get(step).is_some_and(|step| !step.is_outside());
+    let visible = |at: usize| flow.edges().get(at).is_some_and(|edge| seen(edge.from) && seen(edge.to));
+    let rows = report.edges.iter().enumerate().filter(|(at, _)| visible(*at)).map(|(at, edge)| {
         let counts = [edge.satisfied, edge.lucky, edge.violated, edge.unjudged];
         [flow.shown_edge(at)].into_iter().chain(counts.map(|count| count.to_string())).collect()
     });

@@ -135,6 +135,8 @@ pub struct Checker {
     pub(super) before: Vec<u64>,
     /// Events that are being settled, each before those that it led to.
     pub(super) open: Vec<Frame>,
+    /// How often each step came outside of any instance.
+    pub(super) strays: Vec<u64>,
     /// The steps that were ever taken.
     pub(super) ever: u64,
     /// Something is missing from the trace or from memory, so not having seen something proves nothing.
@@ -169,6 +171,7 @@ impl Checker {
             actors: Index::new(),
             before: Vec::new(),
             open: Vec::new(),
+            strays: vec![0; flow.steps.len()],
             ever: 0,
             unsure: false,
             report: Report { edges, ..Report::default() },
@@ -234,8 +237,8 @@ impl Checker {
             self.settle_oldest(&mut tell);
         }
         self.report.forgotten_events = self.ring.forgotten();
-        let Self { instances, flow, report, unsure, .. } = &mut self;
-        instances.missing(flow, |kind, event, place| {
+        let Self { instances, flow, report, unsure, strays, .. } = &mut self;
+        instances.missing(flow, strays, |kind, event, place| {
             // What is not in the trace may be among what was lost.
             if !*unsure {
                 report.count(kind);

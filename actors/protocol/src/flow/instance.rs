@@ -34,21 +34,35 @@ impl Instance {
         self.hops & (1_u128 << hop) != 0
     }
 
-    /// The steps that should have come next and did not.
-    fn missing(&self, flow: &Flow) -> u64 {
+    /// The steps that should have come and did not.
+    fn due(&self, flow: &Flow, seen: u64) -> u64 {
         if self.excused || self.merged != 0 || self.id == 0 {
             return 0;
         }
         let mut due = 0;
         for (rule, step) in flow.rules.iter().zip(&flow.steps) {
-            let chosen = (rule.bit | rule.others) & self.seen != 0;
+            let chosen = (rule.bit | rule.others) & seen != 0;
             if rule.chain == self.chain && !rule.optional && !step.is_outside() && !chosen {
                 due |= rule.bit;
             }
         }
+        due
+    }
+
+    /// Those of them that wait for no other. A step that came by itself, caused by nothing of its instance, is not
+    /// missing somewhere: `strays` counts such steps, and each stands in for one.
+    fn missing(&self, flow: &Flow, strays: &mut [u64]) -> u64 {
+        let mut seen = self.seen;
+        let due = self.due(flow, seen);
+        for (rule, stray) in flow.rules.iter().zip(strays) {
+            if due & rule.bit != 0 && rule.others & seen == 0 && *stray > 0 {
+                *stray -= 1;
+                seen |= rule.bit;
+            }
+        }
+        let due = self.due(flow, seen);
         let waits = |rule: &&super::Rule| {
-            let behind =
-                rule.needs.iter().any(|need| need.must_cause && need.mask & due != 0 && need.mask & self.seen == 0);
+            let behind = rule.needs.iter().any(|need| need.must_cause && need.mask & due != 0 && need.mask & seen == 0);
             due & rule.bit != 0 && !behind
         };
         flow.rules.iter().filter(waits).fold(0, |mask, rule| mask | rule.bit)
@@ -82,7 +96,7 @@ impl Instances {
             self.ring.push(Instance::default());
         }
         let Some(old) = self.ring.get_mut(slot) else { return (0, false) };
-        let incomplete = old.missing(flow) != 0;
+        let incomplete = old.due(flow, old.seen) != 0;
         *old = instance;
         (id, incomplete)
     }
@@ -135,11 +149,11 @@ impl Instances {
     }
 
     /// Tells of every instance which steps it still lacks, the oldest instance first.
-    pub(super) fn missing(&self, flow: &Flow, mut tell: impl FnMut(FindingKind, EventId, u64)) {
+    pub(super) fn missing(&self, flow: &Flow, strays: &mut [u64], mut tell: impl FnMut(FindingKind, EventId, u64)) {
         let mut all: Vec<&Instance> = self.ring.iter().filter(|instance| instance.id != 0).collect();
         all.sort_by_key(|instance| instance.id);
         for instance in all {
-            let missing = instance.missing(flow);
+            let missing = instance.missing(flow, strays);
             for (step, rule) in flow.rules.iter().enumerate() {
                 if missing & rule.bit != 0 {
                     tell(FindingKind::Missing(step), instance.began, instance.place);

@@ -327,8 +327,13 @@ impl Checker {
         (event, line): (EventId, u64),
         tell: &mut impl FnMut(Finding),
     ) {
-        let Some(instance) = self.instances.get(instance) else { return };
         let step = usize::from(place.step);
+        let Some(instance) = self.instances.get(instance) else {
+            if let Some(strays) = self.strays.get_mut(step) {
+                *strays += 1;
+            }
+            return;
+        };
         let again = instance.take(place.number);
         let seen = instance.seen;
         instance.seen |= rule.bit;
