@@ -11,6 +11,7 @@ pub mod demo;
 pub mod enabler;
 pub mod gateway;
 pub mod journal;
+pub mod monitor;
 pub mod outside;
 pub mod trace;
 

@@ -3,7 +3,7 @@
 //! The first line names the format: `{"format":"twinway-trace","version":1}`. Every other line is one event, in the
 //! order in which the actors handed their events over: within an actor its own order, between actors none; what came
 //! before what is said by `cause` and `joined`. A line `{"lost":n}` says that `n` events are missing from there on.
-//! [`read`] reads it again.
+//! [`read()`] reads it again.
 
 mod read;
 

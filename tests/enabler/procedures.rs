@@ -9,7 +9,9 @@ use twinway::{
     Enabler,
     actors::runtime::{TraceChunk, TraceFeed},
     enabler::EnablerOptions,
+    monitor::Monitor,
     protocol::{ProblemKind, registry::SystemQuery},
+    scenarios::flow::embedded,
 };
 
 use super::{
@@ -230,4 +232,18 @@ async fn procedure_9_1_shares_data_in_step_12() {
     assert!(sequence.contains(&"12 MetaverseSystem → Sdc ShareData".to_owned()), "{sequence:?}");
     assert_eq!(sequence.len(), UP_TO_STEP_13.len() + 3);
     assert_judged(&steps, "9.1");
+}
+
+/// The monitor judges the same by the same rule while the enabler runs.
+#[tokio::test]
+async fn a_running_enabler_can_be_watched() {
+    let (monitor, feed) = Monitor::begin(embedded()).expect("it begins");
+    let house = House::in_memory(EnablerOptions { trace: Some(feed), ..EnablerOptions::default() }).await;
+    let home = up_to_step_12(&house.enabler).await;
+    drop(home);
+    house.enabler.shutdown().await.expect("it ends in order");
+    let reports = monitor.finish().expect("it ends");
+    let (_, report) = reports.iter().find(|(flow, _)| flow.name() == "9.2").expect("it watches 9.2");
+    assert!(report.is_strictly_held(), "{report:?}");
+    assert_eq!((report.steps, report.lost_events), (16, 0));
 }

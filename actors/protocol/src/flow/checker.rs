@@ -231,11 +231,16 @@ impl Checker {
         self.unsure = true;
     }
 
-    /// The trace is over: settles what waits, tells what never came, and gives the whole.
-    pub fn finish(mut self, mut tell: impl FnMut(Finding)) -> Report {
+    /// Settles what waits for its parents: whoever watches knows that nothing older will come.
+    pub fn settle(&mut self, mut tell: impl FnMut(Finding)) {
         while self.ring.waiting() > 0 {
             self.settle_oldest(&mut tell);
         }
+    }
+
+    /// The trace is over: settles what waits, tells what never came, and gives the whole.
+    pub fn finish(mut self, mut tell: impl FnMut(Finding)) -> Report {
+        self.settle(&mut tell);
         self.report.forgotten_events = self.ring.forgotten();
         let Self { instances, flow, report, unsure, strays, .. } = &mut self;
         instances.missing(flow, strays, |kind, event, place| {

@@ -43,7 +43,7 @@ impl Checker {
                         break;
                     }
                     Parent::End => {
-                        self.settle(&frame, tell);
+                        self.close(&frame, tell);
                         break;
                     }
                 }
@@ -172,7 +172,7 @@ impl Checker {
         }
     }
 
-    fn settle(&mut self, frame: &Frame, tell: &mut impl FnMut(Finding)) {
+    fn close(&mut self, frame: &Frame, tell: &mut impl FnMut(Finding)) {
         let Some(kept) = self.ring.get(frame.slot).copied() else { return };
         let actor_at = self.actor(EventId::from_bits(kept.id).actor());
         let known = actor_at.and_then(|at| self.before.get(at)).copied();
