@@ -2,6 +2,7 @@
 
 mod config;
 mod exit;
+mod flow;
 mod journal;
 mod log;
 mod output;
@@ -63,6 +64,11 @@ enum Command {
     },
     /// Runs a procedure in a simulated world, in many orders, and shows the shortest one in which a rule does not hold.
     Simulate(simulate::SimulateOptions),
+    /// Shows the flows of the texts, and checks traces against them.
+    Flow {
+        #[command(subcommand)]
+        command: flow::FlowCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -88,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),
+        Command::Flow { command } => flow::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

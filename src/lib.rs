@@ -12,6 +12,7 @@ pub mod demo;
 pub mod enabler;
 pub mod gateway;
 pub mod journal;
+pub mod monitor;
 pub mod outside;
 #[cfg(feature = "testkit")]
 pub mod testkit;

@@ -1,4 +1,8 @@
-//! Simulated worlds, and the property-test kit.
+//! Flows as data, simulated worlds, and the property-test kit.
+//!
+//! [`flow`] has the operation flows of FGMV-28 and FGMV-29 as files that people read, and loads a user's own.
+//! Messages know their steps ([`twinway_protocol::Step`]), traces their causes ([`twinway_protocol::trace::TraceEvent`]),
+//! and [`twinway_protocol::flow::Checker`] judges one by the other.
 //!
 //! A [`World`](world::World) runs the behaviours that production runs on one thread, in virtual time. Every message is
 //! held until a [`Driver`](driver::Driver) lets it arrive, in an order that its link promises ([`link`]); faults are
@@ -7,6 +11,7 @@
 pub mod driver;
 pub mod explore;
 pub mod fault;
+pub mod flow;
 pub mod link;
 pub mod outside;
 pub mod render;

@@ -113,7 +113,7 @@ impl<W: WireSet> World<W> {
             return;
         }
         for effect in &self.yielded.effects {
-            if let Effect::Send { wire, meta } = effect
+            if let Effect::Send { wire: Some(wire), meta } = effect
                 && meta.pending != PendingKey::NONE
                 && wire.refusal().is_none()
                 && let Some(index) =
@@ -172,7 +172,8 @@ impl<W: WireSet> World<W> {
 
     fn apply(&mut self, at: u32, event: EventId, effect: Effect<W>) {
         match effect {
-            Effect::Send { wire, meta } => self.send(at, meta, wire),
+            Effect::Send { wire: Some(wire), meta } => self.send(at, meta, wire),
+            Effect::Send { wire: None, .. } => {}
             Effect::Timer { after_ms, key } => {
                 self.timers_set += 1;
                 let due_ms = (self.knowledge(at).us / 1_000).saturating_add(after_ms);

@@ -6,8 +6,8 @@ use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, AuthorizationGrant, Right},
     message::{
-        AnswerRequest, ChangeApplied, DigitalTwinSystemMsg, MetaverseSystemMsg, OutsideAnswer, OutsideRequest,
-        PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant, TwinPropertiesAndPermission,
+        AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg, OutsideAnswer,
+        OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant, TwinPropertiesAndPermission,
         UserAndPermissionInformation, Wire,
     },
     registry::{ThirdPartyDescription, TwinSystemDescription},
@@ -90,13 +90,15 @@ fn willing(asked: OutsideRequest) -> OutsideAnswer {
                 properties: PropertyValues::new(),
                 rights: (*asked.rights).clone(),
                 expires_at: None,
+                role: None,
             };
             let twins = asked.twins.iter().map(grant).collect();
             OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins })
         }
         OutsideRequest::ApplyChange(change) => {
-            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()) })
+            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
         }
+        OutsideRequest::FenceDevice(asked) => OutsideAnswer::FenceDevice(DeviceFenced { seen: Some(asked.token) }),
         OutsideRequest::AuthorizeUser(asked) => {
             let (user_information, scope) = (json("{}"), (*asked.scope).clone());
             let grant = AuthorizationGrant { user_information, scope, expires_at: None };

@@ -68,7 +68,13 @@ fn selecting() -> Line<Wire> {
 
 fn change(who: &'static str) -> impl Fn() -> ChangeTwin {
     let values = values("on", "true");
-    move || ChangeTwin { metaverse: system("world"), user: user(who), twin: lamp(), values: Arc::clone(&values) }
+    move || ChangeTwin {
+        metaverse: system("world"),
+        user: user(who),
+        twin: lamp(),
+        values: Arc::clone(&values),
+        token: None,
+    }
 }
 
 /// The whole of 9.2: the object changes by itself (step 14) while the user changes it (steps 15 to 18x).
