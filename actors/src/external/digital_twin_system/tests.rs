@@ -242,6 +242,6 @@ fn a_request_that_is_not_answered_or_not_delivered_is_a_problem() {
     assert_eq!(kind(trial.timeout(key)), ProblemKind::OutsideTimeout);
     let request = request(&trial.deliver(DTS.id(), PendingKey::from_bits(6), apply()));
     let problem = Box::new(Problem::new(ProblemKind::OutsideUnreachable, "no session"));
-    let undelivered = RequestUndelivered { request, problem };
+    let undelivered = RequestUndelivered { request, problem, handed_out: false };
     assert_eq!(kind(trial.deliver(caller(), PendingKey::NONE, undelivered)), ProblemKind::OutsideUnreachable);
 }
