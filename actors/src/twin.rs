@@ -11,8 +11,8 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
         AdoptProperties, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
-        Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, TwinMessage, TwinMsg, TwinRead,
-        WatchTwin, Wire,
+        Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, TwinMessage,
+        TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,

@@ -6,14 +6,16 @@ use std::{
 };
 
 use twinway_protocol::{
-    Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, StepId, WireSet,
+    Answers, Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, Step, StepId, WireSet,
     access::Right,
+    lease::{Claimant, Holder, Token},
     message::{
         AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DTSR,
-        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest,
-        MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest, PhysicalObjectMsg, PropertyValues,
-        RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SearchTwinSystems, SelectTwins,
-        TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
+        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, FenceGate, ForwardTwinPropertiesRequest,
+        GateFenced, Kept, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest,
+        PhysicalObjectMsg, PropertyValues, RegisterTwinSystem, ReportPhysicalChange, RequestSyncLease,
+        RequestTwinPropertiesAndPermission, SYNC_SUPERVISOR, SearchTwinSystems, SelectTwins, SyncLease,
+        SyncLeaseGranted, SyncSupervisorMsg, TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -25,7 +27,9 @@ use super::{
     dts::Dts,
     dtsd::Dtsd,
     dtsr::Dtsr,
-    sample::{caller, description, metaverse, system_actor, system_id, twin, twin_id, twin_ids, user, values},
+    sample::{
+        caller, description, metaverse, object_actor, system_actor, system_id, twin, twin_id, twin_ids, user, values,
+    },
 };
 use crate::{
     Settings,
@@ -45,6 +49,65 @@ impl<B: Behaviour<Wire = Wire>> Entity for Trial<B> {
     }
 }
 
+/// Grants whatever one lamp's gate answers, in the place of the supervisor of sync leases.
+#[derive(Default)]
+struct Granting {
+    given: u64,
+    asked: Option<(Meta, LeaseRequest)>,
+}
+
+impl Granting {
+    fn fence(&mut self, to: Option<Arc<Claimant>>) -> Vec<Effect<Wire>> {
+        self.given += 1;
+        let token = Token { epoch: 1, n: self.given };
+        let fence = FenceGate { token, to, priority: 1, ttl_ms: 20_000, stop: false, replaced: false };
+        vec![sends(object_actor(0).id(), PendingKey::NONE, PhysicalObjectMsg::from(fence).into_wire(), FenceGate::STEP)]
+    }
+}
+
+fn sends(to: EntityId, pending: PendingKey, wire: Wire, step: Option<StepId>) -> Effect<Wire> {
+    let cause = twinway_protocol::EventId::NONE;
+    Effect::Send { wire, meta: Meta { from: SYNC_SUPERVISOR.id(), to, cause, pending, step } }
+}
+
+impl Entity for Granting {
+    fn take(&mut self, meta: Meta, wire: Wire) -> Vec<Effect<Wire>> {
+        let Wire::SyncSupervisor(message) = wire else { panic!("{wire:?} is not for the supervisor") };
+        match message {
+            SyncSupervisorMsg::RequestSyncLease(RequestSyncLease { metaverse, request, one_shot: true }) => {
+                let world = metaverse.as_str().parse().expect("it is a name");
+                let holder = Holder { user: request.user.clone(), world, system: metaverse, class: request.class };
+                let twins = request.twins.clone().into_boxed_slice();
+                self.asked = Some((meta, (*request).clone()));
+                self.fence(Some(Arc::new(Claimant { holder, role: None, claimed: None, twins })))
+            }
+            SyncSupervisorMsg::GateFenced(GateFenced { token, fencing, .. }) => {
+                let Some((asked, request)) = self.asked.take() else { return Vec::new() };
+                let world = "world".parse().expect("it is a name");
+                let system = system_id("world");
+                let lease = SyncLease {
+                    twins: request.twins,
+                    holder: Holder { user: request.user, world, system, class: request.class },
+                    token,
+                    priority: 1,
+                    expires_in_ms: 20_000,
+                    fencing,
+                    revoked_in_ms: None,
+                };
+                let granted = SyncLeaseGranted { lease: Box::new(lease) };
+                let wire = SyncLeaseGranted::answer(Ok(granted), asked.from.kind()).expect("it can hear it");
+                vec![sends(asked.from, asked.pending, wire, SyncLeaseGranted::STEP)]
+            }
+            SyncSupervisorMsg::ReleaseSyncLease(_) => self.fence(None),
+            SyncSupervisorMsg::KeepTwinSystem(_) => {
+                let wire = Kept::answer(Ok(Kept), meta.from.kind()).expect("it can hear it");
+                vec![sends(meta.from, meta.pending, wire, None)]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// All entities, and a twin system outside that permits everything and does whatever it is asked.
 struct World {
     entities: BTreeMap<EntityId, Box<dyn Entity>>,
@@ -61,6 +124,7 @@ impl World {
             Self { entities: BTreeMap::new(), queue: VecDeque::new(), steps: Vec::new(), arrived: Vec::new() };
         let entities = [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), system_actor(0).id()];
         entities.into_iter().for_each(|id| world.spawn(id));
+        world.entities.insert(SYNC_SUPERVISOR.id(), Box::new(Granting::default()));
         world
     }
 
@@ -225,8 +289,10 @@ fn steps_15_to_18x_change_the_object_and_everyone_sees_it() {
     let (steps, answer) = change(&mut world, "a", values(&[("level", "4")]));
     assert_eq!(
         steps,
-        "16:Dtac 16:Dts 17:Twin 17:PhysicalObject 17:DigitalTwinSystem 18:PhysicalObject 18:Twin \
-         14:MetaverseSystem 18:Dts 18x:MetaverseSystem"
+        "16:Dtac 16:Dts 7:SyncSupervisor 8:PhysicalObject 9:SyncSupervisor 10:Dts \
+         17:Twin 17:PhysicalObject 17:DigitalTwinSystem 18:PhysicalObject 18:Twin 14:MetaverseSystem 18:Dts \
+         18x:MetaverseSystem 8:PhysicalObject 9:SyncSupervisor",
+        "FGMV-28 7.1.3 steps 7 to 10 for this change only, and then its end"
     );
     assert_eq!(*answer.expect("it is done").values, values(&[("level", "4")]));
     assert_eq!(world.changes(), [("a".to_owned(), 2)]);

@@ -11,9 +11,10 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
     SystemId, TwinId,
     message::{
-        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice, ForwardTwinPropertiesRequest,
-        KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg,
-        Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter, SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
+        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
+        ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
+        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter,
+        SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
     },
     registry::{Reach, TwinSystem},
     signal::Signal,

@@ -118,7 +118,9 @@ impl Behaviour for PhysicalObject {
 
     fn replay(&mut self, record: PhysicalObjectRecord) {
         self.commanding = match record {
-            PhysicalObjectRecord::Commanding { token, until, within_ms } => Some(Commanding { token, until, within_ms }),
+            PhysicalObjectRecord::Commanding { token, until, within_ms } => {
+                Some(Commanding { token, until, within_ms })
+            }
             PhysicalObjectRecord::Drained { .. } => None,
         };
     }
@@ -175,8 +177,7 @@ impl PhysicalObject {
         let values = Arc::new(values.clone());
         for twin in self.twins.iter() {
             let (values, at) = (Arc::clone(&values), out.now().wall);
-            let change =
-                PhysicalChange { twin: twin.twin.clone(), entity: twin.entity, values, at, reporter: None };
+            let change = PhysicalChange { twin: twin.twin.clone(), entity: twin.entity, values, at, reporter: None };
             out.send(twin.system, change);
         }
     }
@@ -192,9 +193,9 @@ impl PhysicalObject {
     fn apply(&mut self, meta: &Meta, change: ApplyChange, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<ApplyChange>(out.event());
         let now = out.now();
-        let passes = self.represented(&change).and_then(|()| {
-            self.gate.check(change.token, &change.metaverse, &change.user, now.monotonic_ms)
-        });
+        let passes = self
+            .represented(&change)
+            .and_then(|()| self.gate.check(change.token, &change.metaverse, &change.user, now.monotonic_ms));
         let token = match passes {
             Ok(_) if self.asked.len() >= self.questions_max => return out.reply(asker, Err(pending_full())),
             Ok(token) => token,
