@@ -120,7 +120,7 @@ fn a_full_table_is_told() {
 /// The token of the lease that is granted here.
 const TOKEN: Token = Token { epoch: 2, n: 7 };
 
-fn granted() -> Result<SyncLeaseGranted, Problem> {
+fn granted() -> SyncLeaseGranted {
     let world = "world".parse().expect("it is a name");
     let lease = SyncLease {
         twins: vec![twin_id("a")],
@@ -131,7 +131,7 @@ fn granted() -> Result<SyncLeaseGranted, Problem> {
         fencing: Fencing::Drained,
         revoked_in_ms: None,
     };
-    Ok(SyncLeaseGranted { lease: Box::new(lease) })
+    SyncLeaseGranted { lease: Box::new(lease) }
 }
 
 /// Step 16 of a twin with an object, up to the question for a lease.
@@ -169,7 +169,7 @@ fn a_change_of_an_object_without_a_token_takes_a_lease_that_ends_with_it() {
         let of = request.request;
         assert_eq!((&of.user, &of.twins[..], of.wait_ms), (&user("ada"), &[twin_id("a")][..], 2_000));
         assert!(u64::from(of.ttl_ms) > Settings::default().outside_answer_ms_max);
-        let apply = sent_to::<TwinMsg>(trial.deliver(SYNC_SUPERVISOR.id(), key, granted()));
+        let apply = sent_to::<TwinMsg>(trial.deliver(SYNC_SUPERVISOR.id(), key, Ok(granted())));
         let [(meta, TwinMsg::ApplyChange(change))] = &apply[..] else { panic!("{apply:?}") };
         assert_eq!((meta.to, change.token), (twin_actor(5).id(), Some(TOKEN)));
         let succeeded = answer.is_ok();
@@ -209,7 +209,7 @@ fn a_lease_that_is_granted_to_nobody_any_more_is_given_back() {
     let (old, _) = leasing(&mut before);
     let mut after = trial(&Settings::default());
     after.recovered();
-    assert_eq!(released(&after.deliver(SYNC_SUPERVISOR.id(), old, granted())), [TOKEN]);
+    assert_eq!(released(&after.deliver(SYNC_SUPERVISOR.id(), old, Ok(granted()))), [TOKEN]);
 }
 
 fn stop(trial: &mut Trial<Dts>) -> PendingKey {
