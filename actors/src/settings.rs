@@ -1,7 +1,7 @@
 //! Limits of the entities, each with its unit.
 
 use serde::{Deserialize, Serialize};
-use twinway_protocol::{Problem, ProblemKind};
+use twinway_protocol::{Problem, ProblemKind, lease::LeaseLimits};
 
 /// The named limits that every entity of Twinway is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,12 @@ pub struct Settings {
     pub twin_watchers_max: usize,
     /// How many twins one metaverse system may select.
     pub selected_twins_max: usize,
+    /// The limits of sync leases.
+    pub lease: LeaseLimits,
+    /// How many rules of priority one twin may have.
+    pub priority_rules_max: usize,
+    /// The longest time that the terms of a sync lease may name, in milliseconds.
+    pub lease_terms_ms_max: u32,
 }
 
 impl Default for Settings {
@@ -43,6 +49,9 @@ impl Default for Settings {
             device_clock_margin_ms: 500,
             twin_watchers_max: 1_000,
             selected_twins_max: 1_000_000,
+            lease: LeaseLimits::default(),
+            priority_rules_max: 1_000,
+            lease_terms_ms_max: 86_400_000,
         }
     }
 }

@@ -75,6 +75,6 @@ impl<B: Behaviour> Trial<B> {
 pub(crate) fn sent<W: WireSet>(effects: Vec<Effect<W>>) -> Vec<(Meta, W)> {
     effects
         .into_iter()
-        .filter_map(|effect| if let Effect::Send { wire, meta } = effect { Some((meta, wire)) } else { None })
+        .filter_map(|effect| if let Effect::Send { wire, meta } = effect { Some((meta, wire?)) } else { None })
         .collect()
 }

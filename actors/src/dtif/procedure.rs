@@ -6,16 +6,14 @@ use std::{
 };
 
 use twinway_protocol::{
-    Answers, Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, Step, StepId, WireSet,
+    Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, Recovery, StepId, WireSet,
     access::Right,
-    lease::{Claimant, Holder, Token},
     message::{
         AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DTSR,
-        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, FenceGate, ForwardTwinPropertiesRequest,
-        GateFenced, Kept, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest,
-        PhysicalObjectMsg, PropertyValues, RegisterTwinSystem, ReportPhysicalChange, RequestSyncLease,
-        RequestTwinPropertiesAndPermission, SYNC_SUPERVISOR, SearchTwinSystems, SelectTwins, SyncLease,
-        SyncLeaseGranted, SyncSupervisorMsg, TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
+        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest,
+        MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest, PhysicalObjectMsg, PropertyValues,
+        RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SYNC_SUPERVISOR,
+        SearchTwinSystems, SelectTwins, SyncSupervisorMsg, TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -27,13 +25,12 @@ use super::{
     dts::Dts,
     dtsd::Dtsd,
     dtsr::Dtsr,
-    sample::{
-        caller, description, metaverse, object_actor, system_actor, system_id, twin, twin_id, twin_ids, user, values,
-    },
+    sample::{caller, description, metaverse, system_actor, system_id, twin, twin_id, twin_ids, user, values},
 };
 use crate::{
     Settings,
     external::{digital_twin_system::DigitalTwinSystem, physical_object::PhysicalObject},
+    sync_supervisor::SyncSupervisor,
     trial::Trial,
     twin::Twin,
 };
@@ -46,65 +43,6 @@ impl<B: Behaviour<Wire = Wire>> Entity for Trial<B> {
     fn take(&mut self, meta: Meta, wire: Wire) -> Vec<Effect<Wire>> {
         let message = B::Msg::from_wire(wire).expect("it is for this kind of entity");
         self.deliver(meta.from, meta.pending, message)
-    }
-}
-
-/// Grants whatever one lamp's gate answers, in the place of the supervisor of sync leases.
-#[derive(Default)]
-struct Granting {
-    given: u64,
-    asked: Option<(Meta, LeaseRequest)>,
-}
-
-impl Granting {
-    fn fence(&mut self, to: Option<Arc<Claimant>>) -> Vec<Effect<Wire>> {
-        self.given += 1;
-        let token = Token { epoch: 1, n: self.given };
-        let fence = FenceGate { token, to, priority: 1, ttl_ms: 20_000, stop: false, replaced: false };
-        vec![sends(object_actor(0).id(), PendingKey::NONE, PhysicalObjectMsg::from(fence).into_wire(), FenceGate::STEP)]
-    }
-}
-
-fn sends(to: EntityId, pending: PendingKey, wire: Wire, step: Option<StepId>) -> Effect<Wire> {
-    let cause = twinway_protocol::EventId::NONE;
-    Effect::Send { wire, meta: Meta { from: SYNC_SUPERVISOR.id(), to, cause, pending, step } }
-}
-
-impl Entity for Granting {
-    fn take(&mut self, meta: Meta, wire: Wire) -> Vec<Effect<Wire>> {
-        let Wire::SyncSupervisor(message) = wire else { panic!("{wire:?} is not for the supervisor") };
-        match message {
-            SyncSupervisorMsg::RequestSyncLease(RequestSyncLease { metaverse, request, one_shot: true }) => {
-                let world = metaverse.as_str().parse().expect("it is a name");
-                let holder = Holder { user: request.user.clone(), world, system: metaverse, class: request.class };
-                let twins = request.twins.clone().into_boxed_slice();
-                self.asked = Some((meta, (*request).clone()));
-                self.fence(Some(Arc::new(Claimant { holder, role: None, claimed: None, twins })))
-            }
-            SyncSupervisorMsg::GateFenced(GateFenced { token, fencing, .. }) => {
-                let Some((asked, request)) = self.asked.take() else { return Vec::new() };
-                let world = "world".parse().expect("it is a name");
-                let system = system_id("world");
-                let lease = SyncLease {
-                    twins: request.twins,
-                    holder: Holder { user: request.user, world, system, class: request.class },
-                    token,
-                    priority: 1,
-                    expires_in_ms: 20_000,
-                    fencing,
-                    revoked_in_ms: None,
-                };
-                let granted = SyncLeaseGranted { lease: Box::new(lease) };
-                let wire = SyncLeaseGranted::answer(Ok(granted), asked.from.kind()).expect("it can hear it");
-                vec![sends(asked.from, asked.pending, wire, SyncLeaseGranted::STEP)]
-            }
-            SyncSupervisorMsg::ReleaseSyncLease(_) => self.fence(None),
-            SyncSupervisorMsg::KeepTwinSystem(_) => {
-                let wire = Kept::answer(Ok(Kept), meta.from.kind()).expect("it can hear it");
-                vec![sends(meta.from, meta.pending, wire, None)]
-            }
-            _ => Vec::new(),
-        }
     }
 }
 
@@ -122,9 +60,9 @@ impl World {
     fn new() -> Self {
         let mut world =
             Self { entities: BTreeMap::new(), queue: VecDeque::new(), steps: Vec::new(), arrived: Vec::new() };
-        let entities = [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), system_actor(0).id()];
+        let entities =
+            [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), SYNC_SUPERVISOR.id(), system_actor(0).id()];
         entities.into_iter().for_each(|id| world.spawn(id));
-        world.entities.insert(SYNC_SUPERVISOR.id(), Box::new(Granting::default()));
         world
     }
 
@@ -132,12 +70,19 @@ impl World {
         fn entity<B: Behaviour<Wire = Wire, Settings = Settings>>(id: EntityId) -> Box<dyn Entity> {
             Box::new(Trial::<B>::new(id, &Settings::default()))
         }
+        /// What begins an epoch when the daemon starts.
+        fn started<B: Behaviour<Wire = Wire, Settings = Settings>>(id: EntityId) -> Box<dyn Entity> {
+            let mut trial = Trial::<B>::new(id, &Settings::default());
+            trial.starts(Recovery::Start);
+            Box::new(trial)
+        }
         self.entities.entry(id).or_insert_with(|| match id.kind() {
             DtsrMsg::KIND => entity::<Dtsr>(id),
             DtsdMsg::KIND => entity::<Dtsd>(id),
             DtiaMsg::KIND => entity::<Dtia>(id),
             DtsMsg::KIND => entity::<Dts>(id),
             DtacMsg::KIND => entity::<Dtac>(id),
+            SyncSupervisorMsg::KIND => started::<SyncSupervisor>(id),
             DigitalTwinSystemMsg::KIND => entity::<DigitalTwinSystem>(id),
             PhysicalObjectMsg::KIND => entity::<PhysicalObject>(id),
             TwinMsg::KIND => entity::<Twin>(id),
@@ -174,7 +119,7 @@ impl World {
     fn follow(&mut self, of: EntityId, effects: Vec<Effect<Wire>>) {
         for effect in effects {
             match effect {
-                Effect::Send { wire, meta } => self.queue.push_back((meta, wire)),
+                Effect::Send { wire, meta } => self.queue.extend(wire.map(|wire| (meta, wire))),
                 Effect::Spawn(id) => self.spawn(id),
                 Effect::Own(step) => self.steps.push(format!("{}:own", step.number)),
                 Effect::Signal(Signal::Request { request, body, .. }) => {

@@ -147,7 +147,7 @@ fn leasing(trial: &mut Trial<Dts>) -> (PendingKey, RequestSyncLease) {
 fn released(effects: &[Effect<Wire>]) -> Vec<Token> {
     let released = effects.iter().filter_map(|effect| match effect {
         Effect::Send {
-            wire: Wire::SyncSupervisor(SyncSupervisorMsg::ReleaseSyncLease(ReleaseSyncLease { shown })),
+            wire: Some(Wire::SyncSupervisor(SyncSupervisorMsg::ReleaseSyncLease(ReleaseSyncLease { shown }))),
             meta,
         } => {
             assert_eq!((meta.pending, &shown.user, &shown.twin), (PendingKey::NONE, &user("ada"), &twin_id("a")));

@@ -119,7 +119,7 @@ fn fenced(effects: &Effects) -> Vec<Token> {
 
 fn answers(effects: &Effects) -> Vec<GateFenced> {
     let answers = effects.iter().filter_map(|effect| match effect {
-        Effect::Send { wire: Wire::SyncSupervisor(SyncSupervisorMsg::GateFenced(answer)), .. } => Some(*answer),
+        Effect::Send { wire: Some(Wire::SyncSupervisor(SyncSupervisorMsg::GateFenced(answer))), .. } => Some(*answer),
         _ => None,
     });
     answers.collect()
@@ -161,7 +161,8 @@ fn passes(gate: &mut Gate, shown: Token) -> PendingKey {
 
 /// Why a change did not pass.
 fn refused(effects: Effects) -> Problem {
-    let none = effects.iter().all(|effect| !matches!(effect, Effect::Send { wire: Wire::DigitalTwinSystem(_), .. }));
+    let none =
+        effects.iter().all(|effect| !matches!(effect, Effect::Send { wire: Some(Wire::DigitalTwinSystem(_)), .. }));
     assert!(none, "it reached a twin system: {effects:?}");
     heard::<ChangeApplied>(effects).expect("it is answered").expect_err("it is refused")
 }

@@ -95,7 +95,10 @@ fn a_stop_that_dts_sends_finds_the_twins_system_and_is_shown_by_all() {
     assert_eq!(*to, system_actor(2).id());
     let effects = answer(&mut gate, *key, done());
     let shown = effects.iter().filter(|effect| {
-        matches!(effect, Effect::Send { wire: Wire::DigitalTwinSystem(DigitalTwinSystemMsg::PhysicalChange(_)), .. })
+        matches!(
+            effect,
+            Effect::Send { wire: Some(Wire::DigitalTwinSystem(DigitalTwinSystemMsg::PhysicalChange(_))), .. }
+        )
     });
     assert_eq!(shown.count(), 2);
     assert!(heard::<ChangeApplied>(effects).expect("DTS is answered").is_ok());
