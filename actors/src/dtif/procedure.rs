@@ -6,7 +6,7 @@ use std::{
 };
 
 use twinway_protocol::{
-    Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, StepId, WireSet,
+    Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, Recovery, StepId, WireSet,
     access::Right,
     message::{
         AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DTSR,
@@ -70,17 +70,19 @@ impl World {
         fn entity<B: Behaviour<Wire = Wire, Settings = Settings>>(id: EntityId) -> Box<dyn Entity> {
             Box::new(Trial::<B>::new(id, &Settings::default()))
         }
+        /// What begins an epoch when the daemon starts.
+        fn started<B: Behaviour<Wire = Wire, Settings = Settings>>(id: EntityId) -> Box<dyn Entity> {
+            let mut trial = Trial::<B>::new(id, &Settings::default());
+            trial.starts(Recovery::Start);
+            Box::new(trial)
+        }
         self.entities.entry(id).or_insert_with(|| match id.kind() {
             DtsrMsg::KIND => entity::<Dtsr>(id),
             DtsdMsg::KIND => entity::<Dtsd>(id),
             DtiaMsg::KIND => entity::<Dtia>(id),
             DtsMsg::KIND => entity::<Dts>(id),
             DtacMsg::KIND => entity::<Dtac>(id),
-            SyncSupervisorMsg::KIND => {
-                let mut supervisor = Trial::<SyncSupervisor>::new(id, &Settings::default());
-                supervisor.recovered();
-                Box::new(supervisor)
-            }
+            SyncSupervisorMsg::KIND => started::<SyncSupervisor>(id),
             DigitalTwinSystemMsg::KIND => entity::<DigitalTwinSystem>(id),
             PhysicalObjectMsg::KIND => entity::<PhysicalObject>(id),
             TwinMsg::KIND => entity::<Twin>(id),
