@@ -1,7 +1,7 @@
 //! Limits of the entities, each with its unit.
 
 use serde::{Deserialize, Serialize};
-use twinway_protocol::{Problem, ProblemKind};
+use twinway_protocol::{Problem, ProblemKind, lease::LeaseLimits};
 
 /// The named limits that every entity of Twinway is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub twin_watchers_max: usize,
     /// How many twins one metaverse system may select.
     pub selected_twins_max: usize,
+    /// The limits of sync leases.
+    pub lease: LeaseLimits,
 }
 
 impl Default for Settings {
@@ -33,6 +35,7 @@ impl Default for Settings {
             registered_systems_max: 1_000_000,
             twin_watchers_max: 1_000,
             selected_twins_max: 1_000_000,
+            lease: LeaseLimits::default(),
         }
     }
 }
