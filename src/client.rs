@@ -44,7 +44,7 @@ use twinway_protocol::SystemId;
 use call::Call;
 pub use error::ClientError;
 pub use events::{EventStream, Told};
-pub use hold::{HeldLease, LeaseState};
+pub use hold::{HeldLease, LeaseState, chance_request_id};
 pub use session::{Closing, Incoming, Session, SessionCall};
 pub use sse::{EventTooLong, SSE_EVENT_BYTES_MAX, SseMessage, SseParser};
 pub use standing::StandingSession;
@@ -109,6 +109,12 @@ impl Client {
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = limit;
         self
+    }
+
+    /// The system that this client acts as, if it is not the token's own.
+    #[must_use]
+    pub fn acts_as(&self) -> Option<&SystemId> {
+        self.acting_as.as_ref()
     }
 
     fn token(&self) -> &str {

@@ -156,7 +156,7 @@ async fn set(
 }
 
 /// Whose permission is missing: the user is one that nobody named, as often as not.
-fn for_user(error: ClientError, user: &UserId) -> ClientError {
+pub(super) fn for_user(error: ClientError, user: &UserId) -> ClientError {
     match error {
         ClientError::Problem(mut problem) if problem.kind() == Some(ProblemKind::PermissionMissing) => {
             problem.detail = format!("{} for the user `{user}` (--user)", problem.detail);

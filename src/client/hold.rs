@@ -51,7 +51,7 @@ impl Client {
         };
         // What is asked for twice because an answer was lost must be one request.
         if request.request_id.is_none() {
-            request.request_id = chance();
+            request.request_id = chance_request_id();
         }
         // Listening first, so that nothing falls between. Without it the renewals tell, only later.
         let events = self.lease_events(Some(&twin), EventsFrom::Now).await.ok();
@@ -81,7 +81,9 @@ impl Client {
     }
 }
 
-fn chance() -> Option<RequestId> {
+/// An id for a request that nobody else has; `None` when the machine gives no chance.
+#[must_use]
+pub fn chance_request_id() -> Option<RequestId> {
     let half = || getrandom::u64().ok().map(u128::from);
     Some(RequestId((half()? << 64) | half()?))
 }
