@@ -1,6 +1,13 @@
 //! `twinway lease`, with a daemon that says what a test tells it to, and with a real one.
 
-use super::support::{code, daemon, run, text, twinway};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    running::{Running, place},
+    support::{code, daemon, run, text, twinway},
+};
 
 const LEASE: &str = r#"{"twins":["arm"],"holder":{"user":"ada","world":"plaza","system":"plaza","class":"person"},
     "token":"7.42","priority":3,"expiresInMs":60000,"fencing":"device"}"#;
@@ -24,7 +31,7 @@ fn what_is_acquired_is_its_token_for_scripts_and_the_whole_lease_for_programs() 
     assert_eq!((code(&output), text(&output.stdout), text(&output.stderr)), (0, "7.42\n", ""));
     assert!(line.starts_with("POST /mii/v1/twins/arm/sync-lease?as=plaza "), "{line}");
     let (output, line) = asked("201 Created", LEASE, &["lease", "acquire", "arm", "belt", "-o", "json"]);
-    let lease: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is one JSON document");
+    let lease: Value = serde_json::from_slice(&output.stdout).expect("it is one JSON document");
     assert_eq!((&lease["token"], &lease["fencing"]), (&"7.42".into(), &"device".into()));
     assert!(line.starts_with("POST /mii/v1/sync-leases?"), "{line}");
 }
@@ -86,4 +93,95 @@ fn a_command_needs_a_lease_that_is_held_meanwhile() {
     let output = twinway(&["lease", "acquire", "arm", "--", "true"]).output().expect("it starts");
     assert_eq!(code(&output), 2);
     assert!(text(&output.stderr).contains("--hold"));
+}
+
+/// The demo's world, whose inhabitant `ana` may do everything with the lamp.
+struct Demo {
+    process: Running,
+    remote: Vec<String>,
+}
+
+impl Demo {
+    fn start(data: &std::path::Path) -> Self {
+        let mut command = twinway(&["serve", "--demo", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(data);
+        let process = Running::start(command);
+        let url = process.line().rsplit(' ').next().expect("it says where").to_owned();
+        while !process.line().contains("Both procedures are done") {}
+        let token_file = data.join("token").to_str().expect("it is text").to_owned();
+        Self { process, remote: ["--url".to_owned(), url, "--token-file".to_owned(), token_file].to_vec() }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> std::process::Output {
+        let remote: Vec<_> = self.remote.iter().map(String::as_str).collect();
+        run(&[&arguments[..1], &remote, &arguments[1..]].concat())
+    }
+
+    fn phase(&self) -> Value {
+        let output = self.ask(&["lease", "explain", "lamp", "-o", "json"]);
+        let view: Value = serde_json::from_slice(&output.stdout).expect("it is one JSON document");
+        view["phase"].clone()
+    }
+}
+
+#[test]
+fn a_lease_is_held_while_a_command_runs_and_the_exit_code_is_the_commands() {
+    let directory = place();
+    let mut demo = Demo::start(&directory.path().join("data"));
+    let change = format!("\"$0\" twin {} set lamp brightness=41", demo.remote.join(" "));
+    // The command's own changes show its lease; everyone else's find it held.
+    let script = format!("{change} --user ana && {{ {change} --user ben --lease 1.1; {change} --user ana; exit 3; }}");
+    let binary = env!("CARGO_BIN_EXE_twinway");
+    let hold = ["lease", "acquire", "lamp", "--user", "ana", "--hold", "--", "sh", "-c", &script, binary];
+    let output = demo.ask(&hold);
+    assert_eq!(code(&output), 3, "{output:?}");
+    assert_eq!(demo.phase(), "free");
+    let missing = ["lease", "acquire", "lamp", "--user", "ana", "--hold", "--", "no-such-command"];
+    assert_eq!(code(&demo.ask(&missing)), 1);
+    assert_eq!(demo.phase(), "free");
+
+    let mut command = twinway(&["lease", "acquire", "lamp", "--user", "ana", "--hold"]);
+    let mut holder = Running::start({
+        command.args(&demo.remote);
+        command
+    });
+    let token = holder.line();
+    assert_eq!(demo.phase(), "held");
+    let refused = demo.ask(&["twin", "set", "lamp", "brightness=42", "--user", "ana"]);
+    assert_eq!(code(&refused), 5, "a change without the token: {refused:?}");
+    let shown = demo.ask(&["twin", "set", "lamp", "brightness=42", "--user", "ana", "--lease", &token]);
+    assert_eq!(code(&shown), 0, "{shown:?}");
+    assert_eq!(holder.end("-INT"), (Some(0), String::new()));
+    assert_eq!(demo.phase(), "free");
+    assert_eq!(demo.process.end("-TERM").0, Some(0));
+}
+
+#[test]
+fn who_holds_a_lease_hears_when_an_operator_ends_it_and_whoever_watches_sees_it() {
+    let directory = place();
+    let demo = Demo::start(&directory.path().join("data"));
+    let start = |arguments: &[&str]| {
+        let mut command = twinway(arguments);
+        command.args(&demo.remote);
+        Running::start(command)
+    };
+    let mut watch = start(&["lease", "watch", "lamp", "-o", "json"]);
+    // When it listens is not told, so leases come and go until one is seen.
+    let seen = (0_u32..).find_map(|n| {
+        let output = demo.ask(&["lease", "acquire", "lamp", "--user", "ana", "--hold", "--", "true"]);
+        assert_eq!(code(&output), 0, "{output:?}");
+        let heard = watch.lines.recv_timeout(Duration::from_millis(50)).ok();
+        assert!(heard.is_some() || n < 1_000, "nothing is heard");
+        heard
+    });
+    let event: Value = serde_json::from_str(&seen.expect("it is seen")).expect("a line is one JSON document");
+    assert!(event["type"].as_str().is_some_and(|kind| kind.starts_with("io.twinway.lease.")), "{event}");
+    assert_eq!(watch.end("-INT"), (Some(0), String::new()));
+
+    let holder = start(&["lease", "acquire", "lamp", "--user", "ana", "--hold"]);
+    holder.line();
+    assert_eq!(code(&demo.ask(&["lease", "clear", "lamp", "--reason", "it flickers"])), 0);
+    assert_eq!(holder.wait(), Some(5));
+    let history = demo.ask(&["lease", "history", "lamp"]);
+    assert!(text(&history.stdout).contains("it flickers"), "{history:?}");
 }
