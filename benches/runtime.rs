@@ -23,6 +23,7 @@ use common::{machine, median, rounds, verdict};
 use serde::{Deserialize, Serialize};
 use twinway::{
     actors::{
+        assembly::Assembly,
         port::{journal::MemoryJournal, outlet::Outlet},
         runtime::{Builder, Options, System, TraceChunk, TraceFeed},
     },
@@ -149,6 +150,8 @@ impl Outlet<Wire> for Finish {
 
 struct Ours {
     system: System<Wire>,
+    /// How many events the listener missed.
+    lost: Option<Box<dyn Fn() -> u64>>,
     done: mpsc::Receiver<()>,
     source: Ref<NodeMsg>,
     sink: Ref<NodeMsg>,
@@ -161,13 +164,14 @@ async fn ours(trace: bool) -> Ours {
         std::thread::spawn(move || listener.into_iter().map(|chunk: TraceChunk| chunk.events.len()).sum::<usize>());
         TraceFeed::new(chunks)
     });
+    let lost = feed.as_ref().map(|feed| Box::new(feed.lost()) as Box<dyn Fn() -> u64>);
     let options = Options { arbiters: 1, ..Options::default() };
     let builder = Builder::new(options, Arc::new(MemoryJournal::default()), Arc::new(Finish(finish)), 7);
     let system = builder.trace(feed).actors::<Node>(()).start().await.expect("it starts");
     let node = |slot| Ref::new(EntityId::new(NodeMsg::KIND, 0, slot));
     system.spawn(node(0));
     system.spawn(node(1));
-    Ours { system, done, source: node(0), sink: node(1) }
+    Ours { system, lost, done, source: node(0), sink: node(1) }
 }
 
 impl Ours {
@@ -307,6 +311,7 @@ async fn main() {
         verdict(&format!("{name}, the ring of events on, over raw do_send"), by_plain / by_raw, 1.0, true);
         verdict(&format!("{name}, every event to a listener, over raw do_send"), by_traced / by_raw, 1.0, true);
     }
+    println!("events that the listener missed: {}", traced.lost.as_ref().map_or(0, |lost| lost()));
     let (p99, worst) = beside_a_flood(if rounds(2) == 1 { 10 } else { 2_000 }).await;
     println!("beside a flooded actor: p99 {p99:.2} ms");
     verdict("beside a flooded actor, slowest of 2000 answers in ms", worst, 10.0, true);

@@ -2,6 +2,7 @@
 
 mod config;
 mod exit;
+mod flow;
 mod hold;
 mod journal;
 mod lease;
@@ -9,6 +10,7 @@ mod log;
 mod output;
 mod remote;
 mod serve;
+mod simulate;
 mod system;
 mod twin;
 mod watch;
@@ -69,6 +71,13 @@ enum Command {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
+    /// Runs a procedure in a simulated world, in many orders, and shows the shortest one in which a rule does not hold.
+    Simulate(simulate::SimulateOptions),
+    /// Shows the flows of the texts, and checks traces against them.
+    Flow {
+        #[command(subcommand)]
+        command: flow::FlowCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -97,6 +106,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Lease { remote, command } => remote.run(|client| lease::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
+        Command::Simulate(options) => simulate::run(&options, &mut output),
+        Command::Flow { command } => flow::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

@@ -21,6 +21,7 @@
 
 mod backoff;
 mod call;
+mod devices;
 mod dii;
 mod error;
 mod events;
@@ -42,6 +43,7 @@ use reqwest::{Method, Url};
 use twinway_protocol::SystemId;
 
 use call::Call;
+pub use devices::Devices;
 pub use error::ClientError;
 pub use events::{EventStream, Told};
 pub use hold::{HeldLease, LeaseState, chance_request_id};

@@ -24,7 +24,7 @@ use twinway_protocol::{
     EntityId, PendingKey, Problem, SystemId, TwinId,
     message::{OutsideRequest, Wire},
     registry::{Reach, ThirdPartySystem, TwinSystem},
-    signal::{Event, Signal},
+    signal::{Event, LeaseFigures, Signal},
     twin::TwinView,
 };
 
@@ -257,6 +257,19 @@ impl Outlet<Wire> for Outside {
             }
             Signal::Request { entity, request, body } => self.hub.ask(entity, request, body.into()),
             Signal::Event { entity, event } => self.hub.tell(entity, event),
+            Signal::Leases(figures) => measure(figures),
         }
+    }
+}
+
+/// How sync leases stand, for Prometheus.
+fn measure(figures: LeaseFigures) {
+    metrics::gauge!("twinway_lease_held").set(figures.held as f64);
+    metrics::gauge!("twinway_lease_waiting").set(figures.waiting as f64);
+    metrics::gauge!("twinway_lease_quarantined").set(figures.quarantined as f64);
+    metrics::counter!("twinway_lease_granted_total").absolute(figures.granted);
+    metrics::counter!("twinway_lease_preempted_total").increment(figures.preempted);
+    if let Some(after_ms) = figures.granted_after_ms {
+        metrics::histogram!("twinway_lease_grant_seconds").record(after_ms as f64 / 1_000.0);
     }
 }

@@ -9,6 +9,7 @@ mod record;
 pub mod runtime;
 mod settings;
 pub mod sif;
+pub mod sync_supervisor;
 pub mod twin;
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod turn;
 pub use book::Arrival;
 pub use callers::CALLER_KIND;
 pub use handle::Handle;
-pub use inbox::{Inbox, Rejected, Rejection};
+pub use inbox::{Inbox, Rejection};
 pub use options::Options;
 pub use start::{Builder, StartError, System};
 pub use tracer::{TraceChunk, TraceFeed};

@@ -23,10 +23,15 @@ pub trait Tell: Step {}
 pub trait Ask: Step {
     /// What is answered when all went well.
     type Answer: Step;
-    /// The step that an answer with `problem` is. Without a rejecting branch in the flow: the answer's own.
+    /// The step that an answer is: the answer's own, if the question is one.
+    #[must_use]
+    fn answered() -> Option<StepId> {
+        Self::STEP.and(Self::Answer::STEP)
+    }
+    /// The step that an answer with `problem` is. Without a rejecting branch in the flow: as if nothing stood in the way.
     #[must_use]
     fn refused(_problem: &Problem) -> Option<StepId> {
-        Self::Answer::STEP
+        Self::answered()
     }
 }
 
@@ -51,6 +56,8 @@ pub trait WireSet: std::fmt::Debug + Send + Sized + 'static {
     fn describe(&self) -> (Option<StepId>, &'static str);
     /// How to refuse the message inside, if it is a question.
     fn refusal(&self) -> Option<Refusal<Self>>;
+    /// The lane that the message inside takes.
+    fn lane(&self) -> Lane;
 }
 
 /// Makes the refusing answer to a question, for the asker of the given kind.
@@ -188,8 +195,8 @@ pub trait Behaviour: Sized + 'static {
 pub enum Effect<W: WireSet> {
     /// Deliver a message.
     Send {
-        /// The message.
-        wire: W,
+        /// The message, until the runtime takes it out.
+        wire: Option<W>,
         /// Its sender, receiver, cause, key and step.
         meta: Meta,
     },
@@ -296,7 +303,7 @@ impl<'t, B: Behaviour> Out<'t, B> {
     #[inline]
     fn push_send(&mut self, to: EntityId, wire: B::Wire, pending: PendingKey, step: Option<StepId>) {
         let meta = Meta { from: self.me, to, cause: self.event, pending, step };
-        self.turn.effects.push(Effect::Send { wire, meta });
+        self.turn.effects.push(Effect::Send { wire: Some(wire), meta });
     }
 
     /// Tells `to` something.
@@ -328,7 +335,7 @@ impl<'t, B: Behaviour> Out<'t, B> {
         // The turn that took the question is a cause of the answer, whichever turn answers.
         self.join(asker.asked_in);
         let step = match &answer {
-            Ok(_) => T::Answer::STEP,
+            Ok(_) => T::answered(),
             Err(problem) => T::refused(problem),
         };
         if let Some(wire) = T::Answer::answer(answer, asker.to.kind()) {

@@ -106,3 +106,10 @@ names! {
     /// A permission that was granted, by which it is read, shown and revoked.
     PermissionId
 }
+
+/// A metaverse system as a whole is a world, for whom it has no other.
+impl From<&SystemId> for WorldId {
+    fn from(system: &SystemId) -> Self {
+        Self(Arc::clone(&system.0))
+    }
+}

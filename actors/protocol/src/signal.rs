@@ -38,6 +38,8 @@ pub enum Signal {
         /// What is asked.
         body: Box<OutsideRequest>,
     },
+    /// Sync leases stand like this now.
+    Leases(LeaseFigures),
     /// Tell an external system something.
     Event {
         /// The system's actor.
@@ -60,4 +62,21 @@ pub struct Event {
     pub at: Timestamp,
     /// The rest.
     pub data: JsonDoc,
+}
+
+/// How sync leases stand, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeaseFigures {
+    /// Leases that are held or about to be.
+    pub held: u64,
+    /// Places in line that are taken.
+    pub waiting: u64,
+    /// Objects whose gate does not answer.
+    pub quarantined: u64,
+    /// Leases granted since the start.
+    pub granted: u64,
+    /// Leases that a higher priority ended in this turn.
+    pub preempted: u64,
+    /// How long the lease that this turn granted took, from its request on, in milliseconds.
+    pub granted_after_ms: Option<u64>,
 }

@@ -16,7 +16,7 @@ use twinway_protocol::{
 };
 
 use super::{
-    CALLER_KIND, Options, Rejected, Rejection,
+    CALLER_KIND, Options, Rejection,
     callers::Callers,
     inbox::{Command, Inlet},
     tracer::TraceFeed,
@@ -180,42 +180,38 @@ impl<W: WireSet> Shared<W> {
     }
 
     /// Gives `message` to whom it is for, now.
-    pub(crate) fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>> {
+    pub(crate) fn push(&self, meta: &Meta, wire: &mut Option<W>, admitted: bool) -> Result<(), Rejection> {
         // The slot is looked at under its lock, without counting the inlet up and down.
         match self.place(meta.to.kind()) {
             Some(Place::Actors { slots, .. }) => match slots.read().get(meta.to.slot() as usize) {
                 Some(Some((generation, inlet))) if *generation == meta.to.generation() => {
                     inlet.push(meta, wire, admitted)
                 }
-                _ => Err(Rejected { rejection: Rejection::Gone, wire }),
+                _ => Err(Rejection::Gone),
             },
             Some(Place::Shards(shards)) => match shards.get(meta.to.slot() as usize % shards.len()) {
                 Some(shard) => shard.push(meta, wire, admitted),
-                None => Err(Rejected { rejection: Rejection::Gone, wire }),
+                None => Err(Rejection::Gone),
             },
-            None => Err(Rejected { rejection: Rejection::Gone, wire }),
+            None => Err(Rejection::Gone),
         }
     }
 
-    /// The same, for an actor that keeps the ways to those it sends to most.
-    pub(crate) fn deliver_by(self: &Arc<Self>, ways: &mut Ways<W>, meta: Meta, wire: W) {
-        if meta.to.kind() == CALLER_KIND {
-            return self.deliver(meta, wire);
-        }
-        if let Some(link) = &self.link {
-            return link.carry(meta, wire, Arrival(Arc::clone(self)));
-        }
-        let wire = match ways.find(meta.to) {
-            Some(inlet) => match inlet.push(meta, wire, true) {
-                Ok(()) => return,
+    /// The same, for an actor that keeps the ways to those it sends to most. The message is taken out of `wire`.
+    pub(crate) fn deliver_by(self: &Arc<Self>, ways: &mut Ways<W>, meta: &Meta, wire: &mut Option<W>) {
+        if meta.to.kind() != CALLER_KIND && self.link.is_none() {
+            match ways.find(meta.to).map(|inlet| inlet.push(meta, wire, true)) {
+                Some(Ok(())) => return,
+                Some(Err(Rejection::Full)) => return self.reject(meta, wire.take(), Rejection::Full),
                 // Whoever was there has ended; somebody may have come in its place.
-                Err(Rejected { rejection: Rejection::Gone, wire }) => wire,
-                Err(rejected) => return self.reject(meta, rejected),
-            },
-            None => wire,
-        };
-        ways.keep(meta.to, self.inlet(meta.to));
-        self.deliver(meta, wire);
+                Some(Err(Rejection::Gone)) | None => ways.keep(meta.to, self.inlet(meta.to)),
+            }
+        }
+        let Some(wire) = wire.take() else { return };
+        match &self.link {
+            Some(link) if meta.to.kind() != CALLER_KIND => link.carry(*meta, wire, Arrival(Arc::clone(self))),
+            _ => self.deliver(*meta, wire),
+        }
     }
 
     /// Gives `message` to whom it is for; if that cannot be, answers a question with why, and counts the rest.
@@ -226,17 +222,19 @@ impl<W: WireSet> Shared<W> {
             }
             return;
         }
-        if let Err(rejected) = self.push(meta, wire, true) {
-            self.reject(meta, rejected);
+        let mut wire = Some(wire);
+        if let Err(rejection) = self.push(&meta, &mut wire, true) {
+            self.reject(&meta, wire, rejection);
         }
     }
 
-    fn reject(&self, meta: Meta, rejected: Rejected<W>) {
-        let Some(refusal) = rejected.wire.refusal() else {
-            self.dead_letter(meta, &rejected.wire, rejected.rejection);
+    fn reject(&self, meta: &Meta, wire: Option<W>, rejection: Rejection) {
+        let Some(wire) = wire else { return };
+        let Some(refusal) = wire.refusal() else {
+            self.dead_letter(*meta, &wire, rejection);
             return;
         };
-        self.refuse(meta, refusal(meta.from.kind(), rejection_problem::<W>(meta.to, rejected.rejection)));
+        self.refuse(*meta, refusal(meta.from.kind(), rejection_problem::<W>(meta.to, rejection)));
     }
 
     /// Answers a question that nobody will handle.
@@ -250,8 +248,13 @@ impl<W: WireSet> Shared<W> {
         let back = Meta { from: meta.to, to: meta.from, cause: meta.cause, pending: meta.pending, step };
         if back.to.kind() == CALLER_KIND {
             self.callers.answer(back.pending, answer);
-        } else if let Err(rejected) = self.push(back, answer, true) {
-            self.dead_letter(back, &rejected.wire, rejected.rejection);
+            return;
+        }
+        let mut answer = Some(answer);
+        if let Err(rejection) = self.push(&back, &mut answer, true)
+            && let Some(answer) = answer
+        {
+            self.dead_letter(back, &answer, rejection);
         }
     }
 

@@ -132,6 +132,6 @@ impl<W: WireSet> Handle<W> {
     }
 
     fn push(&self, meta: Meta, wire: W) -> Result<(), Problem> {
-        self.0.push(meta, wire, false).map_err(|rejected| rejection_problem::<W>(meta.to, rejected.rejection))
+        self.0.push(&meta, &mut Some(wire), false).map_err(|rejection| rejection_problem::<W>(meta.to, rejection))
     }
 }

@@ -6,7 +6,7 @@ use std::{
     task::Waker,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use twinway_protocol::{EntityId, Envelope, Lane, Mailbox, Meta, WireSet};
 
@@ -19,15 +19,6 @@ pub enum Rejection {
     Full,
     /// Nobody is there, any more or yet.
     Gone,
-}
-
-/// A message that was not taken, given back.
-#[derive(Debug)]
-pub struct Rejected<W> {
-    /// Why.
-    pub rejection: Rejection,
-    /// The message.
-    pub wire: W,
 }
 
 /// What the runtime itself asks of a shell.
@@ -47,7 +38,8 @@ pub(crate) enum Command {
 
 /// How the runtime reaches a shell, whatever its mailbox.
 pub(crate) trait Inlet<W>: Send + Sync {
-    fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>>;
+    /// Takes the message out of `wire`, where it stays when it is rejected.
+    fn push(&self, meta: &Meta, wire: &mut Option<W>, admitted: bool) -> Result<(), Rejection>;
     fn command(&self, command: Command);
 }
 
@@ -57,20 +49,7 @@ struct Lanes<M> {
     data: VecDeque<Envelope<M>>,
     commands: VecDeque<Command>,
     waker: Option<Waker>,
-    asleep: bool,
     closed: bool,
-}
-
-impl<M> Lanes<M> {
-    /// Wakes the pump, if it sleeps. The lock is held meanwhile: waking only marks its task as ready.
-    fn wake(&mut self) {
-        if self.asleep {
-            self.asleep = false;
-            if let Some(waker) = &self.waker {
-                waker.wake_by_ref();
-            }
-        }
-    }
 }
 
 /// The queue of one shell. Any thread pushes; one pump takes.
@@ -85,6 +64,9 @@ pub struct Inbox<M> {
     filled: AtomicBool,
     /// Set while the control lane or the commands hold something: the pump looks at it between turns.
     urgent: AtomicBool,
+    /// Whether the next push wakes the pump; written under the lock. It is set when messages are taken, so that a
+    /// pump that finds no more of them sleeps without taking the lock again: a push in between has woken it.
+    wanted: AtomicBool,
     durable: AtomicU64,
     poisoned: AtomicBool,
 }
@@ -95,12 +77,13 @@ impl<M> Inbox<M> {
     pub fn new(outside_max: usize, total_max: usize) -> Self {
         let (control, data, commands) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         Self {
-            lanes: Mutex::new(Lanes { control, data, commands, waker: None, asleep: false, closed: false }),
+            lanes: Mutex::new(Lanes { control, data, commands, waker: None, closed: false }),
             outside_max,
             total_max,
             in_hand: AtomicUsize::new(0),
             filled: AtomicBool::new(false),
             urgent: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
             durable: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
         }
@@ -111,14 +94,42 @@ impl<M> Inbox<M> {
     /// # Errors
     /// Gives it back when the inbox is full or closed.
     pub fn push(&self, envelope: Envelope<M>, lane: Lane, admitted: bool) -> Result<(), (Rejection, Envelope<M>)> {
+        match self.room(admitted) {
+            Ok(mut lanes) => {
+                self.put(&mut lanes, envelope, lane);
+                Ok(())
+            }
+            Err(rejection) => Err((rejection, envelope)),
+        }
+    }
+
+    /// The lanes, if one more message may come in.
+    #[inline]
+    fn room(&self, admitted: bool) -> Result<MutexGuard<'_, Lanes<M>>, Rejection> {
         let limit = if admitted { self.total_max } else { self.outside_max };
-        let mut lanes = self.lanes.lock();
+        let lanes = self.lanes.lock();
         if lanes.closed {
-            return Err((Rejection::Gone, envelope));
+            return Err(Rejection::Gone);
         }
         if lanes.data.len() + lanes.control.len() + self.in_hand.load(Ordering::Acquire) >= limit {
-            return Err((Rejection::Full, envelope));
+            return Err(Rejection::Full);
         }
+        Ok(lanes)
+    }
+
+    /// Wakes the pump, if that is wanted. The lock is held meanwhile: waking only marks its task as ready.
+    #[inline]
+    fn wake_up(&self, lanes: &Lanes<M>) {
+        if self.wanted.load(Ordering::Relaxed) {
+            self.wanted.store(false, Ordering::Release);
+            if let Some(waker) = &lanes.waker {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    #[inline]
+    fn put(&self, lanes: &mut Lanes<M>, envelope: Envelope<M>, lane: Lane) {
         match lane {
             Lane::Data => {
                 lanes.data.push_back(envelope);
@@ -129,8 +140,7 @@ impl<M> Inbox<M> {
                 self.urgent.store(true, Ordering::Release);
             }
         }
-        lanes.wake();
-        Ok(())
+        self.wake_up(lanes);
     }
 
     /// Moves the messages of the data lane into `batch`, which is empty.
@@ -142,6 +152,7 @@ impl<M> Inbox<M> {
         std::mem::swap(batch, &mut lanes.data);
         self.in_hand.store(batch.len(), Ordering::Release);
         self.filled.store(false, Ordering::Release);
+        self.wanted.store(lanes.waker.is_some(), Ordering::Release);
     }
 
     /// The pump has begun with the last message that it took.
@@ -188,7 +199,7 @@ impl<M> Inbox<M> {
         }
         lanes.commands.push_back(command);
         self.urgent.store(true, Ordering::Release);
-        lanes.wake();
+        self.wake_up(&lanes);
     }
 
     /// Leaves `waker` to be woken by the next push; false if something is there already (and `data` counts), or
@@ -199,14 +210,24 @@ impl<M> Inbox<M> {
             || !lanes.commands.is_empty()
             || self.durable.load(Ordering::Acquire) != durable_seen
             || (held && self.is_poisoned());
+        match &mut lanes.waker {
+            Some(there) if there.will_wake(waker) => {}
+            there => *there = Some(waker.clone()),
+        }
         if !awake {
-            lanes.asleep = true;
-            match &mut lanes.waker {
-                Some(there) if there.will_wake(waker) => {}
-                there => *there = Some(waker.clone()),
-            }
+            self.wanted.store(true, Ordering::Release);
         }
         !awake
+    }
+
+    /// The same for a pump whose waker is left here already, without the lock; false if it is to be asked under it.
+    pub(crate) fn sleeps_on(&self, data: bool, durable_seen: u64, held: bool) -> bool {
+        // Who comes after this was read finds a pump that wants to be woken.
+        self.wanted.load(Ordering::Acquire)
+            && !(data && self.filled.load(Ordering::Acquire))
+            && !self.is_urgent()
+            && self.durable() == durable_seen
+            && !(held && self.is_poisoned())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -233,7 +254,7 @@ impl<M> Inbox<M> {
     }
 
     pub(crate) fn wake(&self) {
-        self.lanes.lock().wake();
+        self.wake_up(&self.lanes.lock());
     }
 }
 
@@ -250,11 +271,22 @@ impl<M: Send + 'static> Listener for Inbox<M> {
 }
 
 impl<W: WireSet, M: Mailbox<Wire = W>> Inlet<W> for Inbox<M> {
-    fn push(&self, meta: Meta, wire: W, admitted: bool) -> Result<(), Rejected<W>> {
-        let message = M::from_wire(wire).map_err(|wire| Rejected { rejection: Rejection::Gone, wire })?;
-        let lane = message.lane();
-        Inbox::push(self, Envelope { meta, message }, lane, admitted)
-            .map_err(|(rejection, envelope)| Rejected { rejection, wire: envelope.message.into_wire() })
+    fn push(&self, meta: &Meta, wire: &mut Option<W>, admitted: bool) -> Result<(), Rejection> {
+        let Some(lane) = wire.as_ref().map(WireSet::lane) else { return Ok(()) };
+        let mut lanes = self.room(admitted)?;
+        // Moved once, from where its sender wrote it into the lane, and only now: to load it before the lock would
+        // wait for the stores of the sender's turn.
+        let Some(message) = wire.take() else { return Ok(()) };
+        match M::from_wire(message) {
+            Ok(message) => {
+                self.put(&mut lanes, Envelope { meta: *meta, message }, lane);
+                Ok(())
+            }
+            Err(other) => {
+                *wire = Some(other);
+                Err(Rejection::Gone)
+            }
+        }
     }
 
     fn command(&self, command: Command) {
@@ -264,7 +296,14 @@ impl<W: WireSet, M: Mailbox<Wire = W>> Inlet<W> for Inbox<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::{
+        collections::VecDeque,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Wake, Waker},
+    };
 
     use twinway_protocol::{EntityId, Envelope, EventId, Lane, Meta, PendingKey};
 
@@ -297,6 +336,31 @@ mod tests {
         inbox.take(&mut batch);
         let data: Vec<_> = batch.into_iter().map(|e| e.message).collect();
         assert_eq!((control, data), (vec![2, 4], vec![1, 3]));
+    }
+
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_comes_after_a_batch_was_taken_wakes_the_pump_once() {
+        let (inbox, woken) = (Inbox::new(10, 10), Arc::new(Woken(AtomicUsize::new(0))));
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(!inbox.sleeps_on(true, 0, false), "nobody is there to be woken");
+        assert!(inbox.sleep(&waker, true, 0, false));
+        let push = |message| inbox.push(envelope(message), Lane::Data, true).expect("there is room");
+        push(1);
+        push(2);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(!inbox.sleeps_on(true, 0, false), "two messages wait");
+        inbox.take(&mut VecDeque::new());
+        assert!(inbox.sleeps_on(true, 0, false));
+        push(3);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert!(!inbox.sleeps_on(true, 0, false), "a message waits");
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
+    task::{Context as TaskContext, Poll},
 };
 
-use actix::{AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
+use tokio::task::JoinHandle;
 use twinway_protocol::{Behaviour, EntityId, EventId, Recovery, WireSet};
 
 use super::{
@@ -16,8 +18,11 @@ use super::{
 };
 use crate::{
     codec,
-    port::journal::{Entry, EntryKind},
+    port::journal::{Entry, EntryKind, JournalError},
 };
+
+/// Reads the records of one entity on a thread that may wait.
+type Reading = JoinHandle<Result<Vec<Entry>, JournalError>>;
 
 /// The failures of one entity, and its next recovery.
 #[derive(Debug, Default)]
@@ -26,13 +31,13 @@ pub(super) struct Failures {
     at_ms: VecDeque<u64>,
     /// When it is to be recovered.
     pub(super) due_ms: Option<u64>,
-    /// Whether its records are being read.
-    reading: bool,
+    /// Reads its records, while it is being recovered.
+    reading: Option<Reading>,
 }
 
 impl Failures {
     pub(super) fn is_settled(&self) -> bool {
-        self.due_ms.is_none() && !self.reading
+        self.due_ms.is_none() && self.reading.is_none()
     }
 }
 
@@ -76,7 +81,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     }
 
     /// Begins to read the records of those whose time has come, and whose own records are all durable.
-    pub(super) fn start_recoveries(&mut self, durable: u64, ctx: &mut Context<Self>) {
+    pub(super) fn start_recoveries(&mut self, durable: u64) {
         if self.failures.is_empty() {
             return;
         }
@@ -96,27 +101,39 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 continue;
             }
             failures.due_ms = None;
-            failures.reading = true;
             let journal = Arc::clone(&self.shared.journal);
-            let read = actix_rt::task::spawn_blocking(move || {
+            failures.reading = Some(actix_rt::task::spawn_blocking(move || {
                 let mut entries = Vec::new();
                 journal.replay(Some(id), &mut |entry| entries.push(entry)).map(|()| entries)
-            });
-            ctx.spawn(read.into_actor(self).map(move |read, shell, _| {
-                let entries = match read {
-                    Ok(Ok(entries)) => Ok(entries),
-                    Ok(Err(error)) => Err(error.to_string()),
-                    Err(error) => Err(error.to_string()),
-                };
-                shell.finish_recovery(id, entries);
             }));
         }
     }
 
-    fn finish_recovery(&mut self, id: EntityId, entries: Result<Vec<Entry>, String>) {
-        if let Some(failures) = self.failures.get_mut(&id) {
-            failures.reading = false;
+    /// Goes on with those whose records have been read; the others wake the pump when theirs are.
+    pub(super) fn finish_recoveries(&mut self, task: &mut TaskContext<'_>) {
+        if self.failures.is_empty() {
+            return;
         }
+        let mut read = Vec::new();
+        for (id, failures) in &mut self.failures {
+            if let Some(reading) = &mut failures.reading
+                && let Poll::Ready(entries) = Pin::new(reading).poll(task)
+            {
+                failures.reading = None;
+                read.push((*id, entries));
+            }
+        }
+        for (id, entries) in read {
+            let entries = match entries {
+                Ok(Ok(entries)) => Ok(entries),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            self.finish_recovery(id, entries);
+        }
+    }
+
+    fn finish_recovery(&mut self, id: EntityId, entries: Result<Vec<Entry>, String>) {
         let incarnation = self.incarnation();
         let mut behaviour = B::new(id, &self.settings, incarnation);
         let replayed = entries.and_then(|entries| {
@@ -137,8 +154,6 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 if let CellState::Recovering(parked) = before {
                     self.deliver_parked(parked);
                 }
-                // The pump may sleep until this very recovery.
-                self.wake();
             }
         }
     }

@@ -87,6 +87,8 @@ pub(crate) struct Shell<B: Behaviour, C: Cells<B>> {
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     /// Until when the pump sleeps at the longest, and whether it will be woken then.
     sleep: Option<Alarm>,
+    /// Whom the inbox wakes.
+    waker: Option<Waker>,
     pub(super) dirty: BTreeSet<(EntityId, u64)>,
     /// Questions that were taken and not answered yet, by asker and key: a failure answers them all.
     pub(super) open: OpenQuestions<B::Wire>,
@@ -102,7 +104,8 @@ impl<B: Behaviour, C: Cells<B>> Actor for Shell<B, C> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(Pump);
+        // While it is waited for, actix neither looks at its own mailbox, which stays empty, nor at other futures.
+        ctx.wait(Pump);
     }
 }
 
@@ -150,6 +153,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             held: VecDeque::new(),
             timers: BinaryHeap::new(),
             sleep: None,
+            waker: None,
             dirty,
             open: HashMap::new(),
             failures: BTreeMap::new(),
@@ -173,7 +177,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 }
             }
             self.run_timers();
-            self.start_recoveries(durable, ctx);
+            self.start_recoveries(durable);
+            self.finish_recoveries(task);
             if budget == 0 {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
@@ -185,7 +190,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             self.answer_idle();
             let awake_for_data = open && self.batch.is_empty();
             let held = !self.held.is_empty();
-            if !self.poll_sleep(task) && self.inbox.sleep(task.waker(), awake_for_data, durable, held) {
+            if !self.poll_sleep(task) && self.wait_for_push(task, awake_for_data, durable, held) {
                 return Poll::Pending;
             }
         }
@@ -195,13 +200,27 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     fn stretch(&mut self, budget: &mut usize) -> bool {
         let mut taken = 0;
         while taken < TURNS_PER_STRETCH && *budget > 0 && !self.cells.blocked() {
-            let Some(envelope) = self.next_message() else { break };
+            if self.batch.is_empty() {
+                self.inbox.take(&mut self.batch);
+            }
+            // Looked at after the batch was taken: a command that was given before a message was sent goes first.
+            let urgent = self.inbox.is_urgent();
             if taken > 0 {
                 self.read_clocks();
             }
+            if urgent {
+                let Some(envelope) = self.inbox.take_control() else { break };
+                self.deliver(envelope);
+            } else {
+                if self.batch.len() == 1 {
+                    self.inbox.nothing_in_hand();
+                }
+                // Not by way of one variable for both lanes: to merge the two moves costs as much as a lock.
+                let Some(envelope) = self.batch.pop_front() else { break };
+                self.deliver(envelope);
+            }
             taken += 1;
             *budget -= 1;
-            self.deliver(envelope);
         }
         taken > 0
     }
@@ -216,22 +235,6 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 self.tracer.hand_over();
             }
         }
-    }
-
-    /// The next message; none while commands wait.
-    fn next_message(&mut self) -> Option<Envelope<B::Msg>> {
-        if self.batch.is_empty() {
-            self.inbox.take(&mut self.batch);
-        }
-        // Looked at after the batch was taken: a command that was given before a message was sent goes first.
-        if self.inbox.is_urgent() {
-            return self.inbox.take_control();
-        }
-        let next = self.batch.pop_front();
-        if self.batch.is_empty() {
-            self.inbox.nothing_in_hand();
-        }
-        next
     }
 
     fn deliver(&mut self, envelope: Envelope<B::Msg>) {
@@ -317,6 +320,18 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         alarm.sleep.as_mut().poll(task).is_ready()
     }
 
+    /// Sees to it that the next push wakes the pump; false if something is there already.
+    fn wait_for_push(&mut self, task: &TaskContext<'_>, data: bool, durable: u64, held: bool) -> bool {
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
+            if self.inbox.sleeps_on(data, durable, held) {
+                return true;
+            }
+        } else {
+            self.waker = Some(task.waker().clone());
+        }
+        self.inbox.sleep(task.waker(), data, durable, held)
+    }
+
     /// Carries out what the runtime asks; true to end.
     fn obey(&mut self, command: Command) -> bool {
         match command {
@@ -400,10 +415,6 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         for envelope in parked {
             self.deliver(envelope);
         }
-    }
-
-    pub(super) fn wake(&self) {
-        self.inbox.wake();
     }
 
     pub(super) fn mark_dirty(&mut self, dirty: impl IntoIterator<Item = (EntityId, u64)>) {

@@ -2,17 +2,31 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
     mpsc::SyncSender,
 };
 
 use twinway_protocol::trace::TraceEvent;
 
 /// Some events of one actor, in its order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TraceChunk {
     /// The events.
     pub events: Vec<TraceEvent>,
+    _room: Room,
+}
+
+/// The room that a chunk takes until its listener has dropped it.
+#[derive(Debug, Default)]
+struct Room {
+    events: usize,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.events, Ordering::Relaxed);
+    }
 }
 
 /// Where chunks of events go while somebody listens. A listener that does not keep up loses whole chunks, and
@@ -20,14 +34,18 @@ pub struct TraceChunk {
 #[derive(Clone, Debug)]
 pub struct TraceFeed {
     chunks: SyncSender<TraceChunk>,
+    /// How many events wait for the listener.
+    waiting: Arc<AtomicUsize>,
+    waiting_max: usize,
     lost: Arc<AtomicU64>,
 }
 
 impl TraceFeed {
-    /// Feeds `chunks`.
+    /// Feeds `chunks`: as many as the channel holds, and at most 4 million events (about 300 MB).
     #[must_use]
     pub fn new(chunks: SyncSender<TraceChunk>) -> Self {
-        Self { chunks, lost: Arc::new(AtomicU64::new(0)) }
+        let (waiting, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
+        Self { chunks, waiting, waiting_max: EVENTS_WAITING_MAX, lost }
     }
 
     /// How many events the listener missed so far, to be asked again and again.
@@ -38,15 +56,22 @@ impl TraceFeed {
     }
 
     fn send(&self, events: Vec<TraceEvent>) {
-        let count = events.len() as u64;
-        if self.chunks.try_send(TraceChunk { events }).is_err() {
-            self.lost.fetch_add(count, Ordering::Relaxed);
+        let count = events.len();
+        let room = Room { events: count, waiting: Arc::clone(&self.waiting) };
+        let full = self.waiting.fetch_add(count, Ordering::Relaxed) + count > self.waiting_max;
+        if full || self.chunks.try_send(TraceChunk { events, _room: room }).is_err() {
+            self.lost.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 }
 
-/// A chunk is handed over when it has this many events, or is this old.
-const CHUNK_EVENTS_MAX: usize = 1_024;
+/// How many events wait for a listener before the next are lost and counted.
+const EVENTS_WAITING_MAX: usize = 4 << 20;
+/// A chunk is handed over when it has this many events, or is this old. To wake a listener takes microseconds: that is
+/// little for so many.
+const CHUNK_EVENTS_MAX: usize = 16_384;
+/// A chunk has room for so many events at first.
+const CHUNK_EVENTS_MIN: usize = 64;
 /// See [`CHUNK_EVENTS_MAX`], in milliseconds.
 const CHUNK_AGE_MS_MAX: u64 = 5;
 
@@ -54,7 +79,7 @@ const CHUNK_AGE_MS_MAX: u64 = 5;
 #[derive(Debug)]
 pub(crate) struct Tracer {
     events: Vec<TraceEvent>,
-    /// Where the next event goes, once the ring is full.
+    /// Where the next event goes in a full ring; otherwise behind the last event.
     next: usize,
     ring_max: usize,
     feed: Option<TraceFeed>,
@@ -64,38 +89,36 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     pub(crate) fn new(ring_max: usize, feed: Option<TraceFeed>) -> Self {
-        let capacity = if feed.is_some() { CHUNK_EVENTS_MAX } else { ring_max };
-        Self { events: Vec::with_capacity(capacity), next: 0, ring_max, feed, since_ms: None }
+        let (capacity, next) = if feed.is_some() { (CHUNK_EVENTS_MIN, usize::MAX) } else { (ring_max, 0) };
+        Self { events: Vec::with_capacity(capacity), next, ring_max, feed, since_ms: None }
     }
 
     // Written straight into its place: an event that is made elsewhere and copied costs twice as much, because wide
     // loads wait for the narrow stores before them.
     #[inline(always)]
     pub(crate) fn record(&mut self, event: TraceEvent, now_ms: u64) {
-        if self.feed.is_none()
-            && let Some(slot) = self.events.get_mut(self.next)
-        {
+        if let Some(slot) = self.events.get_mut(self.next) {
             *slot = event;
             self.next += 1;
             if self.next == self.ring_max {
                 self.next = 0;
             }
-        } else {
-            self.append(event, now_ms);
+            return;
+        }
+        self.events.push(event);
+        if self.feed.is_none() {
+            self.fill_ring();
+        } else if self.since_ms.is_none() {
+            self.since_ms = Some(now_ms);
+        } else if self.events.len() >= CHUNK_EVENTS_MAX {
+            self.hand_over();
         }
     }
 
-    fn append(&mut self, event: TraceEvent, now_ms: u64) {
-        if self.feed.is_some() {
-            self.since_ms.get_or_insert(now_ms);
-            self.events.push(event);
-            if self.events.len() >= CHUNK_EVENTS_MAX {
-                self.hand_over();
-            }
-        } else if self.events.len() < self.ring_max {
-            self.events.push(event);
-            self.next = self.events.len() % self.ring_max;
-        }
+    /// An event was put behind the last one of a ring that is not full.
+    fn fill_ring(&mut self) {
+        self.events.truncate(self.ring_max);
+        self.next = self.events.len().checked_rem(self.ring_max).unwrap_or(0);
     }
 
     /// When what was recorded is to be handed over at the latest.
@@ -109,7 +132,9 @@ impl Tracer {
         if let Some(feed) = &self.feed
             && !self.events.is_empty()
         {
-            feed.send(std::mem::replace(&mut self.events, Vec::with_capacity(CHUNK_EVENTS_MAX)));
+            // As many as last time will come, more or less: a busy actor's chunk does not grow piece by piece.
+            let capacity = self.events.len().next_power_of_two().clamp(CHUNK_EVENTS_MIN, CHUNK_EVENTS_MAX);
+            feed.send(std::mem::replace(&mut self.events, Vec::with_capacity(capacity)));
         }
     }
 
@@ -117,5 +142,51 @@ impl Tracer {
     pub(crate) fn recent(&self) -> impl Iterator<Item = &TraceEvent> {
         let (newer, older) = self.events.split_at(self.next.min(self.events.len()));
         older.iter().chain(newer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use twinway_protocol::{EntityId, EventId, trace::TraceEvent};
+
+    use super::{TraceFeed, Tracer};
+
+    fn event(count: u64) -> TraceEvent {
+        let (event, me) = (EventId::new(1, count), EntityId::from_bits(0));
+        let (cause, joined) = (EventId::NONE, Box::default());
+        TraceEvent { event, cause, joined, from: me, to: me, step: None, name: "test", at_ns: 0 }
+    }
+
+    #[test]
+    fn a_ring_keeps_the_newest_events_in_their_order() {
+        let mut ring = Tracer::new(3, None);
+        let mut none = Tracer::new(0, None);
+        for count in 1..=5 {
+            ring.record(event(count), 0);
+            none.record(event(count), 0);
+            let kept: Vec<_> = ring.recent().cloned().collect();
+            assert_eq!(kept, (count.saturating_sub(2).max(1)..=count).map(event).collect::<Vec<_>>());
+            assert_eq!(none.recent().count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_before_a_listener_is_lost_and_counted_until_it_has_dropped_a_chunk() {
+        let (chunks, listener) = sync_channel(10);
+        let feed = TraceFeed { waiting_max: 3, ..TraceFeed::new(chunks) };
+        let (lost, mut tracer) = (feed.lost(), Tracer::new(0, Some(feed)));
+        let mut two = || {
+            (1..=2).for_each(|count| tracer.record(event(count), 0));
+            assert_eq!(tracer.due_ms(), Some(5));
+            tracer.hand_over();
+        };
+        two();
+        two();
+        assert_eq!(lost(), 2);
+        assert_eq!(listener.recv().expect("the first chunk").events, [event(1), event(2)]);
+        two();
+        assert_eq!((lost(), listener.try_iter().count()), (2, 1));
     }
 }

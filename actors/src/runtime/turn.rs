@@ -57,7 +57,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             return;
         }
         for effect in &self.turn.effects {
-            if let Effect::Send { wire, meta } = effect
+            if let Effect::Send { wire: Some(wire), meta } = effect
                 && meta.pending != PendingKey::NONE
                 && wire.refusal().is_none()
             {
@@ -70,17 +70,11 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     fn settle(&mut self, id: EntityId, event: EventId, question: Question<B::Wire>) {
         if self.turn.records.is_empty() {
             self.note_answers(question);
-            let mut effects = std::mem::take(&mut self.turn.effects);
             match self.held.back() {
-                None => {
-                    for effect in effects.drain(..) {
-                        self.apply(id, event, effect);
-                    }
-                    self.turn.effects = effects;
-                }
+                None => self.let_out(id, event),
                 // What follows later must not overtake what is held back.
-                Some(Held { position, .. }) if !effects.is_empty() => {
-                    let position = *position;
+                Some(Held { position, .. }) if !self.turn.effects.is_empty() => {
+                    let (position, effects) = (*position, std::mem::take(&mut self.turn.effects));
                     self.held.push_back(Held { position, id, event, effects });
                 }
                 Some(_) => {}
@@ -93,19 +87,32 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             Ok(position) => {
                 // Only now: an answer that cannot be written down is none, and its question is refused.
                 self.note_answers(question);
-                let effects = std::mem::take(&mut self.turn.effects);
-                self.turn.clear();
                 if strict || !self.held.is_empty() {
                     let before = self.held.back().map_or(0, |held| held.position);
                     let position = if strict { position } else { before };
+                    let effects = std::mem::take(&mut self.turn.effects);
                     self.held.push_back(Held { position, id, event, effects });
                 } else {
-                    for effect in effects {
-                        self.apply(id, event, effect);
-                    }
+                    self.let_out(id, event);
                 }
+                self.turn.clear();
             }
             Err(reason) => self.fail(id, question, ProblemKind::ReadOnly, &reason, false),
+        }
+    }
+
+    /// Lets out what follows from the turn. Messages are taken from where the behaviour wrote them, straight into
+    /// the inbox of whom they are for.
+    fn let_out(&mut self, id: EntityId, event: EventId) {
+        let mut next = 0;
+        while let Some(effect) = self.turn.effects.get_mut(next) {
+            next += 1;
+            if let Effect::Send { wire, meta } = effect {
+                self.shared.deliver_by(&mut self.ways, meta, wire);
+            } else {
+                let effect = std::mem::replace(effect, Effect::Stop);
+                self.apply(id, event, effect);
+            }
         }
     }
 
@@ -147,7 +154,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
 
     fn apply(&mut self, id: EntityId, event: EventId, effect: Effect<B::Wire>) {
         match effect {
-            Effect::Send { wire, meta } => self.shared.deliver_by(&mut self.ways, meta, wire),
+            Effect::Send { mut wire, meta } => self.shared.deliver_by(&mut self.ways, &meta, &mut wire),
             Effect::Timer { after_ms, key } => {
                 let due_ms = self.now.monotonic_ms.saturating_add(after_ms);
                 self.timers.push(Reverse(Timer { due_ms, id, key, cause: event }));

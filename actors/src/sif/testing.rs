@@ -71,10 +71,13 @@ pub(crate) fn answer<A: Answers<Wire>>(
 /// What `effects` are, in order: steps as `9.1/2`, other messages by name, the rest by what it is.
 pub(crate) fn shown(effects: &[Effect<Wire>]) -> Vec<String> {
     let show = |effect: &Effect<Wire>| match effect {
-        Effect::Send { wire, meta } => match meta.step {
-            Some(step) => format!("{step} {} to {}", wire.describe().1, Wire::kind_name(meta.to.kind())),
-            None => format!("{} to {}", wire.describe().1, Wire::kind_name(meta.to.kind())),
-        },
+        Effect::Send { wire, meta } => {
+            let name = wire.as_ref().map_or("nothing", |wire| wire.describe().1);
+            match meta.step {
+                Some(step) => format!("{step} {name} to {}", Wire::kind_name(meta.to.kind())),
+                None => format!("{name} to {}", Wire::kind_name(meta.to.kind())),
+            }
+        }
         Effect::Own(step) => format!("{step} own"),
         Effect::Timer { after_ms, .. } => format!("timer {after_ms}"),
         Effect::Spawn(_) => "spawn".to_owned(),

@@ -1,5 +1,7 @@
 //! FGMV-29 8.3.5, and steps 10, 11 and 16 of 9.2.
 
+mod synchronizing;
+
 use std::sync::Arc;
 
 use twinway_protocol::{
@@ -57,7 +59,7 @@ fn manage(trial: &mut Trial<Dtac>, twins: Vec<TwinGrant>) -> Vec<Effect<Wire>> {
 /// Steps 10 and 11, with every twin keeping its properties.
 fn permit(trial: &mut Trial<Dtac>, twins: Vec<TwinGrant>) -> TwinPermissionManaged {
     let mut last = manage(trial, twins);
-    while !last.iter().any(|effect| matches!(effect, Effect::Send { wire: Wire::Dtia(_), .. })) {
+    while !last.iter().any(|effect| matches!(effect, Effect::Send { wire: Some(Wire::Dtia(_)), .. })) {
         for (meta, _) in sent_to::<TwinMsg>(last.split_off(0)) {
             last = trial.deliver(meta.to, meta.pending, Ok(Kept));
         }

@@ -161,7 +161,7 @@ fn granted(
     let reads: Vec<EntityId> = last
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Send { meta, wire: Wire::Twin(TwinMsg::ReadTwin(_)) } => Some(meta.to),
+            Effect::Send { meta, wire: Some(Wire::Twin(TwinMsg::ReadTwin(_))) } => Some(meta.to),
             _ => None,
         })
         .collect();

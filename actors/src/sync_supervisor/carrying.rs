@@ -1,0 +1,387 @@
+//! What the table says, carried out: written down, fenced, answered and told.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use twinway_protocol::{
+    EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
+    lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
+    message::{
+        ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
+        ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
+    },
+    signal::{LeaseFigures, Signal},
+};
+
+use super::{Carried, SyncSupervisor, SyncSupervisorRecord, Waiting, history::party, part, problem::problem, view};
+
+/// What an operator's act is called.
+pub(super) const fn name_of(act: OperatorAct) -> &'static str {
+    match act {
+        OperatorAct::Revoke => "operator-revoke",
+        OperatorAct::Clear => "operator-clear",
+        OperatorAct::ReplaceGate => "operator-replace-gate",
+    }
+}
+
+fn gate(object: EntityId) -> Ref<PhysicalObjectMsg> {
+    Ref::new(object)
+}
+
+impl SyncSupervisor {
+    /// One step of the table, and everything that follows from it.
+    pub(super) fn step(&mut self, input: Input, out: &mut Out<'_, Self>) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.table.step(input, out.now(), &mut effects);
+        let mut figures = LeaseFigures::default();
+        // What is answered in a step that extends leases waits for the gates.
+        let extended = effects.iter().filter(|effect| matches!(effect, Effect::Extend { .. })).count();
+        let mut extending = PendingKey::NONE;
+        if extended > 0 {
+            extending = self.hold_answers(&mut effects, extended, out);
+        }
+        for effect in effects.drain(..) {
+            self.carry_out(effect, extending, &mut figures, out);
+        }
+        self.effects = effects;
+        self.arm(out);
+        let counts = self.table.counts();
+        if counts != self.shown || figures.preempted > 0 || figures.granted_after_ms.is_some() {
+            (figures.held, figures.waiting) = (counts.leases, counts.waiting);
+            (figures.quarantined, figures.granted) = (counts.quarantined, counts.granted);
+            self.shown = counts;
+            out.signal(Signal::Leases(figures));
+        }
+    }
+
+    /// Sees to it that the table is looked at when something becomes due.
+    fn arm(&mut self, out: &mut Out<'_, Self>) {
+        let Some(due_ms) = self.table.due_ms() else { return };
+        if self.armed_ms.is_none_or(|armed_ms| due_ms < armed_ms) {
+            self.armed_ms = Some(due_ms);
+            out.timer(due_ms.saturating_sub(out.now().monotonic_ms), PendingKey::NONE);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        effect: Effect,
+        extending: PendingKey,
+        figures: &mut LeaseFigures,
+        out: &mut Out<'_, Self>,
+    ) {
+        match effect {
+            Effect::Record(object, change) => self.record(object, change, figures, out),
+            // FGMV-28 7.1.3 step 8.
+            Effect::Fence { object, token, to, priority, ttl_ms, stop, replaced } => {
+                out.send(gate(object), FenceGate { token, to, priority, ttl_ms, stop, replaced });
+            }
+            Effect::Restrict { object, token, restricted } => {
+                out.send(gate(object), RestrictGate { token, restricted })
+            }
+            Effect::Extend { object, token, ttl_ms } => out.ask(gate(object), ExtendGate { token, ttl_ms }, extending),
+            Effect::Answer(reply, answer) => self.answer(PendingKey::from_bits(reply), answer, figures, out),
+            Effect::Tell { system, who, id, objects, notice } => Self::tell(system, &who, id, &objects, notice, out),
+        }
+    }
+
+    /// Writes a change down, and lets everyone who selected a twin of the object hear of it.
+    fn record(
+        &mut self,
+        object: Option<EntityId>,
+        change: Change,
+        figures: &mut LeaseFigures,
+        out: &mut Out<'_, Self>,
+    ) {
+        let at = out.now().wall;
+        if let Change::Granted { over: Some(over), .. } | Change::Ended { over, .. } = &change {
+            figures.preempted += u64::from(over.end == End::Preempted);
+        }
+        if let Some(object) = object {
+            // Leases for one change come and go too often to be news.
+            let brief = self.is_brief(object, &change);
+            if let Some(moment) = self.history.note(object, &change, at).filter(|_| !brief) {
+                let moment = Arc::new(moment.shown_to_all());
+                out.send(gate(object), ReflectLease { twin: None, moment });
+            }
+        }
+        out.record(part(object), SyncSupervisorRecord::Changed { object, at, change });
+    }
+
+    fn is_brief(&self, object: EntityId, change: &Change) -> bool {
+        let one_shot = |claim: &twinway_protocol::lease::ClaimRef| match claim {
+            twinway_protocol::lease::ClaimRef::New(record) => record.manner.one_shot,
+            twinway_protocol::lease::ClaimRef::Known(arrival) => self.history.is_brief(object, *arrival),
+        };
+        match change {
+            Change::Queued(record) => record.manner.one_shot,
+            Change::Granted { claim, .. } | Change::Left { claim, .. } => one_shot(claim),
+            Change::Ended { over, .. } => self.history.is_brief(object, over.arrival),
+            _ => false,
+        }
+    }
+
+    /// Holds the answers of a step back until its gates have extended their leases.
+    fn hold_answers(&mut self, effects: &mut Vec<Effect>, left: usize, out: &mut Out<'_, Self>) -> PendingKey {
+        let place = effects.iter().rposition(|effect| matches!(effect, Effect::Answer(..)));
+        let Some(Effect::Answer(reply, answer)) = place.map(|place| effects.remove(place)) else {
+            return PendingKey::NONE;
+        };
+        let key = PendingKey::from_bits(reply);
+        let carried = match (self.waiting.take(key), answer) {
+            (Some(Waiting::Renewing(asker, object)), Ok(Done::Granted(grant))) => match self.lease_on(object, grant) {
+                Ok(lease) => Carried::Renewed(asker, lease),
+                Err(problem) => {
+                    out.reply(asker, Err(problem));
+                    return PendingKey::NONE;
+                }
+            },
+            (Some(Waiting::Deciding { asker, who, .. }), Ok(Done::Granted(grant))) => {
+                Carried::Taken(asker, view::lease(&who, grant))
+            }
+            (Some(Waiting::Keeping(asker)), Ok(Done::Kept(leases))) => Carried::Kept(asker, leases),
+            (Some(waiting), answer) => {
+                // It is about something else, and needs no gate.
+                if let Ok(again) = self.waiting.insert(waiting) {
+                    effects.push(Effect::Answer(again.to_bits(), answer));
+                }
+                return PendingKey::NONE;
+            }
+            (None, _) => return PendingKey::NONE,
+        };
+        match self.waiting.insert(Waiting::Extending { answer: Box::new(carried), left }) {
+            Ok(key) => key,
+            Err(waiting) => {
+                Self::refuse(waiting, crate::settings::pending_full(), out);
+                PendingKey::NONE
+            }
+        }
+    }
+
+    /// A gate has extended a lease, or could not: then it has a newer token, and the lease is about to be over.
+    pub(super) fn extended(&mut self, key: PendingKey, answer: Result<(), Problem>, out: &mut Out<'_, Self>) {
+        let Some(Waiting::Extending { answer: carried, left }) = self.waiting.get_mut(key) else { return };
+        *left -= 1;
+        let kept = matches!(&**carried, Carried::Kept(..));
+        if *left > 0 && (answer.is_ok() || kept) {
+            return;
+        }
+        let Some(Waiting::Extending { answer: carried, .. }) = self.waiting.take(key) else { return };
+        match (*carried, answer) {
+            (Carried::Kept(asker, leases), _) => out.reply(asker, Ok(SyncLeasesKept { leases })),
+            (Carried::Renewed(asker, lease), answer) => {
+                out.reply(asker, answer.map(|()| SyncLeaseGranted { lease: Box::new(lease) }));
+            }
+            (Carried::Taken(asker, lease), answer) => {
+                out.reply(asker, answer.map(|()| SyncLeaseGranted { lease: Box::new(lease) }));
+            }
+        }
+    }
+
+    fn lease_on(&self, object: EntityId, grant: Grant) -> Result<SyncLease, Problem> {
+        let holder = self.table.view(object, 0).and_then(|seen| seen.holder);
+        let none = || Problem::new(ProblemKind::LeaseEnded, "nobody holds it any more");
+        holder.map(|claim| view::lease(&claim.who, grant)).ok_or_else(none)
+    }
+
+    /// The table has answered somebody.
+    fn answer(
+        &mut self,
+        key: PendingKey,
+        answer: Result<Done, Refused>,
+        figures: &mut LeaseFigures,
+        out: &mut Out<'_, Self>,
+    ) {
+        let Some(waiting) = self.waiting.take(key) else { return };
+        let settled = |answer: &Result<Done, Problem>| answer.clone().map(|_| SyncLeaseSettled);
+        let viewer = self.viewer(&waiting);
+        let answer = answer.map_err(|refused| problem(refused, self.table.limits(), viewer.as_ref()));
+        match (waiting, answer) {
+            (Waiting::Deciding { asker, who, since_ms }, Ok(Done::Granted(grant))) => {
+                figures.granted_after_ms = Some(out.now().monotonic_ms.saturating_sub(since_ms));
+                out.reply(asker, Ok(SyncLeaseGranted { lease: Box::new(view::lease(&who, grant)) }));
+            }
+            (Waiting::OneOf { batch, index, who: Some(who) }, answer) => {
+                let answer = answer.and_then(|done| match done {
+                    Done::Granted(grant) => Ok(view::lease(&who, grant)),
+                    _ => Err(mistaken()),
+                });
+                self.decided_of_batch(batch, index, answer, out);
+            }
+            (Waiting::Renewing(asker, object), Ok(Done::Granted(grant))) => {
+                let lease = self.lease_on(object, grant);
+                out.reply(asker, lease.map(|lease| SyncLeaseGranted { lease: Box::new(lease) }));
+            }
+            (Waiting::Releasing(asker), answer) => out.reply(asker, settled(&answer)),
+            (Waiting::Yielding(asker), answer) => out.reply(asker, settled(&answer)),
+            (Waiting::Cancelling(asker), answer) => out.reply(asker, settled(&answer)),
+            (Waiting::Unreserving(asker), answer) => out.reply(asker, settled(&answer)),
+            (Waiting::Operating(asker), answer) => out.reply(asker, settled(&answer)),
+            (Waiting::Keeping(asker), Ok(Done::Kept(leases))) => out.reply(asker, Ok(SyncLeasesKept { leases })),
+            (Waiting::Booking { asker, .. }, Ok(Done::Reserved(id))) => out.reply(asker, Ok(SyncReserved { id })),
+            (waiting, Err(problem)) => Self::refuse(waiting, problem, out),
+            (waiting, Ok(_)) => Self::refuse(waiting, mistaken(), out),
+        }
+    }
+
+    /// The metaverse system that an answer goes to; none: an operator, or one that asked by a token.
+    fn viewer(&self, waiting: &Waiting) -> Option<SystemId> {
+        match waiting {
+            Waiting::Deciding { who, .. } | Waiting::OneOf { who: Some(who), .. } => Some(who.holder.system.clone()),
+            Waiting::Booking { request, .. } => Some(request.metaverse.clone()),
+            Waiting::Renewing(asker, _) => self.system_of(asker.id()),
+            Waiting::Releasing(asker) => self.system_of(asker.id()),
+            Waiting::Yielding(asker) => self.system_of(asker.id()),
+            Waiting::Cancelling(asker) => self.system_of(asker.id()),
+            _ => None,
+        }
+    }
+
+    /// A system of which nothing is known is told as little as one that never held anything.
+    fn system_of(&self, system: EntityId) -> Option<SystemId> {
+        let known = self.table.leases_of(system).next().map(|claim| claim.who.holder.system.clone());
+        known.or_else(|| "?".parse().ok())
+    }
+
+    /// Tells a requester something by its system's session or webhook.
+    fn tell(
+        system: EntityId,
+        who: &Claimant,
+        id: Option<RequestId>,
+        objects: &Objects,
+        notice: Notice,
+        out: &mut Out<'_, Self>,
+    ) {
+        let Some(twin) = who.twins.first() else { return };
+        // DTS takes leases for single changes, and hears only answers.
+        if system.kind() != MetaverseSystemMsg::KIND {
+            return;
+        }
+        let told = Told::new(who, id, objects, notice);
+        let event = told.event;
+        let data = JsonDoc::from_value(&told).unwrap_or_else(|_| JsonDoc::null());
+        out.send(Ref::<MetaverseSystemMsg>::new(system), NotifyLease { event, twin: twin.clone(), data });
+    }
+
+    /// Whoever waits is told that it came to nothing.
+    pub(super) fn refuse(waiting: Waiting, problem: Problem, out: &mut Out<'_, Self>) {
+        match waiting {
+            Waiting::Verifying { asker, .. } | Waiting::Deciding { asker, .. } => out.reply(asker, Err(problem)),
+            Waiting::Batch(batch) => out.reply(batch.asker, Err(problem)),
+            Waiting::Renewing(asker, _) => out.reply(asker, Err(problem)),
+            Waiting::Releasing(asker) => out.reply(asker, Err(problem)),
+            Waiting::Yielding(asker) => out.reply(asker, Err(problem)),
+            Waiting::Cancelling(asker) => out.reply(asker, Err(problem)),
+            Waiting::Keeping(asker) => out.reply(asker, Err(problem)),
+            Waiting::Booking { asker, .. } => out.reply(asker, Err(problem)),
+            Waiting::Unreserving(asker) => out.reply(asker, Err(problem)),
+            Waiting::Operating(asker) => out.reply(asker, Err(problem)),
+            Waiting::Extending { answer, .. } => match *answer {
+                Carried::Renewed(asker, _) => out.reply(asker, Err(problem)),
+                Carried::Taken(asker, _) => out.reply(asker, Err(problem)),
+                Carried::Kept(asker, _) => out.reply(asker, Err(problem)),
+            },
+            // Nobody waits for these by themselves.
+            Waiting::OneOf { .. } | Waiting::Weighing { .. } => {}
+        }
+    }
+}
+
+fn mistaken() -> Problem {
+    Problem::new(ProblemKind::Internal, "the lease table answered something else than it was asked")
+}
+
+/// What a requester is told without having asked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told<'a> {
+    #[serde(skip)]
+    event: &'static str,
+    twins: &'a [twinway_protocol::TwinId],
+    user: &'a twinway_protocol::UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<SyncLease>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<LeaseParty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requeued: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation: Option<u64>,
+    /// What may be done now, for a person.
+    advice: &'static str,
+}
+
+impl<'a> Told<'a> {
+    fn new(who: &'a Claimant, request_id: Option<RequestId>, _objects: &Objects, notice: Notice) -> Self {
+        let viewer = Some(&who.holder.system);
+        let blank = Self {
+            event: "lease.changed",
+            twins: &who.twins,
+            user: &who.holder.user,
+            request_id,
+            token: None,
+            lease: None,
+            by: None,
+            in_ms: None,
+            end: None,
+            requeued: None,
+            reservation: None,
+            advice: "",
+        };
+        let lease = |grant: Grant| Some(view::lease(who, grant));
+        match notice {
+            Notice::Granted(grant) => Self {
+                event: "lease.granted",
+                token: Some(grant.token),
+                lease: lease(grant),
+                advice: "Show this token with every change; an earlier one is worth nothing now.",
+                ..blank
+            },
+            Notice::Revoking { by, priority, in_ms } => Self {
+                event: "lease.revoking",
+                by: by.map(|by| party(&by, priority, viewer)),
+                in_ms: Some(in_ms),
+                advice: "Until the grace is over only the safe stop and a release are accepted.",
+                ..blank
+            },
+            Notice::Withdrawn(grant) => Self {
+                event: "lease.restored",
+                token: Some(grant.token),
+                lease: lease(grant),
+                advice: "The revocation is withdrawn: the lease holds as before.",
+                ..blank
+            },
+            Notice::Lost { token, end, requeued } => Self {
+                event: "lease.lost",
+                token: Some(token),
+                end: Some(end),
+                requeued: Some(requeued),
+                advice: "The token is worth nothing now. Ask again to have the objects.",
+                ..blank
+            },
+            Notice::Left(end) => {
+                Self { event: "lease.left", end: Some(end), advice: "The request waits no more.", ..blank }
+            }
+            Notice::Asked { by, priority } => Self {
+                event: "lease.asked",
+                by: Some(party(&by, priority, viewer)),
+                advice: "Somebody asks you to yield. Yield or decline; nothing is forced.",
+                ..blank
+            },
+            Notice::Unreserved(id) => Self {
+                event: "lease.unreserved",
+                reservation: Some(id),
+                advice: "A higher priority reserved the time.",
+                ..blank
+            },
+        }
+    }
+}
