@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) answer_within: Duration,
     /// How long a gate may take to be closed or fenced.
     pub(crate) fence_within: Duration,
+    /// How long whoever is to lose an object may keep it at most.
+    pub(crate) handover_within: Duration,
 }
 
 impl fmt::Debug for Inner {

@@ -16,19 +16,16 @@ use twinway_protocol::{
 
 use super::{Enabler, Mii};
 
-/// How long a request is waited for beside its own wait: the minimum hold and the grace of whoever is to lose the
-/// object, which the object's owner says, and nobody knows before. Everyone is answered by the supervisor; this
-/// only ends the waiting for an answer that is lost.
-const HANDOVER_MAX: Duration = Duration::from_hours(1);
-
 impl Enabler {
     /// How long the answer to something takes that ends with a gate being closed or fenced.
     fn settled_within(&self) -> Duration {
         self.inner.answer_within + self.inner.fence_within
     }
 
+    /// How long the answer to a request takes that waits for so long. Everyone is answered by the supervisor; this only
+    /// ends the waiting for an answer that is lost.
     fn granted_within(&self, wait_ms: u32) -> Duration {
-        Duration::from_millis(wait_ms.into()) + HANDOVER_MAX + self.settled_within()
+        Duration::from_millis(wait_ms.into()) + self.inner.handover_within + self.settled_within()
     }
 
     /// What is with the object of a twin, as an operator sees it: everything.

@@ -152,3 +152,20 @@ fn page(title: &str, kinds: &[ProblemKind]) -> Vec<u8> {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use twinway_protocol::{Problem, ProblemKind, problem::LeaseContext};
+
+    use super::ProblemDocument;
+
+    #[test]
+    fn a_lost_lease_says_which_token_counts_and_other_problems_say_nothing_of_leases() {
+        let lease = LeaseContext { token: "7.43".parse().ok(), ..LeaseContext::default() };
+        let lost = Problem::new(ProblemKind::LeaseLost, "taken over");
+        let written = |problem| serde_json::to_value(ProblemDocument::new(problem, None)).expect("it is written");
+        assert_eq!(written(lost.clone().with_lease(lease))["lease"], json!({"token": "7.43"}));
+        assert_eq!(written(lost).get("lease"), None);
+    }
+}
