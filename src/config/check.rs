@@ -122,6 +122,9 @@ impl Config {
                 ("priority_rules_max", entities.priority_rules_max),
             ],
         );
+        findings.within("entities.one_shot_ttl_ms", u64::from(entities.one_shot_ttl_ms), 1..=DAY_MS);
+        findings.within("entities.one_shot_wait_ms", u64::from(entities.one_shot_wait_ms), 0..=DAY_MS);
+        findings.within("entities.device_clock_margin_ms", entities.device_clock_margin_ms, 0..=DAY_MS);
         findings.within("entities.lease_terms_ms_max", u64::from(entities.lease_terms_ms_max), 1..=DAY_MS);
         self.check_leases(findings);
     }

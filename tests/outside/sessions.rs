@@ -153,6 +153,19 @@ async fn a_session_that_closes_tells_what_it_did_not_answer() {
 }
 
 #[tokio::test]
+async fn what_was_handed_out_is_told_apart_from_what_never_left() {
+    // FGMV-29 9.2 step 17: a gate must know whether a device may act yet on what nobody will answer.
+    let (outside, stand, entity) = with_system(OutsideLimits::default(), Reach::Session);
+    ask(&outside, entity, 1);
+    let mut session = session(&outside);
+    ask(&outside, entity, 2);
+    ask(&outside, entity, 3);
+    assert_eq!(next(&mut session).await, "request 2");
+    drop(session);
+    assert_eq!(stand.handed_out(), [(1, false), (2, true), (3, false)]);
+}
+
+#[tokio::test]
 async fn a_way_out_that_closes_ends_every_session_and_leaves_no_request_waiting() {
     let (outside, stand, entity) = with_system(OutsideLimits::default(), Reach::Session);
     let (mut session, mut listener) = (session(&outside), listener(&outside, EventsFrom::Now));

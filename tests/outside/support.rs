@@ -176,6 +176,17 @@ impl Stand {
         std::iter::from_fn(|| queue.try_recv().ok()).map(|(to, m)| (to, m.request.to_bits(), m.problem.kind)).collect()
     }
 
+    /// Of what was not delivered: which request, and whether it was handed out all the same.
+    pub(crate) fn handed_out(&self) -> Vec<(u64, bool)> {
+        let mut queue = self.0.undelivered.1.try_lock().expect("nobody else looks");
+        std::iter::from_fn(|| queue.try_recv().ok()).map(|(_, m)| (m.request.to_bits(), m.handed_out)).collect()
+    }
+
+    pub(crate) async fn next_handed_out(&self) -> (u64, bool) {
+        let (_, message) = self.0.undelivered.next().await;
+        (message.request.to_bits(), message.handed_out)
+    }
+
     pub(crate) async fn next_undelivered(&self) -> (EntityId, u64, Problem) {
         let (to, message) = self.0.undelivered.next().await;
         (to, message.request.to_bits(), *message.problem)

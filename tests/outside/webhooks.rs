@@ -92,6 +92,20 @@ async fn a_webhook_that_is_not_there_or_hangs_is_told_to_the_actor() {
 }
 
 #[tokio::test]
+async fn only_without_a_connection_nothing_was_handed_to_a_webhook() {
+    // FGMV-29 9.2 step 17: whatever else goes wrong, the system may have read the request, and a device may act yet.
+    let (outside, stand, entity, mut hook) = with_hook(OutsideLimits::default()).await;
+    for (request, status) in [(1, "500 Internal Server Error"), (2, "garbage")] {
+        ask(&outside, entity, request);
+        hook.call().await.answer(status, "");
+        assert_eq!(stand.next_handed_out().await, (request, true));
+    }
+    hook.stop().await;
+    ask(&outside, entity, 3);
+    assert_eq!(stand.next_handed_out().await, (3, false));
+}
+
+#[tokio::test]
 async fn one_system_cannot_take_all_webhook_calls() {
     let limits = OutsideLimits { webhook_calls_per_system_max: 2, ..OutsideLimits::default() };
     let (outside, stand, entity, mut hook) = with_hook(limits).await;

@@ -421,7 +421,7 @@ pub struct ApplyChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
     /// It is the safe stop: no token is needed, and the gate fills the values in.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop: bool,
     /// The actor of the twin system.
     #[serde(skip_serializing, default = "ApplyChange::nowhere")]

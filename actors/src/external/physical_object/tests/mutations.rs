@@ -1,4 +1,4 @@
-//! The proof of the proofs: with a check taken out of the gate, the test that guards it fails.
+//! The proof of the proofs: with a check taken out of the gate, the test that guards it fails (FGMV-28 7.1.3, REQ-DT-08).
 
 use std::panic::catch_unwind;
 

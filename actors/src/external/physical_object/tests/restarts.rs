@@ -1,4 +1,5 @@
-//! A gate that begins a new life does not know what its last one sent, but whether it sent anything.
+//! A gate that begins a new life does not know what its last one sent, but whether it sent anything (FGMV-28 7.1.3 steps
+//! 8 and 9).
 
 use super::*;
 use crate::external::physical_object::PhysicalObjectRecord as Record;
