@@ -29,15 +29,15 @@ pub(crate) enum ToDevice {
 /// What a device answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FromDevice {
-    Done { number: u64, seen: Token },
-    Fenced { token: Token, seen: Token },
+    Done { number: u64 },
+    Fenced { token: Token, seen_before: Token },
 }
 
 /// What follows at a gate.
 #[derive(Clone, Debug)]
 pub(crate) enum GateOut {
     Device(ToDevice),
-    Fenced { token: Token, seen: Token, to: Option<Arc<Claimant>> },
+    Fenced { token: Token, seen_before: Token, to: Option<Arc<Claimant>> },
     Restricted(Token, bool),
     /// Look again at this moment.
     Wake(u64),
@@ -67,7 +67,8 @@ pub(crate) struct Gate {
     under_way: Vec<(u64, Token, u64)>,
     numbers: u64,
     device_fenced: Token,
-    seen: Token,
+    /// What the device had seen before this life of the gate sent it anything.
+    seen_before: Option<Token>,
 }
 
 /// How long a device may act on a command, in milliseconds.
@@ -87,7 +88,7 @@ impl Gate {
             under_way: Vec::new(),
             numbers: 0,
             device_fenced: Token::NONE,
-            seen: Token::NONE,
+            seen_before: None,
         }
     }
 
@@ -135,7 +136,7 @@ impl Gate {
             return;
         }
         if token == self.token && self.opening.is_none() {
-            return out.push(GateOut::Fenced { token, seen: self.seen, to });
+            return out.push(GateOut::Fenced { token, seen_before: self.seen_before(), to });
         }
         if token != self.token {
             self.restricted = false;
@@ -177,14 +178,18 @@ impl Gate {
             return;
         }
         let Some(opening) = self.opening.take() else { return };
-        if self.seen <= self.token {
+        if self.seen_before() < self.token {
             self.open_for = opening.to.as_ref().map(|claimant| claimant.holder.clone());
             self.deadline_ms = now_ms + opening.ttl_ms;
         }
-        out.push(GateOut::Fenced { token: self.token, seen: self.seen, to: opening.to });
+        out.push(GateOut::Fenced { token: self.token, seen_before: self.seen_before(), to: opening.to });
         if self.restricted {
             out.push(GateOut::Restricted(self.token, true));
         }
+    }
+
+    fn seen_before(&self) -> Token {
+        self.seen_before.unwrap_or(Token::NONE)
     }
 
     /// A command of a holder: tells whether it is accepted.
@@ -205,15 +210,14 @@ impl Gate {
 
     pub(crate) fn answered(&mut self, answer: FromDevice, now_ms: u64, out: &mut Vec<GateOut>) {
         match answer {
-            FromDevice::Done { number, seen } => {
-                self.seen = self.seen.max(seen);
+            FromDevice::Done { number } => {
                 self.under_way.retain(|(sent, ..)| *sent != number);
                 if let Some(opening) = self.opening.as_mut().filter(|opening| opening.stop == Some(number)) {
                     opening.stop = None;
                 }
             }
-            FromDevice::Fenced { token, seen } => {
-                self.seen = self.seen.max(seen);
+            FromDevice::Fenced { token, seen_before } => {
+                self.seen_before.get_or_insert(seen_before);
                 self.device_fenced = self.device_fenced.max(token);
             }
         }
@@ -241,13 +245,14 @@ impl Device {
                     Fencing::Deadline => now_ms <= not_after_ms,
                     Fencing::Drained => true,
                 };
-                (FromDevice::Done { number, seen: self.seen }, acts.then_some(token))
+                (FromDevice::Done { number }, acts.then_some(token))
             }
-            ToDevice::SafeStop { number } => (FromDevice::Done { number, seen: self.seen }, None),
+            ToDevice::SafeStop { number } => (FromDevice::Done { number }, None),
             ToDevice::Fence(token) => {
                 self.fenced = self.fenced.max(token);
-                self.seen = self.seen.max(token);
-                (FromDevice::Fenced { token, seen: self.seen }, None)
+                let seen_before = self.seen;
+                self.seen = seen_before.max(token);
+                (FromDevice::Fenced { token, seen_before }, None)
             }
         }
     }

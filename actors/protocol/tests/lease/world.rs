@@ -115,6 +115,8 @@ pub(crate) struct World {
     happenings: BTreeMap<(u64, u64), Happening>,
     order: BTreeMap<(u8, EntityId), u64>,
     counter: u64,
+    /// For when the next tick is on its way.
+    due_ms: u64,
     chance: u64,
     pub(crate) now_ms: u64,
     pub(crate) wall_offset_ms: i64,
@@ -166,6 +168,7 @@ impl World {
             happenings: BTreeMap::new(),
             order: BTreeMap::new(),
             counter: 0,
+            due_ms: u64::MAX,
             chance: setup.seed,
             now_ms: 1,
             wall_offset_ms: 0,
@@ -242,6 +245,9 @@ impl World {
             let ((at_ms, _), happening) = self.happenings.pop_first().expect("there is one");
             self.now_ms = self.now_ms.max(at_ms);
             self.happen(happening);
+            if !self.observer.violations().is_empty() {
+                return;
+            }
         }
         self.now_ms = until_ms;
     }
@@ -262,7 +268,9 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
-        self.tell(|_| format!("{happening:?}"));
+        if !matches!(happening, Happening::Due | Happening::Commit) {
+            self.tell(|_| format!("{happening:?}"));
+        }
         let to_supervisor =
             matches!(happening, Happening::FromSession(_) | Happening::ToTable(_) | Happening::Commit | Happening::Due);
         if to_supervisor && self.now_ms < self.paused_until_ms {
@@ -271,7 +279,10 @@ impl World {
         match happening {
             Happening::FromSession(asked) => self.arrive(asked),
             Happening::ToTable(input) => self.step(input),
-            Happening::Due => self.step(Input::Tick),
+            Happening::Due => {
+                self.due_ms = u64::MAX;
+                self.step(Input::Tick);
+            }
             Happening::Commit => self.commit(),
             Happening::ToGate(object, life, told) => {
                 let mut out = Vec::new();
@@ -369,13 +380,13 @@ impl World {
                     let delay_ms = self.chance(50);
                     self.at(self.now_ms + delay_ms, Happening::ToDevice(object, told));
                 }
-                GateOut::Fenced { token, seen, to } => {
-                    if seen <= token {
+                GateOut::Fenced { token, seen_before, to } => {
+                    if seen_before < token {
                         self.at_gate(object, GateEvent::Fenced(token, to.as_deref()));
                     }
                     let gate = &self.gates[&object];
                     let (incarnation, fencing) = (gate.incarnation, gate.way);
-                    let input = Input::Fenced { object, token, incarnation, fencing, seen };
+                    let input = Input::Fenced { object, token, incarnation, fencing, seen_before };
                     if self.chance(16) == 0 && !self.calm {
                         let late_ms = self.chance(200);
                         self.at(self.now_ms + late_ms, Happening::ToTable(input.clone()));
@@ -415,7 +426,8 @@ impl World {
             self.at(self.now_ms + delay_ms, Happening::Commit);
         }
         self.release();
-        if let Some(due_ms) = self.table.due_ms() {
+        if let Some(due_ms) = self.table.due_ms().filter(|due_ms| *due_ms < self.due_ms) {
+            self.due_ms = due_ms;
             self.at(due_ms, Happening::Due);
         }
     }
@@ -539,6 +551,7 @@ impl World {
         self.durable = self.log.len();
         self.happenings.retain(|_, happening| !happening.is_in_process());
         self.order.clear();
+        self.due_ms = u64::MAX;
         self.paused_until_ms = 0;
         let now = self.now();
         let records = backup.map(|_| &self.log[..]);
@@ -573,6 +586,9 @@ impl World {
         }
         for _ in 0..REST_MS / 500 {
             self.pass(500);
+            if !self.observer.violations().is_empty() {
+                return;
+            }
             for number in 0..self.setup.objects.len() {
                 let view = self.table.view(object(number), 0);
                 if view.is_some_and(|view| view.phase == twinway_protocol::lease::Phase::Quarantined) {

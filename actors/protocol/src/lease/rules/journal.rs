@@ -23,7 +23,8 @@ impl Observer {
                     self.promise(objects.as_slice().iter().map(|wanted| wanted.object), grant);
                 }
                 Effect::Extend { object, token, ttl_ms } => self.promised(*object, *token, *ttl_ms),
-                Effect::Fence { .. } | Effect::Restrict { .. } | Effect::Tell { .. } => {}
+                Effect::Fence { object, .. } => self.asked_again(*object),
+                Effect::Restrict { .. } | Effect::Tell { .. } => {}
             }
         }
         if matches!(input, Input::Recover(_)) {

@@ -50,13 +50,13 @@ impl Observer {
         self.in_time(table, &view);
     }
 
-    /// Whether a claim in line is first for each of its objects, and above whoever holds one.
-    fn could_have(table: &Table, claim: &ClaimView) -> bool {
+    /// Whether a claim in line is first for each of its objects, and `above` whoever holds one.
+    fn could_have(table: &Table, claim: &ClaimView, above: impl Fn(&ClaimView) -> bool) -> bool {
         claim.objects.as_slice().iter().all(|wanted| {
             table.view(wanted.object, 1).is_some_and(|view| {
                 view.phase != Phase::Quarantined
                     && view.queue.first().is_some_and(|first| first.arrival == claim.arrival)
-                    && view.holder.is_none_or(|holder| holder.priority < claim.priority)
+                    && view.holder.is_none_or(|holder| above(&holder))
             })
         })
     }
@@ -64,7 +64,8 @@ impl Observer {
     /// Rule 14: an object that is nobody's has nobody in line who could have it.
     fn not_free_while_wanted(&mut self, table: &Table, view: &ObjectView) {
         let Some(first) = view.queue.first().filter(|_| view.holder.is_none()) else { return };
-        if view.phase != Phase::Quarantined && Self::could_have(table, first) {
+        // A set waits for those of its objects that somebody has.
+        if view.phase != Phase::Quarantined && Self::could_have(table, first, |_| false) {
             let (object, arrival) = (view.object, first.arrival);
             self.violated(Rule::NotFreeWhileWanted, format!("{object:?} is nobody's, and request {arrival} waits"));
         }
@@ -99,11 +100,20 @@ impl Observer {
         }
     }
 
+    /// A gate that is asked again has its time again.
+    pub(super) fn asked_again(&mut self, object: EntityId) {
+        if let Some(since) = self.since.get_mut(&object) {
+            since.fencing = None;
+        }
+    }
+
     /// Rule 6: what a higher request waits for ends in time.
     fn in_time(&mut self, table: &Table, view: &ObjectView) {
         let now_ms = self.now.monotonic_ms;
         let fence_ms = self.limits.lease_fence_ms_max;
-        let first = view.queue.first().filter(|first| Self::could_have(table, first));
+        let first = view.queue.first().filter(|first| {
+            Self::could_have(table, first, |holder| holder.priority < first.priority)
+        });
         let holder = view.holder.as_ref().filter(|_| first.is_some());
         let terms = holder.map_or(&[][..], |holder| holder.objects.as_slice());
         let least_ms = terms.iter().map(|wanted| wanted.terms.min_hold_ms).max().unwrap_or(0);
