@@ -170,8 +170,8 @@ pub struct Observer {
     /// Who was answered with a grant that has not left yet.
     answered: BTreeMap<Reply, Box<[EntityId]>>,
     since: BTreeMap<EntityId, Since>,
-    /// The lease whose eviction was found right: it may end for several objects, one after the other.
-    evicted: Option<u64>,
+    /// Leases whose eviction was found right in this step: each may end for several objects, one after the other.
+    evicted: Vec<u64>,
     /// How often the supervisor has died.
     deaths: u64,
     violations: Vec<Violation>,
@@ -193,7 +193,7 @@ impl Observer {
             asks: BTreeMap::new(),
             answered: BTreeMap::new(),
             since: BTreeMap::new(),
-            evicted: None,
+            evicted: Vec::new(),
             deaths: 0,
             violations: Vec::new(),
             untracked: 0,

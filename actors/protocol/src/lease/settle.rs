@@ -5,7 +5,7 @@ use super::{
     claim::{Claim, Key, Lease, NOBODY, State},
     mutation::{Mutation, broken},
 };
-use super::{Fencing, Grant};
+use super::Fencing;
 
 impl Table {
     /// Looks at every object that something happened to, until nothing more follows; then closes the gates of those
@@ -200,8 +200,8 @@ impl Table {
         if revoked {
             self.record_of(key, |_| Change::Withdrawn, out);
             self.restrict(key, false, out);
-            let grant: Option<Grant> = self.claims.get(key).and_then(|claim| claim.grant(self.now));
-            if let Some(grant) = grant {
+            // While its gates are fenced anew it hears of that when they have answered.
+            if let Some(grant) = self.claims.get(key).and_then(|claim| claim.told_grant(self.now)) {
                 self.tell(key, Notice::Withdrawn(grant), out);
             }
         }

@@ -256,7 +256,7 @@ impl Table {
         let object = self.object(slot)?;
         let key = if object.holder == NOBODY { object.head()? } else { object.holder };
         let claim = self.claims.get(key)?;
-        let expires_in_ms = claim.grant(self.now).filter(|_| claim.is_shown()).map(|grant| grant.expires_in_ms);
+        let expires_in_ms = claim.told_grant(self.now).map(|grant| grant.expires_in_ms);
         let token = claim.lease().map_or(Token::NONE, |lease| lease.token);
         Some(Box::new(Conflict { who: claim.who.clone(), priority: claim.priority, token, expires_in_ms }))
     }

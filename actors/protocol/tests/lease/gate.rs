@@ -23,14 +23,15 @@ pub(crate) enum ToGate {
 pub(crate) enum ToDevice {
     Command { number: u64, token: Token, not_after_ms: u64 },
     SafeStop { number: u64 },
-    Fence(Token),
+    /// A token, and the life of the gate that sends it.
+    Fence(Token, u32),
 }
 
 /// What a device answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FromDevice {
     Done { number: u64 },
-    Fenced { token: Token, seen_before: Token },
+    Fenced { token: Token, life: u32, seen_before: Token },
 }
 
 /// What follows at a gate.
@@ -152,7 +153,7 @@ impl Gate {
             self.numbers
         });
         if self.way == Fencing::Device {
-            out.push(GateOut::Device(ToDevice::Fence(token)));
+            out.push(GateOut::Device(ToDevice::Fence(token, self.incarnation)));
         }
         self.opening = Some(Opening { to, ttl_ms, stop, replaced });
         self.try_open(now_ms, out);
@@ -216,7 +217,9 @@ impl Gate {
                     opening.stop = None;
                 }
             }
-            FromDevice::Fenced { token, seen_before } => {
+            // What an earlier life had asked for says nothing about this one.
+            FromDevice::Fenced { life, .. } if life != self.incarnation => {}
+            FromDevice::Fenced { token, seen_before, .. } => {
                 self.seen_before.get_or_insert(seen_before);
                 self.device_fenced = self.device_fenced.max(token);
             }
@@ -248,11 +251,11 @@ impl Device {
                 (FromDevice::Done { number }, acts.then_some(token))
             }
             ToDevice::SafeStop { number } => (FromDevice::Done { number }, None),
-            ToDevice::Fence(token) => {
+            ToDevice::Fence(token, life) => {
                 self.fenced = self.fenced.max(token);
                 let seen_before = self.seen;
                 self.seen = seen_before.max(token);
-                (FromDevice::Fenced { token, seen_before }, None)
+                (FromDevice::Fenced { token, life, seen_before }, None)
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::{
 impl Observer {
     pub(super) fn step(&mut self, input: &Input, effects: &[Effect]) {
         self.asked(input);
-        self.evicted = None;
+        self.evicted.clear();
         let now_ms = self.now.monotonic_ms;
         for effect in effects {
             match effect {
@@ -122,8 +122,8 @@ impl Observer {
         let sharing = self.said.objects.iter().filter(|(_, object)| object.holder == holder);
         let by_right = sharing.flat_map(|(entity, _)| self.said.line(*entity)).any(|(_, claim)| claim.outranks(held));
         if by_right {
-            self.evicted = holder;
-        } else if self.evicted != holder {
+            self.evicted.extend(holder);
+        } else if !holder.is_some_and(|holder| self.evicted.contains(&holder)) {
             let priority = held.priority();
             self.violated(
                 Rule::EqualNeverEvicts,
