@@ -32,6 +32,7 @@ mod object;
 mod replay;
 mod request;
 mod reserve;
+pub mod rules;
 mod settle;
 mod table;
 mod terms;

@@ -173,6 +173,8 @@ pub enum Change {
         token: Token,
         /// That of the last lease which ended.
         previous: Token,
+        /// How that one ended.
+        end: End,
         /// Whether a safe stop is owed.
         stop: bool,
     },

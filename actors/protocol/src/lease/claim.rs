@@ -131,13 +131,20 @@ impl Claim {
         }
     }
 
+    /// What its holder may hear: nothing until every gate has answered its token.
+    pub(super) fn told_grant(&self, now: Now) -> Option<Grant> {
+        self.lease().filter(|lease| lease.shown && lease.unfenced == 0)?;
+        self.grant(now)
+    }
+
     pub(super) fn grant(&self, now: Now) -> Option<Grant> {
         let lease = self.lease()?;
         let left = |until_ms: u64| until_ms.saturating_sub(now.monotonic_ms);
         Some(Grant {
             token: lease.token,
             priority: self.priority,
-            expires_in_ms: left(lease.deadline_ms),
+            // After a restart the time to come back begins when the gates have answered.
+            expires_in_ms: if lease.deadline_ms == u64::MAX { 0 } else { left(lease.deadline_ms) },
             fencing: lease.fencing,
             revoked_in_ms: lease.revoked_ms.map(left),
         })

@@ -39,6 +39,10 @@ impl Table {
             stop,
             replaced,
         });
+        // A lease that is being revoked stays restricted behind its new token.
+        if let Some(lease) = claim.and_then(Claim::lease).filter(|lease| lease.revoked_ms.is_some()) {
+            out.push(Effect::Restrict { object: entity, token: lease.token, restricted: true });
+        }
     }
 
     /// A gate has answered. Only an answer for the newest token counts, and only of the gate's present life.
@@ -48,13 +52,14 @@ impl Table {
         token: Token,
         incarnation: u32,
         fencing: Fencing,
-        seen: Token,
+        seen_before: Token,
         out: &mut Vec<Effect>,
     ) {
         let slot = entity.slot() as usize;
         let Some(object) = self.object(slot) else { return };
-        if seen > object.token && !broken(Mutation::SeenTokenIgnored) {
-            return self.overtake(slot, seen, out);
+        // The same token is no less a stranger's: the life that gave it is not in the journal.
+        if seen_before >= object.token && seen_before > Token::NONE && !broken(Mutation::SeenTokenIgnored) {
+            return self.overtake(slot, seen_before, out);
         }
         let of_this_life = object.incarnation.is_none_or(|known| known == incarnation);
         if token != object.token || object.fenced || !of_this_life {
@@ -82,9 +87,9 @@ impl Table {
         self.touched.push(slot);
     }
 
-    /// The device has seen a token above ours: a backup was restored. A new epoch goes above it.
+    /// The device has seen a token that is not below ours: a backup was restored. A new epoch goes above it.
     fn overtake(&mut self, slot: usize, seen: Token, out: &mut Vec<Effect>) {
-        if seen.epoch >= self.epoch {
+        if (seen.epoch, seen.n) >= (self.epoch, self.tokens) {
             self.begin_epoch(seen.epoch.saturating_add(1), out);
         }
         let holder = self.object(slot).map_or(NOBODY, |object| object.holder);
@@ -111,14 +116,14 @@ impl Table {
             lease.deadline_ms = now.monotonic_ms.saturating_add(return_ms);
             lease.returning = true;
         }
-        let revoked = lease.revoked_ms.is_some();
+        let came_back = lease.returning && claim.reply.is_some();
+        if came_back {
+            self.extend(key, now.monotonic_ms.saturating_add(ttl_ms), out);
+        }
         self.arm(key);
         let Some(grant) = self.claims.get(key).and_then(|claim| claim.grant(now)) else { return };
         if !self.answer(key, Ok(Done::Granted(grant.clone())), out) {
             self.tell(key, Notice::Granted(grant), out);
-        }
-        if revoked {
-            self.restrict(key, true, out);
         }
         self.touch(key);
     }
@@ -153,13 +158,16 @@ impl Table {
     /// A gate began a new life, and is closed: whoever has the object gets a new token.
     pub(super) fn gate_started(&mut self, entity: EntityId, incarnation: u32, out: &mut Vec<Effect>) {
         let slot = entity.slot() as usize;
-        let Some(object) = self.object_mut(slot) else { return };
+        // What a life says that is over already is late.
+        let known = |object: &&mut super::object::Object| object.incarnation.is_none_or(|known| known <= incarnation);
+        let Some(object) = self.object_mut(slot).filter(known) else { return };
         object.incarnation = Some(incarnation);
         let (holder, owes) = (object.holder, !object.fenced || object.stop);
         if holder != NOBODY {
             self.refence(holder, out);
         } else if owes {
-            self.fence(slot, out);
+            // A new token too: the device may have seen the old one, and a new life of the gate cannot tell from whom.
+            self.refence_object(slot, out);
         }
     }
 

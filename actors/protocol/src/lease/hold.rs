@@ -22,14 +22,15 @@ impl Table {
             };
         }
         if shown.token == object.previous && shown.token != Token::NONE {
-            return Err(Refused::Ended(End::Released, self.conflict(shown.object.slot() as usize)));
+            return Err(Refused::Ended(object.previous_end, self.conflict(shown.object.slot() as usize)));
         }
         if shown.token.epoch == 0 || shown.token.epoch > self.epoch {
             return Err(Refused::TokenUnknown);
         }
         if shown.token.epoch < self.epoch {
+            // A token that its gates have not answered yet is not told.
             let own = holder.filter(|claim| claim.is_shown()).filter(mine).and_then(Claim::lease);
-            return Err(Refused::TokenStale(own.map(|lease| lease.token)));
+            return Err(Refused::TokenStale(own.filter(|lease| lease.unfenced == 0).map(|lease| lease.token)));
         }
         Err(if shown.token.n > self.tokens { Refused::TokenUnknown } else { Refused::TokenForeign })
     }
@@ -141,7 +142,9 @@ impl Table {
             return self.let_go(key, End::Yielded, Some(reply), out);
         }
         let queue = self.object(shown.object.slot() as usize).map(|object| &object.queue);
-        let asking = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.manner.ask);
+        // Who is above the holder does not depend on its word.
+        let above = |claim: &Claim| self.claims.get(key).is_some_and(|held| claim.outranks(held));
+        let asking = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.manner.ask && !above(claim));
         let declined: Vec<Key> = queue.into_iter().flatten().map(|rank| rank.key).filter(asking).collect();
         for key in declined {
             self.leave(key, End::Declined, out);
@@ -192,6 +195,9 @@ impl Table {
         }
         claim.priority = claim.objects.priority();
         let rank = claim.rank(key);
+        if !lined.is_empty() {
+            self.overtake_sets(key);
+        }
         for slot in lined {
             if let Some(object) = self.object_mut(slot) {
                 object.queue.insert(rank);

@@ -93,8 +93,9 @@ pub enum Input {
         incarnation: u32,
         /// How it knows that nothing older can act.
         fencing: Fencing,
-        /// The highest token that the device says it has seen.
-        seen: Token,
+        /// The highest token that the device had seen before this life of the gate sent it any; [`Token::NONE`] if it
+        /// does not tell. One that is not below the newest token was given before a backup was restored.
+        seen_before: Token,
     },
     /// A gate began a new life: it accepts nothing until it is fenced.
     GateStarted {

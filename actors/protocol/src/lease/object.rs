@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    Reservation, Token,
+    End, Reservation, Token,
     claim::{Key, NOBODY, Rank},
 };
 use crate::EntityId;
@@ -29,6 +29,8 @@ pub(super) struct Object {
     pub(super) token: Token,
     /// The token of the last lease that ended.
     pub(super) previous: Token,
+    /// How that one ended.
+    pub(super) previous_end: End,
     pub(super) holder: Key,
     /// Whether the gate has answered the newest token.
     pub(super) fenced: bool,
@@ -49,6 +51,7 @@ impl Object {
             entity,
             token: Token::NONE,
             previous: Token::NONE,
+            previous_end: End::Released,
             holder: NOBODY,
             fenced: true,
             quarantined: false,

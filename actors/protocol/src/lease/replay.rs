@@ -22,17 +22,17 @@ impl Table {
         match change {
             Change::Epoch(_) => {}
             Change::Queued(record) => {
-                let key = self.known(record);
+                let key = self.known(record, entity);
                 self.line_up(slot, key);
             }
             Change::Left { claim, end } => {
-                let Some(key) = self.referred(claim) else { return };
+                let Some(key) = self.referred(claim, entity) else { return };
                 self.line_out(slot, key);
                 self.remember(key, *end);
             }
             Change::Granted { claim, token, over } => {
                 self.over(slot, *over);
-                let Some(key) = self.referred(claim) else { return };
+                let Some(key) = self.referred(claim, entity) else { return };
                 self.line_out(slot, key);
                 if let Some(object) = self.object_mut(slot) {
                     object.holder = key;
@@ -72,13 +72,13 @@ impl Table {
                 self.remove_reservation(slot, *id);
             }
             Change::Remembered { claim, end } => {
-                let key = self.known(claim);
+                let key = self.known(claim, entity);
                 self.remember(key, *end);
             }
-            Change::Stands { token, previous, stop } => {
+            Change::Stands { token, previous, end, stop } => {
                 self.advance_token(slot, *token);
                 if let Some(object) = self.object_mut(slot) {
-                    (object.previous, object.stop) = (*previous, *stop);
+                    (object.previous, object.previous_end, object.stop) = (*previous, *end, *stop);
                 }
             }
         }
@@ -97,9 +97,16 @@ impl Table {
     }
 
     /// The claim of a record, made if no record of any object has spoken of it yet.
-    fn known(&mut self, record: &ClaimRecord) -> Key {
-        if let Some(key) = self.replayed.get(&record.arrival) {
-            return *key;
+    ///
+    /// Of what a request weighs on an object, the records of that object have the last word: a snapshot of it stands for
+    /// all of them, while those of another may be older.
+    fn known(&mut self, record: &ClaimRecord, entity: Option<EntityId>) -> Key {
+        if let Some(key) = self.replayed.get(&record.arrival).copied() {
+            let weight = record.objects.as_slice().iter().find(|wanted| Some(wanted.object) == entity);
+            if let Some(wanted) = weight {
+                self.reweigh(key, wanted.object, wanted.priority);
+            }
+            return key;
         }
         self.arrivals = self.arrivals.max(record.arrival).max(record.order & !ORDER_OF_REQUESTS);
         for wanted in record.objects.as_slice() {
@@ -113,10 +120,10 @@ impl Table {
         key
     }
 
-    fn referred(&mut self, claim: &ClaimRef) -> Option<Key> {
+    fn referred(&mut self, claim: &ClaimRef, entity: Option<EntityId>) -> Option<Key> {
         match claim {
             ClaimRef::Known(arrival) => self.replayed.get(arrival).copied(),
-            ClaimRef::New(record) => Some(self.known(record)),
+            ClaimRef::New(record) => Some(self.known(record, entity)),
         }
     }
 
@@ -147,7 +154,9 @@ impl Table {
             object.holder = NOBODY;
             object.stop |= over.stop;
             // Whether its holder had been told is not written down; a token that was never told harms nobody here.
-            object.previous = token.unwrap_or(object.previous);
+            if let Some(token) = token {
+                (object.previous, object.previous_end) = (token, over.end);
+            }
         }
         match over.back {
             Some(order) => {
@@ -244,7 +253,8 @@ impl Table {
             into.extend(extra.reservations.values().map(|kept| Change::Reserved(Box::new(kept.clone()))));
         }
         if object.token != super::Token::NONE {
-            into.push(Change::Stands { token: object.token, previous: object.previous, stop: object.stop });
+            let (token, previous, end) = (object.token, object.previous, object.previous_end);
+            into.push(Change::Stands { token, previous, end, stop: object.stop });
         }
         if let Some((claim, lease)) = self.claims.get(object.holder).and_then(|claim| Some((claim, claim.lease()?))) {
             let reference = ClaimRef::New(Box::new(claim.record(self.now)));

@@ -47,9 +47,9 @@ impl Table {
             return self.refuse(key, refused, out);
         } else {
             self.record_queued(key, out);
-            self.arm(key);
             self.ask_holder(key, out);
         }
+        self.arm(key);
         self.touch(key);
     }
 
@@ -116,18 +116,28 @@ impl Table {
 
     fn take_up(&mut self, key: Key, request: Request, reply: Reply, out: &mut Vec<Effect>) {
         let now = self.now;
+        self.rename(key, request.id);
         let Some(claim) = self.claims.get_mut(key) else { return };
         claim.ttl_ms = request.ttl_ms;
-        let Some(lease) = claim.lease_mut() else { return };
-        if lease.unfenced > 0 {
-            claim.reply = Some(reply);
+        if claim.lease().is_some_and(|lease| lease.unfenced > 0) {
+            if let Some(before) = claim.reply.replace(reply) {
+                out.push(Effect::Answer(before, Err(Refused::Superseded)));
+            }
             return;
         }
-        lease.returning = false;
         let deadline_ms = now.monotonic_ms.saturating_add(u64::from(request.ttl_ms));
         self.extend(key, deadline_ms, out);
         let granted = self.claims.get(key).and_then(|claim| claim.grant(now));
         out.extend(granted.map(|grant| Effect::Answer(reply, Ok(Done::Granted(grant)))));
+    }
+
+    /// A holder that comes back with another id is known by both.
+    fn rename(&mut self, key: Key, id: Option<RequestId>) {
+        let (Some(id), Some(claim)) = (id, self.claims.get_mut(key)) else { return };
+        if claim.id.get_or_insert(id) != &id {
+            self.aliases.entry(key).or_default().push(id);
+        }
+        self.ids.insert((claim.system, id), key);
     }
 
     fn keep(&mut self, request: Request, reply: Reply) -> Key {
@@ -175,6 +185,7 @@ impl Table {
 
     /// Puts a claim in line for each of its objects.
     pub(super) fn enqueue(&mut self, key: Key) {
+        self.overtake_sets(key);
         let Some(claim) = self.claims.get(key) else { return };
         let (rank, eager) = (claim.rank(key), claim.wait_until_ms == 0);
         for wanted in claim.objects.as_slice() {
@@ -183,6 +194,20 @@ impl Table {
             self.counts.waiting += u64::from(object.queue.insert(rank));
             if eager {
                 object.extra_mut().eager.push(key);
+            }
+        }
+    }
+
+    /// A set that is first in line somewhere, and is not any more once `key` is there, has no claim to its other
+    /// objects either: they are looked at.
+    pub(super) fn overtake_sets(&mut self, key: Key) {
+        let Some(claim) = self.claims.get(key) else { return };
+        let rank = claim.rank(key);
+        for slot in Self::slots(&claim.objects) {
+            let first = self.object(slot).and_then(|object| object.queue.first()).filter(|first| rank < **first);
+            let overtaken = first.and_then(|first| self.claims.get(first.key));
+            if let Some(Objects::Set(set)) = overtaken.map(|claim| &claim.objects) {
+                self.touched.extend(set.iter().map(|wanted| wanted.object.slot() as usize));
             }
         }
     }
@@ -251,12 +276,7 @@ impl Table {
                 self.end(key, end, out);
             }
             // A limit is no answer to keep: the same request may come again.
-            (_, id) => {
-                if let Some(id) = id {
-                    self.ids.swap_remove(&id);
-                }
-                self.claims.try_remove(key);
-            }
+            _ => self.remove(key),
         }
     }
 

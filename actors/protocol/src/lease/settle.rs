@@ -1,11 +1,11 @@
 //! Decisions: who gets an object, who is revoked for whom, and what becomes of a lease that ends.
 
 use super::{
-    Change, Effect, End, Notice, Over, Table,
+    Change, Effect, End, Notice, Objects, Over, Table,
     claim::{Claim, Key, Lease, NOBODY, State},
     mutation::{Mutation, broken},
 };
-use super::{Fencing, Grant};
+use super::Fencing;
 
 impl Table {
     /// Looks at every object that something happened to, until nothing more follows; then closes the gates of those
@@ -34,11 +34,15 @@ impl Table {
                 }
             }
         }
-        let Some(object) = self.object(slot).filter(|object| !object.quarantined) else { return };
+        let Some(object) = self.object(slot) else { return };
         let (head, holder) = (object.head(), object.holder);
         match head {
             Some(head) if self.is_ready(head) => self.advance(head, out),
-            _ => self.justify(holder, out),
+            Some(head) => {
+                self.justify(holder, out);
+                self.justify_others(head, out);
+            }
+            None => self.justify(holder, out),
         }
     }
 
@@ -165,6 +169,15 @@ impl Table {
         out.extend(objects.iter().map(|wanted| Effect::Restrict { object: wanted.object, token, restricted }));
     }
 
+    /// A set that lacks an object takes none of the others from anybody.
+    fn justify_others(&mut self, head: Key, out: &mut Vec<Effect>) {
+        let Some(Objects::Set(set)) = self.claims.get(head).map(|claim| &claim.objects) else { return };
+        for wanted in set.clone() {
+            let holder = self.object(wanted.object.slot() as usize).map_or(NOBODY, |object| object.holder);
+            self.justify(holder, out);
+        }
+    }
+
     /// A revocation stands only as long as somebody is ready for whom it is.
     fn justify(&mut self, key: Key, out: &mut Vec<Effect>) {
         let Some((claim, lease)) = self.claims.get(key).and_then(|claim| Some((claim, claim.lease()?))) else { return };
@@ -187,8 +200,8 @@ impl Table {
         if revoked {
             self.record_of(key, |_| Change::Withdrawn, out);
             self.restrict(key, false, out);
-            let grant: Option<Grant> = self.claims.get(key).and_then(|claim| claim.grant(self.now));
-            if let Some(grant) = grant {
+            // While its gates are fenced anew it hears of that when they have answered.
+            if let Some(grant) = self.claims.get(key).and_then(|claim| claim.told_grant(self.now)) {
                 self.tell(key, Notice::Withdrawn(grant), out);
             }
         }
@@ -206,7 +219,7 @@ impl Table {
         let keeps_place = !lease.shown && matches!(end, End::Displaced | End::GateSilent);
         let back = if keeps_place && claim.wait_until_ms > now_ms {
             Some(claim.order)
-        } else if stop && claim.manner.requeue && claim.wait_ms > 0 {
+        } else if stop && end != End::Expired && claim.manner.requeue && claim.wait_ms > 0 {
             self.arrivals = arrival;
             claim.order = order;
             claim.wait_until_ms = now_ms + u64::from(claim.wait_ms);
@@ -222,7 +235,7 @@ impl Table {
             object.holder = NOBODY;
             object.stop |= stop;
             if lease.shown {
-                object.previous = lease.token;
+                (object.previous, object.previous_end) = (lease.token, end);
             }
             self.vacated.push((slot, over));
             if !(broken(Mutation::QueueForgotten) && end == End::Released) {

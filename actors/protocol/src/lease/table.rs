@@ -31,6 +31,8 @@ pub struct Table {
     pub(super) objects: Vec<Option<Object>>,
     pub(super) claims: Slab<Claim>,
     pub(super) ids: IndexMap<(EntityId, RequestId), Key>,
+    /// Other ids of claims, under which their holders came back after a restart.
+    pub(super) aliases: BTreeMap<Key, Vec<RequestId>>,
     /// The first lease of each system.
     pub(super) systems: IndexMap<EntityId, Key>,
     pub(super) claims_due: Due,
@@ -62,6 +64,7 @@ impl Table {
             objects: Vec::new(),
             claims: Slab::new(),
             ids: IndexMap::new(),
+            aliases: BTreeMap::new(),
             systems: IndexMap::new(),
             claims_due: Due::default(),
             objects_due: Due::default(),
@@ -78,6 +81,12 @@ impl Table {
     /// One step: takes what happens at `now`, and appends what follows to `out`. What has become due is done first.
     pub fn step(&mut self, input: Input, now: Now, out: &mut Vec<Effect>) {
         self.now = now;
+        if let Input::Recover(why) = input {
+            // First of all: nothing may become due, and get a token, in the epoch that is over.
+            self.recover(why, out);
+            self.finish(out);
+            return self.ripen(out);
+        }
         self.ripen(out);
         match input {
             Input::Request(request, reply) => self.request(request, reply, out),
@@ -87,8 +96,8 @@ impl Table {
             Input::Release { shown, reply } => self.release(&shown, reply, out),
             Input::Yield { shown, yields, reply } => self.answer_ask(&shown, yields, reply, out),
             Input::KeepAlive { system, reply } => self.keep_alive(system, reply, out),
-            Input::Fenced { object, token, incarnation, fencing, seen } => {
-                self.fenced(object, token, incarnation, fencing, seen, out);
+            Input::Fenced { object, token, incarnation, fencing, seen_before } => {
+                self.fenced(object, token, incarnation, fencing, seen_before, out);
             }
             Input::GateStarted { object, incarnation } => self.gate_started(object, incarnation, out),
             Input::Weigh { object, arrival, priority } => self.weigh(object, arrival, priority, out),
@@ -96,8 +105,7 @@ impl Table {
             Input::Unreserve { object, id, system, reply } => self.unreserve(object, id, system, reply, out),
             Input::Revoke { object, grace, reply } => self.revoke_for_good(object, grace, reply, out),
             Input::ReplaceGate { object, reply } => self.replace_gate(object, reply, out),
-            Input::Recover(why) => self.recover(why, out),
-            Input::Tick => {}
+            Input::Recover(_) | Input::Tick => {}
         }
         self.finish(out);
     }
@@ -248,7 +256,7 @@ impl Table {
         let object = self.object(slot)?;
         let key = if object.holder == NOBODY { object.head()? } else { object.holder };
         let claim = self.claims.get(key)?;
-        let expires_in_ms = claim.grant(self.now).filter(|_| claim.is_shown()).map(|grant| grant.expires_in_ms);
+        let expires_in_ms = claim.told_grant(self.now).map(|grant| grant.expires_in_ms);
         let token = claim.lease().map_or(Token::NONE, |lease| lease.token);
         Some(Box::new(Conflict { who: claim.who.clone(), priority: claim.priority, token, expires_in_ms }))
     }
@@ -276,16 +284,27 @@ impl Table {
         }
     }
 
+    /// A claim goes, and all its ids.
+    pub(super) fn remove(&mut self, key: Key) {
+        let Some(claim) = self.claims.try_remove(key) else { return };
+        for id in self.aliases.remove(&key).into_iter().flatten().chain(claim.id) {
+            if self.ids.get(&(claim.system, id)) == Some(&key) {
+                self.ids.swap_remove(&(claim.system, id));
+            }
+        }
+    }
+
     /// The id of a claim that ended is known no more.
     fn forget(&mut self, key: Key, arrival: u64) {
         let Some(claim) = self.claims.get(key).filter(|claim| claim.arrival == arrival) else { return };
-        let (system, id, first) = (claim.system, claim.id, Self::slots(&claim.objects).next());
-        if let Some(id) = id {
-            self.ids.swap_remove(&(system, id));
-        }
-        self.claims.remove(key);
+        let first = Self::slots(&claim.objects).next();
+        self.remove(key);
         if let Some(object) = first.and_then(|slot| self.object_mut(slot)) {
-            object.extra_mut().ended.retain(|ended| *ended != key);
+            // They are forgotten in the order in which they ended.
+            let ended = &mut object.extra_mut().ended;
+            if ended.front() == Some(&key) {
+                ended.pop_front();
+            }
         }
     }
 }
