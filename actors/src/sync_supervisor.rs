@@ -203,8 +203,8 @@ impl Behaviour for SyncSupervisor {
             Msg::SyncVerified(answer) => self.verified(meta.pending, answer, out),
             Msg::CancelSyncLease(message) => self.cancel(&meta, &message, out),
             // FGMV-28 7.1.3 step 9.
-            Msg::GateFenced(GateFenced { token, incarnation, fencing, seen }) => {
-                self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen }, out);
+            Msg::GateFenced(GateFenced { token, incarnation, fencing, seen_before }) => {
+                self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen_before }, out);
             }
             Msg::GateStarted(started) => {
                 self.step(Input::GateStarted { object: meta.from, incarnation: started.incarnation }, out);

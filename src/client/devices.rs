@@ -55,9 +55,9 @@ impl Devices {
     /// From now on the device takes no change of a lower token. A fence with a lower token changes nothing, and says so
     /// by the token that was seen.
     pub fn fence(&mut self, fence: &FenceDevice) -> OutsideAnswer {
-        let seen = self.seen.entry(fence.object.clone()).or_insert(fence.token);
-        *seen = fence.token.max(*seen);
-        OutsideAnswer::FenceDevice(DeviceFenced { seen: Some(*seen) })
+        let before = self.seen.get(&fence.object).copied();
+        self.seen.insert(fence.object.clone(), before.map_or(fence.token, |before| before.max(fence.token)));
+        OutsideAnswer::FenceDevice(DeviceFenced { seen: before })
     }
 
     fn admit(&mut self, change: &ApplyChange) -> Result<(), String> {
@@ -131,7 +131,7 @@ mod tests {
         let token = |n| Some(Token { epoch: 1, n });
         assert_eq!(apply(&mut devices, &change("a", 2)), Ok(token(2)));
         assert_eq!(apply(&mut devices, &change("b", 1)), Err(()));
-        assert_eq!(fence(&mut devices, 4), token(4));
+        assert_eq!(fence(&mut devices, 4), token(2), "it tells what it had seen before");
         assert_eq!(apply(&mut devices, &change("a", 3)), Err(()));
         assert_eq!(apply(&mut devices, &change("b", 4)), Ok(token(4)));
         assert_eq!(fence(&mut devices, 3), token(4), "an older fence changes nothing");

@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_message_on_a_link_is_small() {
-        // Every hop moves a message a few times: what is larger is boxed.
-        assert!(size_of::<Wire>() <= 96, "Wire has {} bytes", size_of::<Wire>());
+        // Every hop moves a message once or twice: what is larger than two lines of the cache is boxed.
+        assert!(size_of::<Wire>() <= 128, "Wire has {} bytes", size_of::<Wire>());
     }
 }

@@ -55,8 +55,9 @@ pub struct PhysicalObject {
     synchronization: Arc<Synchronization>,
     incarnation: u32,
     gate: Gate,
-    /// The highest token that the device says it has seen.
-    seen: Token,
+    /// A token that the device had seen and this life of the gate had not sent, not below ours then: a backup was
+    /// restored.
+    ahead: Token,
     asked: Pending<Asked>,
     under_way: UnderWay,
     commanding: Option<Commanding>,
@@ -83,7 +84,7 @@ impl Behaviour for PhysicalObject {
             synchronization: Arc::default(),
             incarnation,
             gate: Gate::default(),
-            seen: Token::NONE,
+            ahead: Token::NONE,
             asked: Pending::new(questions_max.saturating_add(URGENT_QUESTIONS_MAX), incarnation),
             under_way: UnderWay::default(),
             commanding: None,
@@ -249,7 +250,7 @@ impl PhysicalObject {
     fn applied(&mut self, meta: &Meta, answer: Result<ChangeApplied, Problem>, out: &mut Out<'_, Self>) {
         let Some(asked) = self.asked.take(meta.pending) else { return };
         if let Ok(ChangeApplied { seen: Some(seen), .. }) = &answer {
-            self.saw(*seen, out);
+            self.saw(*seen, false, out);
         }
         match asked {
             Asked::Command(asker, token) => {
@@ -271,20 +272,23 @@ impl PhysicalObject {
 
     /// A device that has seen a higher token than ours was driven by a daemon whose records we do not have: the
     /// supervisor goes above it.
-    fn saw(&mut self, seen: Token, out: &mut Out<'_, Self>) {
-        if seen <= self.seen {
+    ///
+    /// The newest token itself counts only if the device had it `before` this life of the gate sent it.
+    fn saw(&mut self, seen: Token, before: bool, out: &mut Out<'_, Self>) {
+        let newest = self.gate.newest();
+        if seen < newest || (seen == newest && !before) || seen <= self.ahead {
             return;
         }
-        self.seen = seen;
-        let fenced = self.gate.fenced.as_ref().map(|fenced| fenced.token);
-        if let Some(token) = fenced.filter(|token| seen > *token && self.work.is_none()) {
-            self.say_fenced(token, out);
+        self.ahead = seen;
+        if self.work.is_none() {
+            self.say_fenced(newest, out);
         }
     }
 
     fn say_fenced(&self, token: Token, out: &mut Out<'_, Self>) {
-        let (incarnation, fencing, seen) = (self.incarnation, self.synchronization.fencing, self.seen);
-        out.send(SYNC_SUPERVISOR, GateFenced { token, incarnation, fencing, seen });
+        let (incarnation, fencing) = (self.incarnation, self.synchronization.fencing);
+        let seen_before = if self.ahead >= token { self.ahead } else { Token::NONE };
+        out.send(SYNC_SUPERVISOR, GateFenced { token, incarnation, fencing, seen_before });
     }
 
     /// FGMV-28 REQ-DT-07: all who selected one of the twins hear what became of the lease.

@@ -86,7 +86,7 @@ fn fences(effects: &mut Effects) -> Vec<FenceGate> {
 
 /// FGMV-28 7.1.3 step 9.
 fn fenced(trial: &mut Trial<SyncSupervisor>, token: Token) -> Effects {
-    let answer = GateFenced { token, incarnation: 1, fencing: Fencing::Drained, seen: Token::NONE };
+    let answer = GateFenced { token, incarnation: 1, fencing: Fencing::Drained, seen_before: Token::NONE };
     trial.deliver(object_actor(0).id(), PendingKey::NONE, answer)
 }
 

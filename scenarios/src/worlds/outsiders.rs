@@ -98,7 +98,7 @@ fn willing(asked: OutsideRequest) -> OutsideAnswer {
         OutsideRequest::ApplyChange(change) => {
             OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
         }
-        OutsideRequest::FenceDevice(asked) => OutsideAnswer::FenceDevice(DeviceFenced { seen: Some(asked.token) }),
+        OutsideRequest::FenceDevice(_) => OutsideAnswer::FenceDevice(DeviceFenced { seen: None }),
         OutsideRequest::AuthorizeUser(asked) => {
             let (user_information, scope) = (json("{}"), (*asked.scope).clone());
             let grant = AuthorizationGrant { user_information, scope, expires_at: None };

@@ -483,8 +483,9 @@ pub struct GateFenced {
     pub incarnation: u32,
     /// How the gate knows.
     pub fencing: Fencing,
-    /// The highest token that the device says it has seen.
-    pub seen: Token,
+    /// A token that the device had seen before this life of the gate sent it, not below this one;
+    /// [`Token::NONE`]: none such.
+    pub seen_before: Token,
 }
 
 /// A gate began a new life, and is closed.
@@ -535,7 +536,7 @@ pub struct FenceDevice {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeviceFenced {
-    /// The highest token that the device was ever sent.
+    /// The highest token that the device was sent before this one; absent: none, or it does not know.
     #[serde(default)]
     pub seen: Option<Token>,
 }

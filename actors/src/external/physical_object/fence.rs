@@ -27,6 +27,8 @@ pub(super) struct Work {
     /// The device was seen to be at rest.
     replaced: bool,
     device: Device,
+    /// How often a twin system was asked to fence: only the first answer of an only one says what was there before.
+    device_asked: usize,
     /// The safe stop failed. It is tried again when the supervisor repeats the fence.
     stop_failed: bool,
 }
@@ -64,7 +66,7 @@ impl PhysicalObject {
             _ => {
                 self.gate.shut(Holder { token, to, priority, restricted: false });
                 let device = Device::Unasked;
-                self.work = Some(Work { token, ttl_ms, stop, replaced, device, stop_failed: false });
+                self.work = Some(Work { token, ttl_ms, stop, replaced, device, device_asked: 0, stop_failed: false });
             }
         }
         self.advance(out);
@@ -175,6 +177,7 @@ impl PhysicalObject {
             out.ask(twin.system, question, key);
             asked += 1;
         }
+        work.device_asked += asked;
         work.device = if asked == 0 { Device::Failed } else { Device::Asked(asked, all) };
     }
 
@@ -187,7 +190,8 @@ impl PhysicalObject {
     ) {
         let Some(Asked::Fence(token)) = self.asked.take(meta.pending) else { return };
         if let Ok(DeviceFenced { seen: Some(seen) }) = &answer {
-            self.saw(*seen, out);
+            let first = self.work.as_ref().is_some_and(|work| work.token == token && work.device_asked == 1);
+            self.saw(*seen, first, out);
         }
         // An answer to the fence before this one, or to a question that was asked again, says nothing.
         let Some(work) = self.work.as_mut().filter(|work| work.token == token) else { return };

@@ -7,7 +7,7 @@ fn a_gate_with_nothing_under_way_answers_in_the_same_turn() {
     for fencing in [Fencing::Drained, Fencing::Deadline, Fencing::Device] {
         let mut gate = closed(fenced_by(fencing));
         let answers = answers(&fence(&mut gate, token(1), ada()));
-        let [GateFenced { token: of, fencing: how, seen: Token::NONE, .. }] = &answers[..] else {
+        let [GateFenced { token: of, fencing: how, seen_before: Token::NONE, .. }] = &answers[..] else {
             panic!("{answers:?}")
         };
         assert_eq!((*of, *how), (token(1), fencing));
