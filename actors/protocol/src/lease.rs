@@ -22,6 +22,7 @@
 
 mod change;
 mod claim;
+pub(crate) mod document;
 mod due;
 mod fence;
 mod hold;
