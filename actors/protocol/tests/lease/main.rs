@@ -4,4 +4,6 @@
 mod actions;
 mod gate;
 mod histories;
+#[cfg(feature = "mutations")]
+mod proof;
 mod world;
