@@ -6,4 +6,5 @@ mod gate;
 mod histories;
 #[cfg(feature = "mutations")]
 mod proof;
+mod table;
 mod world;
