@@ -150,6 +150,11 @@ fn main() {
     for (name, ids) in [("without request ids", false), ("with request ids", true)] {
         let rounds = (0..common::rounds(5)).map(|_| pairs(ids, count)).collect();
         let reached = common::median(rounds) / 1e6;
-        common::verdict(&format!("million grants a second, each with its fence and release, {name}"), reached, 3.0, false);
+        common::verdict(
+            &format!("million grants a second, each with its fence and release, {name}"),
+            reached,
+            3.0,
+            false,
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! Decisions: who gets an object, who is revoked for whom, and what becomes of a lease that ends.
 
+use super::Fencing;
 use super::{
     Change, Effect, End, Notice, Objects, Over, Table,
     claim::{Claim, Key, Lease, NOBODY, State},
     mutation::{Mutation, broken},
 };
-use super::Fencing;
 
 impl Table {
     /// Looks at every object that something happened to, until nothing more follows; then closes the gates of those

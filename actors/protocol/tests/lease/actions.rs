@@ -80,7 +80,11 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn setup() -> impl Strategy<Value = Setup> {
     let way = prop_oneof![Just(Fencing::Device), Just(Fencing::Deadline), Just(Fencing::Drained)];
-    let terms = (prop_oneof![Just(0), 1..200_u32], prop_oneof![3 => Just(0), 1 => 1..200_u32], prop_oneof![2 => Just(0), 1 => 100..1_000_u32])
+    let terms = (
+        prop_oneof![Just(0), 1..200_u32],
+        prop_oneof![3 => Just(0), 1 => 1..200_u32],
+        prop_oneof![2 => Just(0), 1 => 100..1_000_u32],
+    )
         .prop_map(|(grace_ms, min_hold_ms, hold_ms_max)| Terms { grace_ms, min_hold_ms, hold_ms_max });
     let objects = prop_oneof![
         prop::collection::vec((terms.clone(), way), 1..4),

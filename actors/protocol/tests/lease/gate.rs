@@ -21,8 +21,14 @@ pub(crate) enum ToGate {
 /// What a gate sends to the device behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ToDevice {
-    Command { number: u64, token: Token, not_after_ms: u64 },
-    SafeStop { number: u64 },
+    Command {
+        number: u64,
+        token: Token,
+        not_after_ms: u64,
+    },
+    SafeStop {
+        number: u64,
+    },
     /// A token, and the life of the gate that sends it.
     Fence(Token, u32),
 }
@@ -38,7 +44,11 @@ pub(crate) enum FromDevice {
 #[derive(Clone, Debug)]
 pub(crate) enum GateOut {
     Device(ToDevice),
-    Fenced { token: Token, seen_before: Token, to: Option<Arc<Claimant>> },
+    Fenced {
+        token: Token,
+        seen_before: Token,
+        to: Option<Arc<Claimant>>,
+    },
     Restricted(Token, bool),
     /// Look again at this moment.
     Wake(u64),

@@ -143,11 +143,24 @@ fn events(one: &One) -> Vec<(&'static str, Vec<Input>)> {
     };
     let emergency = Request { who: claimant(4, HolderClass::Emergency), ..request(4, &[0], 4, 0) };
     let (shown, view) = (one.shown(0), one.view(object(0)));
-    let fenced = |token, seen_before| Input::Fenced { object: object(0), token, incarnation: 1, fencing: Fencing::Device, seen_before };
+    let fenced = |token, seen_before| Input::Fenced {
+        object: object(0),
+        token,
+        incarnation: 1,
+        fencing: Fencing::Device,
+        seen_before,
+    };
     let old = Token { n: 0, ..view.token };
     let from = one.now().wall.plus_ms(200);
     let wanted = Wanted { object: object(0), priority: 2, terms: TERMS };
-    let booking = Booking { system: system(3), who: claimant(3, HolderClass::Person), wanted, from, until: from.plus_ms(500), ttl_ms: 400 };
+    let booking = Booking {
+        system: system(3),
+        who: claimant(3, HolderClass::Person),
+        wanted,
+        from,
+        until: from.plus_ms(500),
+        ttl_ms: 400,
+    };
     let arrival = view.holder.as_ref().or(view.queue.first()).map_or(1, |claim| claim.arrival);
     let one_of = |input| vec![input];
     vec![
@@ -180,7 +193,8 @@ fn events(one: &One) -> Vec<(&'static str, Vec<Input>)> {
 }
 
 fn short(effect: &Effect) -> String {
-    let debug = |value: &dyn std::fmt::Debug| format!("{value:?}").split([' ', '(', '{']).next().unwrap_or("").to_owned();
+    let debug =
+        |value: &dyn std::fmt::Debug| format!("{value:?}").split([' ', '(', '{']).next().unwrap_or("").to_owned();
     match effect {
         Effect::Record(_, Change::Granted { over: Some(over), .. } | Change::Quarantined { over: Some(over), .. }) => {
             let change = if let Effect::Record(_, change) = effect { debug(change) } else { String::new() };
@@ -219,7 +233,11 @@ fn who(reply: u64) -> &'static str {
 fn phase(one: &One) -> String {
     let view = one.view(object(0));
     let holder = view.holder.as_ref().map(|claim| format!(" {}", claim.who.holder.user)).unwrap_or_default();
-    let phase = if view.phase == Phase::Fencing && view.holder.is_none() { "Closing".into() } else { format!("{:?}", view.phase) };
+    let phase = if view.phase == Phase::Fencing && view.holder.is_none() {
+        "Closing".into()
+    } else {
+        format!("{:?}", view.phase)
+    };
     let queue = if view.waiting > 0 { format!(", {} in line", view.waiting) } else { String::new() };
     format!("{phase}{holder}{queue}")
 }
@@ -271,6 +289,7 @@ fn rendered() -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the snapshot is a file, written on demand")]
 fn the_table_of_states_and_events_is_as_reviewed() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/lease/TABLE.md");
     let now = rendered();

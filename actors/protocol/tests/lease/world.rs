@@ -196,11 +196,7 @@ impl World {
 
     pub(crate) fn wanted(&self, number: usize, user: usize) -> Wanted {
         let number = number % self.setup.objects.len();
-        Wanted {
-            object: object(number),
-            priority: self.setup.priorities[user],
-            terms: self.setup.objects[number].0,
-        }
+        Wanted { object: object(number), priority: self.setup.priorities[user], terms: self.setup.objects[number].0 }
     }
 
     fn tell(&mut self, line: impl FnOnce(&Self) -> String) {

@@ -87,10 +87,7 @@ impl Observer {
         let before = self.said.objects.get(&entity).map_or(Token::NONE, |object| object.token);
         if token <= before || token.epoch != self.said.epoch {
             let epoch = self.said.epoch;
-            self.violated(
-                Rule::TokenUnique,
-                format!("{entity:?} gets token {token} after {before}, in epoch {epoch}"),
-            );
+            self.violated(Rule::TokenUnique, format!("{entity:?} gets token {token} after {before}, in epoch {epoch}"));
         }
     }
 

@@ -111,9 +111,10 @@ impl Observer {
     fn in_time(&mut self, table: &Table, view: &ObjectView) {
         let now_ms = self.now.monotonic_ms;
         let fence_ms = self.limits.lease_fence_ms_max;
-        let first = view.queue.first().filter(|first| {
-            Self::could_have(table, first, |holder| holder.priority < first.priority)
-        });
+        let first = view
+            .queue
+            .first()
+            .filter(|first| Self::could_have(table, first, |holder| holder.priority < first.priority));
         let holder = view.holder.as_ref().filter(|_| first.is_some());
         let terms = holder.map_or(&[][..], |holder| holder.objects.as_slice());
         let least_ms = terms.iter().map(|wanted| wanted.terms.min_hold_ms).max().unwrap_or(0);
