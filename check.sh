@@ -21,6 +21,8 @@ Environment:
                         unset: the tests that need it are skipped and say so
   TWINWAY_NO_INSTALL=1  install nothing
   PROPTEST_CASES        cases a property
+  TWINWAY_HISTORIES     histories of sync leases tried against their invariants (default: as the
+                        other properties; 100000 with --long)
 
 The exit code is that of the test runner; if the tests pass but an earlier step failed, 1.
 EOF
@@ -181,6 +183,12 @@ benches() {
     done
 }
 
+# With each check of the sync leases taken out, some rule has to be seen failing. A build of its own: the switches
+# are in no other.
+proof_of_the_proof() {
+    cargo test --quiet --package twinway-protocol --features mutations --test lease -- proof --nocapture
+}
+
 # The tests, last: the output ends with the runner's own summary.
 run_tests() {
     local log="$scratch/tests.log" code start=$SECONDS command
@@ -222,7 +230,7 @@ run_tests() {
 
 # A fresh clone builds once: incremental data would only cost time and disk.
 if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
-if $long; then export PROPTEST_CASES="${PROPTEST_CASES:-4096}"; fi
+if $long; then export PROPTEST_CASES="${PROPTEST_CASES:-4096}" TWINWAY_HISTORIES="${TWINWAY_HISTORIES:-100000}"; fi
 
 heading "tools"
 tools
@@ -233,6 +241,7 @@ if $has_deny; then step "dependencies" dependencies; fi
 if $has_clippy; then step "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings; fi
 step "documentation" documentation
 step "documentation's examples" cargo test --doc --workspace --quiet
+step "the proof of the sync leases, with its checks taken out" proof_of_the_proof
 if $long; then
     if compgen -G 'benches/*.rs' >/dev/null; then step "benches, once each" benches; else skip "benches: there are none"; fi
 else

@@ -150,6 +150,8 @@ pub struct SyncSupervisor {
     /// When the table is next looked at, on the monotonic clock.
     armed_ms: Option<u64>,
     shown: Counts,
+    /// Whether the table's life has begun.
+    began: bool,
     /// Kept for its memory.
     effects: Vec<Effect>,
 }
@@ -182,12 +184,15 @@ impl Behaviour for SyncSupervisor {
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             armed_ms: None,
             shown: Counts::default(),
+            began: false,
             effects: Vec::new(),
         }
     }
 
     fn handle(&mut self, Envelope { meta, message }: Envelope<SyncSupervisorMsg>, out: &mut Out<'_, Self>) {
         use SyncSupervisorMsg as Msg;
+        // Others that began before may speak before this entity was told to begin.
+        self.begin(Recovery::Start, out);
         match message {
             Msg::KeepTwinSystem(KeepTwinSystem { system }) => {
                 self.keep(&system);
@@ -210,6 +215,7 @@ impl Behaviour for SyncSupervisor {
                 self.step(Input::GateStarted { object: meta.from, incarnation: started.incarnation }, out);
             }
             Msg::GateExtended(answer) => self.extended(meta.pending, answer.map(|_| ()), out),
+            Msg::AbandonSyncLeases(_) => self.step(Input::Abandon { system: meta.from }, out),
             Msg::RenewSyncLease(message) => self.renew(&meta, *message.shown, message.ttl_ms, out),
             Msg::ReleaseSyncLease(message) => self.release(&meta, *message.shown, out),
             Msg::YieldSyncLease(message) => self.answer_ask(&meta, *message.shown, message.yields, out),
@@ -268,7 +274,7 @@ impl Behaviour for SyncSupervisor {
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
-        self.step(Input::Recover(why), out);
+        self.begin(why, out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
             out.send(DTSR, Reannounce);
@@ -277,6 +283,13 @@ impl Behaviour for SyncSupervisor {
 }
 
 impl SyncSupervisor {
+    /// Begins the table's life, once.
+    fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        if !std::mem::replace(&mut self.began, true) {
+            self.step(Input::Recover(why), out);
+        }
+    }
+
     /// Within FGMV-29 9.2 step 2: which twins stand for which objects.
     fn keep(&mut self, system: &TwinSystem) {
         for twin in &system.twins {

@@ -197,7 +197,7 @@ async fn who_waits_stands_in_the_queue_until_it_is_cancelled_or_the_object_is_fr
         let gone = world.ask("world-token", Method::DELETE, &path).send().await.expect("it answers");
         assert_eq!(gone.status(), StatusCode::NO_CONTENT);
         let again = world.ask("world-token", Method::DELETE, &path).send().await.expect("it answers");
-        problem(again, "lease-request-unknown").await;
+        problem(again, "lease-cancelled").await;
     };
     let (refused, ()) = join(world.post("world-token", LEASE, cancelled), cancel).await;
     problem(refused, "lease-cancelled").await;
@@ -286,7 +286,7 @@ async fn an_operator_sees_everybody_and_what_it_does_is_written_down() {
     problem(world.get("world-token", path).await, "not-allowed").await;
     assert_eq!(world.operate("clear").await.status(), StatusCode::NO_CONTENT);
     problem(world.switch("ada", Some(&token)).await, "lease-lost").await;
-    let history = json_of(world.get("world-token", &format!("{LEASE}/history")).await, StatusCode::OK).await;
+    let history = json_of(world.get("operator-token", path).await, StatusCode::OK).await;
     let notes: Vec<_> =
         history["history"].as_array().expect("a list").iter().filter_map(|one| one["note"].as_str()).collect();
     assert_eq!(notes, ["root: the gripper sticks"], "{history}");
@@ -334,7 +334,7 @@ async fn every_mistake_has_its_own_problem_and_changes_nothing() {
     let token = world.acquire("ada").await;
     let belt = json_of(post(&at("belt"), wants("bob")).await, StatusCode::CREATED).await["token"].clone();
     problem(world.switch("ada", belt.as_str()).await, "lease-token-foreign").await;
-    problem(world.switch("ada", Some("1.999")).await, "lease-token-unknown").await;
+    problem(world.switch("ada", Some("9.1")).await, "lease-token-unknown").await;
     problem(world.renew("ada", &token, u32::MAX).await, "lease-ttl").await;
     assert_eq!(world.switch("ada", Some(&token)).await.status(), StatusCode::OK);
     world.end().await;

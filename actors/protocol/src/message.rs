@@ -189,7 +189,7 @@ mailboxes! {
                 KeepTwinSystem, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease, YieldSyncLease, CancelSyncLease,
                 KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases
             }
-            tells { GateFenced, GateStarted, RulesChanged, RoleChanged }
+            tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged }
             hears { SyncVerified, GateExtended }
         }
         /// What a caller outside the actors hears: a gateway, a host program.

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Ref, TwinId,
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref, TwinId,
     access::Right,
     lease::{HolderClass, Token},
     message::{
-        ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DtsMsg, KeepTwinSystem, Kept,
-        LeaseRequest, PhysicalChange, PhysicalObjectMsg, PropertyValues, ReflectChange, ReleaseSyncLease,
-        RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin, SyncLease, SyncLeaseGranted, SyncVerified, TwinMsg,
-        VerifyChange, VerifySync, Wire,
+        AbandonSyncLeases, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DtsMsg,
+        KeepTwinSystem, Kept, LeaseRequest, PhysicalChange, PhysicalObjectMsg, PropertyValues, ReflectChange,
+        ReleaseSyncLease, RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin, SyncLease, SyncLeaseGranted,
+        SyncVerified, TwinMsg, VerifyChange, VerifySync, Wire,
     },
 };
 
@@ -87,6 +87,11 @@ impl Behaviour for Dts {
     }
 
     fn snapshot(&self, _part: u64, _into: &mut Vec<NoRecord>) {}
+
+    fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
+        // Whoever asked for those changes has been told that they failed.
+        out.send(SYNC_SUPERVISOR, AbandonSyncLeases);
+    }
 }
 
 /// FGMV-29 9.2 step 14: what the object did is shown by its twin.

@@ -111,7 +111,8 @@ impl Claim {
     /// Whether this claim takes an object from `holder`: equals never do (FGMV-28 7.1.3.1), but a lease made after a
     /// reservation gives way to it.
     pub(super) fn outranks(&self, holder: &Self) -> bool {
-        let bar = super::mutation::broken(super::mutation::Mutation::EqualEvicts);
+        // Of a lease that is not shown, two equals would take turns for ever within one step.
+        let bar = holder.is_shown() && super::mutation::broken(super::mutation::Mutation::EqualEvicts);
         self.priority > holder.priority
             || (bar && self.priority == holder.priority)
             || (self.is_reserved()

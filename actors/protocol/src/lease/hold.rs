@@ -111,7 +111,10 @@ impl Table {
         if let Some(reply) = reply {
             let closing = self.closings.insert((reply, objects.as_slice().len()));
             for slot in Self::slots(&objects) {
-                if let Some(object) = self.object_mut(slot) {
+                let Some(object) = self.object_mut(slot) else { continue };
+                if object.closing == NOBODY {
+                    object.closing = closing;
+                } else {
                     object.extra_mut().closing.push(closing);
                 }
             }
@@ -121,8 +124,10 @@ impl Table {
 
     /// A gate has closed, or does not answer: whoever waited for it does so no more.
     pub(super) fn closed(&mut self, slot: usize, out: &mut Vec<Effect>) {
-        let Some(extra) = self.object_mut(slot).and_then(|object| object.extra.as_mut()) else { return };
-        for closing in std::mem::take(&mut extra.closing) {
+        let Some(object) = self.object_mut(slot).filter(|object| object.closing != NOBODY) else { return };
+        let first = std::mem::replace(&mut object.closing, NOBODY);
+        let others = object.extra.as_mut().map(|extra| std::mem::take(&mut extra.closing));
+        for closing in std::iter::once(first).chain(others.into_iter().flatten()) {
             let Some((reply, left)) = self.closings.get_mut(closing) else { continue };
             *left -= 1;
             if *left == 0 {
@@ -162,6 +167,20 @@ impl Table {
             kept += u32::from(shown && self.renew_lease(key, ttl_ms, out).is_ok());
         }
         out.push(Effect::Answer(reply, Ok(Done::Kept(kept))));
+    }
+
+    /// A requester began a new life. It happens seldom, and so looks at every claim.
+    pub(super) fn abandon(&mut self, system: EntityId, out: &mut Vec<Effect>) {
+        let of_system = |(key, claim): (Key, &Claim)| (claim.system == system).then_some(key);
+        let keys: Vec<Key> = self.claims.iter().filter_map(of_system).collect();
+        for key in keys {
+            match self.claims.get(key).map(|claim| &claim.state) {
+                Some(State::Leased(_)) => self.let_go(key, End::Released, None, out),
+                Some(State::Waiting) => self.leave(key, End::Cancelled, out),
+                Some(State::Ended(_)) | None => {}
+            }
+            self.finish(out);
+        }
     }
 
     /// The rules give a request another priority: waiters are sorted again and keep their arrival; a holder that is

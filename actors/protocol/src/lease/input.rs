@@ -83,6 +83,11 @@ pub enum Input {
         /// Who waits.
         reply: Reply,
     },
+    /// A requester knows nothing any more of what it asked for: its leases are given back, and its requests withdrawn.
+    Abandon {
+        /// Its actor.
+        system: EntityId,
+    },
     /// A gate has fenced.
     Fenced {
         /// The object.

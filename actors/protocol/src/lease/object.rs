@@ -13,7 +13,7 @@ use crate::EntityId;
 pub(super) struct Extra {
     /// By their numbers.
     pub(super) reservations: BTreeMap<u64, Reservation>,
-    /// Those who wait for the gate to close, as the table keeps them.
+    /// Those who wait for the gate to close beside the first, as the table keeps them.
     pub(super) closing: Vec<usize>,
     /// Claims that ended and whose ids are still known.
     pub(super) ended: VecDeque<Key>,
@@ -41,6 +41,8 @@ pub(super) struct Object {
     /// When the gate has to have answered, or is asked again.
     pub(super) fence_due_ms: u64,
     pub(super) queue: BTreeSet<Rank>,
+    /// Who waits for the gate to close, as the table keeps it: mostly one, and mostly nobody.
+    pub(super) closing: Key,
     pub(super) extra: Option<Box<Extra>>,
 }
 
@@ -59,6 +61,7 @@ impl Object {
             incarnation: None,
             fence_due_ms: u64::MAX,
             queue: BTreeSet::new(),
+            closing: NOBODY,
             extra: None,
         }
     }

@@ -96,6 +96,7 @@ impl Table {
             Input::Release { shown, reply } => self.release(&shown, reply, out),
             Input::Yield { shown, yields, reply } => self.answer_ask(&shown, yields, reply, out),
             Input::KeepAlive { system, reply } => self.keep_alive(system, reply, out),
+            Input::Abandon { system } => self.abandon(system, out),
             Input::Fenced { object, token, incarnation, fencing, seen_before } => {
                 self.fenced(object, token, incarnation, fencing, seen_before, out);
             }
@@ -123,7 +124,7 @@ impl Table {
 
     /// Does what has become due.
     fn ripen(&mut self, out: &mut Vec<Effect>) {
-        let now_ms = self.deadline_clock_ms();
+        let now_ms = self.now.monotonic_ms;
         while let Some(key) = self.claims_due.take(now_ms) {
             self.claim_due(key, now_ms, out);
             self.finish(out);
@@ -142,22 +143,25 @@ impl Table {
         }
     }
 
-    fn deadline_clock_ms(&self) -> u64 {
+    /// Whether a lease has run out.
+    fn is_over(&self, deadline_ms: u64) -> bool {
         if super::mutation::broken(super::mutation::Mutation::DeadlineByWallClock) {
-            return self.now.wall.unix_ms();
+            return deadline_ms <= self.now.wall.unix_ms();
         }
-        self.now.monotonic_ms
+        deadline_ms <= self.now.monotonic_ms
     }
 
     fn claim_due(&mut self, key: Key, now_ms: u64, out: &mut Vec<Effect>) {
-        let Some(claim) = self.claims.get_mut(key) else { return };
-        let due_ms = claim.due_ms();
-        if due_ms > now_ms {
+        let Some(claim) = self.claims.get(key) else { return };
+        if claim.lease().is_some_and(|lease| lease.shown && self.is_over(lease.deadline_ms)) {
+            return self.vacate(key, End::Expired, out);
+        }
+        if claim.due_ms() > now_ms {
             return self.arm(key);
         }
+        let Some(claim) = self.claims.get_mut(key) else { return };
         match &mut claim.state {
             State::Waiting => self.wait_over(key, out),
-            State::Leased(lease) if lease.deadline_ms <= now_ms => self.vacate(key, End::Expired, out),
             State::Leased(lease) if lease.revoked_ms.is_some_and(|until_ms| until_ms <= now_ms) => {
                 let end = if lease.revoked_for_good { End::Revoked } else { End::Preempted };
                 self.vacate(key, end, out);

@@ -105,6 +105,10 @@ pub struct KeepSyncLeases {
     pub metaverse: SystemId,
 }
 
+/// DTS began a new life, and knows no more of the leases that it had taken for single changes: they are given back.
+#[derive(Clone, Copy, Debug)]
+pub struct AbandonSyncLeases;
+
 /// They are renewed.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncLeasesKept {
@@ -380,6 +384,7 @@ steps! {
     answer SyncLeasesListed;
     ask VerifySync -> SyncVerified;
     answer SyncVerified;
+    tell AbandonSyncLeases;
     tell RulesChanged;
     tell RoleChanged;
     control FenceGate = "7.1.3" "8";

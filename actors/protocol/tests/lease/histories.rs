@@ -1,4 +1,5 @@
-//! The fourteen invariants hold in every history of every world. `PROPTEST_CASES` says how many are tried.
+//! The fourteen invariants hold in every history of every world. `TWINWAY_HISTORIES` or else `PROPTEST_CASES` says how
+//! many are tried.
 
 use proptest::prelude::*;
 
@@ -10,8 +11,16 @@ fn told(world: &crate::world::World, violations: &[twinway_protocol::lease::rule
     format!("{story}\n{}", violations.join("\n"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long to search is said by who runs the tests")]
+fn config() -> ProptestConfig {
+    let cases = std::env::var("TWINWAY_HISTORIES").ok().and_then(|cases| cases.parse().ok());
+    let usual = ProptestConfig::default();
+    let cases = cases.unwrap_or(usual.cases);
+    ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_fourteen_invariants_hold_in_every_history((setup, actions) in history(60)) {

@@ -1,7 +1,17 @@
 //! The proof of the sync leases: the fourteen invariants over made-up histories of a whole world, the table of states
 //! and events, every row of the design's table of events, and the proof that the proof can fail.
 
+#[cfg(test)]
 mod actions;
+#[cfg(test)]
 mod gate;
+#[cfg(test)]
 mod histories;
+#[cfg(all(test, feature = "mutations"))]
+mod proof;
+#[cfg(test)]
+mod rows;
+#[cfg(test)]
+mod table;
+#[cfg(test)]
 mod world;

@@ -120,8 +120,14 @@ impl Gate {
             return Err(self.told(ProblemKind::LeaseLost, detail, metaverse, now_ms));
         }
         let Some(fenced) = self.fenced.as_ref().filter(|_| self.passing(token)) else {
-            let detail = format!("{token} was not granted, or not yet");
-            return Err(Problem::new(ProblemKind::LeaseTokenUnknown, detail));
+            // Nobody was told of a newer token of this object: one of this epoch is another object's, or was guessed.
+            let newest = self.newest();
+            let kind = if newest.epoch == token.epoch && newest != token {
+                ProblemKind::LeaseTokenForeign
+            } else {
+                ProblemKind::LeaseTokenUnknown
+            };
+            return Err(Problem::new(kind, format!("{token} was not granted for this object")));
         };
         let Some(to) = &fenced.to else {
             let detail = format!("{token} is nobody's");

@@ -239,7 +239,8 @@ impl Observer {
             | Input::Unreserve { reply, .. }
             | Input::Revoke { reply, .. }
             | Input::ReplaceGate { reply, .. } => ask(*reply, Vec::new()),
-            Input::Fenced { .. }
+            Input::Abandon { .. }
+            | Input::Fenced { .. }
             | Input::GateStarted { .. }
             | Input::Weigh { .. }
             | Input::Recover(_)

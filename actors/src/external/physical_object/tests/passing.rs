@@ -28,8 +28,9 @@ pub(super) fn only_the_newest_token_passes() {
     let mut gate = held(Synchronization::default());
     fence(&mut gate, token(2), bob());
     assert_eq!(kind(&mut gate, token(1)), ProblemKind::LeaseLost);
-    // Nobody was given this one.
-    assert_eq!(kind(&mut gate, token(3)), ProblemKind::LeaseTokenUnknown);
+    // Nobody was given these for this object.
+    assert_eq!(kind(&mut gate, token(3)), ProblemKind::LeaseTokenForeign);
+    assert_eq!(kind(&mut gate, Token { epoch: 99, n: 1 }), ProblemKind::LeaseTokenUnknown);
     assert_eq!(refused(send(&mut gate, command("b", None))).kind, ProblemKind::LeaseHeld);
 }
 
