@@ -15,6 +15,19 @@ const ALL_KEPT: &str = "[journal]\nloss_window_ms = 0\n";
 /// How often a log is cut, each time at another length.
 const CUTS: u64 = 8;
 
+impl Place {
+    /// A copy of this place's data under another one, with the same settings.
+    pub(crate) fn copy(&self, settings: &str) -> Self {
+        let copy = Self::new(settings);
+        fs::create_dir_all(copy.data()).expect("there is room");
+        for file in fs::read_dir(self.data()).expect("it is there") {
+            let file = file.expect("it can be read");
+            fs::copy(file.path(), copy.data().join(file.file_name())).expect("there is room");
+        }
+        copy
+    }
+}
+
 /// A daemon that acknowledged registrations and was killed, and what it acknowledged.
 async fn killed(settings: &str) -> (Place, Facts) {
     let (place, mut facts) = (Place::new(settings), Facts::default());
