@@ -23,6 +23,10 @@ pub struct Settings {
     pub selected_twins_max: usize,
     /// The limits of sync leases.
     pub lease: LeaseLimits,
+    /// How many rules of priority one twin may have.
+    pub priority_rules_max: usize,
+    /// The longest time that the terms of a sync lease may name, in milliseconds.
+    pub lease_terms_ms_max: u32,
 }
 
 impl Default for Settings {
@@ -36,6 +40,8 @@ impl Default for Settings {
             twin_watchers_max: 1_000,
             selected_twins_max: 1_000_000,
             lease: LeaseLimits::default(),
+            priority_rules_max: 1_000,
+            lease_terms_ms_max: 86_400_000,
         }
     }
 }

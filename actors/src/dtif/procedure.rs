@@ -10,10 +10,10 @@ use twinway_protocol::{
     access::Right,
     message::{
         AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DTSR,
-        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest,
+        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest, Kept,
         MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest, PhysicalObjectMsg, PropertyValues,
-        RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SearchTwinSystems, SelectTwins,
-        TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
+        RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SYNC_SUPERVISOR,
+        SearchTwinSystems, SelectTwins, SyncSupervisorMsg, TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -45,6 +45,17 @@ impl<B: Behaviour<Wire = Wire>> Entity for Trial<B> {
     }
 }
 
+/// In place of the supervisor: it keeps what DTSR tells it.
+struct KeepsAll;
+
+impl Entity for KeepsAll {
+    fn take(&mut self, meta: Meta, _: Wire) -> Vec<Effect<Wire>> {
+        let wire = DtsrMsg::from(Ok(Kept)).into_wire();
+        let meta = Meta { from: meta.to, to: meta.from, step: None, ..meta };
+        vec![Effect::Send { wire: Some(wire), meta }]
+    }
+}
+
 /// All entities, and a twin system outside that permits everything and does whatever it is asked.
 struct World {
     entities: BTreeMap<EntityId, Box<dyn Entity>>,
@@ -59,7 +70,8 @@ impl World {
     fn new() -> Self {
         let mut world =
             Self { entities: BTreeMap::new(), queue: VecDeque::new(), steps: Vec::new(), arrived: Vec::new() };
-        let entities = [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), system_actor(0).id()];
+        let entities =
+            [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), SYNC_SUPERVISOR.id(), system_actor(0).id()];
         entities.into_iter().for_each(|id| world.spawn(id));
         world
     }
@@ -74,6 +86,7 @@ impl World {
             DtiaMsg::KIND => entity::<Dtia>(id),
             DtsMsg::KIND => entity::<Dts>(id),
             DtacMsg::KIND => entity::<Dtac>(id),
+            SyncSupervisorMsg::KIND => Box::new(KeepsAll),
             DigitalTwinSystemMsg::KIND => entity::<DigitalTwinSystem>(id),
             PhysicalObjectMsg::KIND => entity::<PhysicalObject>(id),
             TwinMsg::KIND => entity::<Twin>(id),

@@ -148,7 +148,7 @@ fn a_question_leaves_the_daemon_and_the_first_answer_that_fits_comes_back() {
     let effects = reply(&mut shop, id, decided());
     assert_eq!(shown(&effects), ["9.1/8 UserAndPermissionInformation to Tpsaa", "AnswerAccepted to Caller"]);
     let effects = reply(&mut shop, id, decided());
-    assert_eq!(shown(&effects), ["AnswerAccepted to Caller"], "nobody hears a second answer");
+    assert_eq!(shown(&effects), ["AnswerAccepted refused to Caller"], "nobody hears a second answer");
     assert_eq!(accepted(effects), Err(ProblemKind::RequestUnknown));
     assert!(shop.timeout(id).is_empty(), "its time is over");
 }
