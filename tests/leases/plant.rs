@@ -42,8 +42,9 @@ impl Thing {
     /// `chief` 9, `worker` 5, `guest` 1; everybody else 3.
     pub(crate) fn new(twin: &str) -> Self {
         let rule = |(role, priority): (&str, u8)| json!({ "role": role, "priority": priority });
+        let rules = [("chief", 9), ("worker", 5), ("guest", 1)].map(rule);
         let synchronization = json!({
-            "priorities": [("chief", 9), ("worker", 5), ("guest", 1)].map(rule),
+            "priorities": rules,
             "defaultPriority": 3,
             "safeStop": { SPEED: 0 },
         });
