@@ -7,8 +7,9 @@ use twinway::{
     protocol::{
         access::AuthorizationDecision,
         message::{
-            ApplyChange, ChangeApplied, DeviceFenced, ForwardTwinPropertiesRequest, ForwardUserAuthorization, OutsideAnswer,
-            OutsideRequest, PropertyValues, TwinGrant, TwinPropertiesAndPermission, UserAndPermissionInformation,
+            ApplyChange, ChangeApplied, DeviceFenced, ForwardTwinPropertiesRequest, ForwardUserAuthorization,
+            OutsideAnswer, OutsideRequest, PropertyValues, TwinGrant, TwinPropertiesAndPermission,
+            UserAndPermissionInformation,
         },
     },
 };
@@ -42,9 +43,8 @@ fn answer(request: OutsideRequest) -> OutsideAnswer {
             OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*values).clone()), seen: None })
         }
         OutsideRequest::AuthorizeUser(request) => OutsideAnswer::AuthorizeUser(authorize(&request)),
-        OutsideRequest::ExecuteService(_) => OutsideAnswer::Failed("nothing is run here".to_owned()),
-        // The lamps check no tokens, but what they were sent before has been answered.
         OutsideRequest::FenceDevice(_) => OutsideAnswer::FenceDevice(DeviceFenced::default()),
+        OutsideRequest::ExecuteService(_) => OutsideAnswer::Failed("nothing is run here".to_owned()),
     }
 }
 

@@ -196,7 +196,7 @@ fn a_system_that_fails_stays_silent_or_cannot_be_reached_is_told_to_the_asker() 
     assert_eq!((failed.kind, failed.detail.as_str()), (ProblemKind::OutsideFailed, "out of lamps"));
     assert_eq!(heard(|shop, id| shop.timeout(id)).kind, ProblemKind::OutsideTimeout);
     let undelivered = heard(|shop, id| {
-        let message = RequestUndelivered { request: id, problem: Box::new(gone()) };
+        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: true };
         shop.deliver(CALLER, PendingKey::NONE, message)
     });
     assert_eq!(undelivered, gone());
