@@ -1,11 +1,11 @@
 //! A journal that is torn or damaged: the daemon says so and does not start. It never goes on without what is missing.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use super::{
     chance::Chance,
     check::check,
-    daemon::{Place, Started, runtime},
+    daemon::{Daemon, Place, Started, runtime},
     facts::{Facts, Registration},
     world::{advisor, home, system},
 };
@@ -25,6 +25,16 @@ impl Place {
             fs::copy(file.path(), copy.data().join(file.file_name())).expect("there is room");
         }
         copy
+    }
+}
+
+impl Daemon {
+    /// SIGTERM, and waits until it has ended in order.
+    pub(crate) fn stop(mut self) {
+        let told = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
+        assert!(told.is_ok_and(|status| status.success()), "it could not be told");
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "it ended with {status}");
     }
 }
 

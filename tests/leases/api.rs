@@ -74,10 +74,6 @@ impl Wish {
     pub(crate) fn waiting(self) -> Self {
         self.with("waitMs", WAIT_MAX.as_millis() as u64)
     }
-
-    pub(crate) fn user(&self) -> &str {
-        self.0["user"].as_str().expect("it names its user")
-    }
 }
 
 /// One who speaks as a system.

@@ -39,7 +39,7 @@ async fn a_request_that_is_not_acceptable_is_refused_and_changes_nothing() {
         ("arm", wish.clone().with("requestId", "7"), 400, "invalid-document"),
         ("arm", wish.clone().with("colour", "red"), 400, "invalid-document"),
         ("arm", wish.clone().with("ttlMs", "long"), 400, "invalid-document"),
-        ("arm", wish.clone().with("class", "emergency"), 403, "permission-missing"),
+        ("arm", wish.clone().with("class", "emergency"), 403, "not-allowed"),
         ("arm", Wish::of("nobody"), 403, "permission-missing"),
     ] {
         refused(plaza.acquire(twin, &wish).await, status, slug);
@@ -114,7 +114,8 @@ async fn a_token_of_an_earlier_life_of_the_daemon_is_told_as_that() {
     let plaza = world.api(PLAZA);
     let own = refused(plaza.renew("arm", "worker-cyd", lease.token, 10_000).await, 409, "lease-token-stale");
     assert!(own.token().is_some_and(|token| token > lease.token), "{}", own.document);
-    let other = refused(world.api(LOBBY).renew("arm", "worker-dan", lease.token, 10_000).await, 409, "lease-token-stale");
+    let other =
+        refused(world.api(LOBBY).renew("arm", "worker-dan", lease.token, 10_000).await, 409, "lease-token-stale");
     assert_eq!(other.token(), None, "the token of a lease is for its holder only");
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     api::{Wish, refused},
-    plant::{PLANT, SPEED, Thing},
+    plant::{Heard, PLANT, SPEED, Thing},
     world::{LOBBY, PLAZA, World},
 };
 
@@ -28,7 +28,7 @@ async fn a_change_without_a_token_is_refused_while_somebody_holds_the_object() {
     let lease = world.api(PLAZA).acquire("arm", &Wish::of("worker-cyd")).await.expect("it is granted");
     for (system, user) in [(PLAZA, "worker-cyd"), (LOBBY, "worker-dan"), (LOBBY, "guest-fay")] {
         let change = world.api(system).change("arm", user, None, &json!({ SPEED: 1 })).await;
-        assert_eq!(refused(change, 409, "lease-held").holder_priority(), Some(5));
+        assert_eq!(refused(change, 409, "lease-held").holder_priority(), Some(5), "{user} of {system}");
     }
     assert_eq!(world.plant.commands_of("arm"), []);
     world.api(PLAZA).release("arm", "worker-cyd", lease.token).await.expect("it is given back");
@@ -109,7 +109,13 @@ async fn every_command_says_until_when_the_device_may_act_on_it() {
 async fn a_device_that_checks_tokens_answers_the_fence_itself() {
     let world = World::start(&[Thing::new("arm").with("fencing", "device")], "").await;
     let lease = world.api(PLAZA).acquire("arm", &Wish::of("worker-cyd")).await.expect("it is granted");
-    let first = world.plant.lines_of("arm").into_iter().map(|line| line.heard).collect::<Vec<_>>();
-    assert_eq!(first, [super::plant::Heard::Fence(lease.token)]);
+    let change = world.api(PLAZA).change("arm", "worker-cyd", Some(lease.token), &json!({ SPEED: 1 })).await;
+    change.expect("it holds");
+    world.api(PLAZA).release("arm", "worker-cyd", lease.token).await.expect("it is given back");
+    let next = world.api(LOBBY).acquire("arm", &Wish::of("worker-dan")).await.expect("it is granted");
+    // Before the release was answered, the device refused what was sent under the lease.
+    let heard: Vec<_> = world.plant.lines_of("arm").into_iter().map(|line| line.heard).collect();
+    let closed = |heard: &Heard| matches!(heard, Heard::Fence(token) if *token > lease.token && *token <= next.token);
+    assert!(heard.len() > 1 && heard.iter().skip(1).all(closed), "{heard:?}");
     assert_eq!(json!(lease.fencing), "device");
 }

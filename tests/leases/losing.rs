@@ -106,7 +106,7 @@ async fn whoever_averts_harm_waits_for_no_grace() {
     let world = World::start(&[thing], "").await;
     hold(&world.api(PLAZA), &Wish::of("worker-cyd")).await;
     let wish = Wish::of("worker-dan").with("class", "emergency");
-    refused(world.api(PLAZA).acquire("arm", &wish).await, 403, "permission-missing");
+    refused(world.api(PLAZA).acquire("arm", &wish).await, 403, "not-allowed");
     let new = hold(&world.api(LOBBY), &Wish::of("chief-ada").with("class", "emergency")).await;
     drive(&world.api(LOBBY), &new, 9).await;
 }

@@ -6,10 +6,10 @@ mod api;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
-mod changing;
-#[cfg(test)]
 #[path = "../support/chance.rs"]
 mod chance;
+#[cfg(test)]
+mod changing;
 #[cfg(test)]
 #[path = "../support/daemon.rs"]
 mod daemon;

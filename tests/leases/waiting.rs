@@ -102,7 +102,8 @@ async fn a_reservation_that_cannot_be_is_refused_and_one_that_is_cancelled_is_go
     let (plaza, reservations) = (world.api(PLAZA), "/mii/v1/twins/arm/reservations");
     let (at, day_ms) = (|ms: u64| Timestamp::from_unix_ms(now_ms() + ms), 86_400_000);
     let booking = |from, until| json!({ "user": "worker-cyd", "from": from, "until": until, "ttlMs": 60_000 });
-    for (from, until) in [(at(2 * day_ms), at(day_ms)), (at(day_ms), at(day_ms)), (at(400 * day_ms), at(401 * day_ms))] {
+    for (from, until) in [(at(2 * day_ms), at(day_ms)), (at(day_ms), at(day_ms)), (at(400 * day_ms), at(401 * day_ms))]
+    {
         refused(plaza.post(reservations, &booking(from, until)).await, 400, "reservation-window");
     }
     let reserved = plaza.post(reservations, &booking(at(day_ms), at(2 * day_ms))).await.expect("it is reserved");

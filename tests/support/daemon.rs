@@ -143,14 +143,6 @@ impl Daemon {
         self.operator().acting_as(system.parse().expect("it is a name"))
     }
 
-    /// SIGTERM, and waits until it has ended in order.
-    pub(crate) fn stop(mut self) {
-        let told = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
-        assert!(told.is_ok_and(|status| status.success()), "it could not be told");
-        let status = self.process.wait().expect("it ends");
-        assert!(status.success(), "it ended with {status}");
-    }
-
     /// SIGKILL, and nothing else.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it is ours");

@@ -116,7 +116,8 @@ impl History {
 
     /// The line at which the device of a twin acted on an operation.
     fn acted(&self, call: &Call) -> Option<u64> {
-        let of_it = |line: &&Line| line.twin == call.twin && line.command().is_some_and(|it| it.speed == call.op && it.acted);
+        let of_it =
+            |line: &&Line| line.twin == call.twin && line.command().is_some_and(|it| it.speed == call.op && it.acted);
         self.lines.iter().find(of_it).map(|line| line.place)
     }
 
@@ -171,7 +172,8 @@ impl History {
                         effects.extend(sure(Effect::Granted { priority, ttl_ms, token: Some(*token) }));
                     }
                     Outcome::Refused { slug } => {
-                        let about_others = ["lease-held", "lease-wait-over", "lease-displaced"].contains(&slug.as_str());
+                        let about_others =
+                            ["lease-held", "lease-wait-over", "lease-displaced"].contains(&slug.as_str());
                         effects.extend(sure(gave_up(!about_others || *again || hidden())));
                     }
                     _ => {
@@ -183,9 +185,7 @@ impl History {
                 }
                 effects
             }
-            (Act::Renew { token, ttl_ms }, Outcome::Done) => {
-                sure(Effect::Renewed { token: *token, ttl_ms: *ttl_ms })
-            }
+            (Act::Renew { token, ttl_ms }, Outcome::Done) => sure(Effect::Renewed { token: *token, ttl_ms: *ttl_ms }),
             (Act::Release { token }, Outcome::Done) => sure(Effect::Released { token: *token }),
             (Act::Release { token }, Outcome::Lost) => {
                 vec![operation(self.lost_by(call), true, Effect::Released { token: *token })]
@@ -256,7 +256,16 @@ impl History {
             count(format!("{act}: {outcome}"));
         }
         for command in self.lines.iter().filter_map(Line::command) {
-            count(format!("device: {}", if command.stop { "safe stop" } else if command.acted { "acted" } else { "refused" }));
+            count(format!(
+                "device: {}",
+                if command.stop {
+                    "safe stop"
+                } else if command.acted {
+                    "acted"
+                } else {
+                    "refused"
+                }
+            ));
         }
         counts.insert("restarts".to_owned(), self.restarts.len());
         let epochs: BTreeSet<u64> = self.lines.iter().filter_map(|line| Some(line.command()?.token?.epoch)).collect();

@@ -16,11 +16,23 @@ use crate::plant::now_ms;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Act {
     /// Asks for an object; `again` if this request was sent before.
-    Acquire { priority: u8, ttl_ms: u64, wait_ms: u64, again: bool },
-    Renew { token: Token, ttl_ms: u64 },
-    Release { token: Token },
+    Acquire {
+        priority: u8,
+        ttl_ms: u64,
+        wait_ms: u64,
+        again: bool,
+    },
+    Renew {
+        token: Token,
+        ttl_ms: u64,
+    },
+    Release {
+        token: Token,
+    },
     /// Sets the device's speed to the operation's number.
-    Change { token: Option<Token> },
+    Change {
+        token: Option<Token>,
+    },
     /// Looks who has it.
     Look,
 }
@@ -28,22 +40,39 @@ pub(crate) enum Act {
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
-    Granted { token: Token },
+    Granted {
+        token: Token,
+    },
     Done,
-    Refused { slug: String },
+    Refused {
+        slug: String,
+    },
     /// Nobody knows.
     Lost,
     /// Who has it, if anybody, with which priority and token.
-    Seen { holder: Option<(String, u8)>, token: Option<Token> },
+    Seen {
+        holder: Option<(String, u8)>,
+        token: Option<Token>,
+    },
 }
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Event {
-    Sent { op: u64, user: String, twin: String, act: Act },
-    Answered { op: u64, outcome: Outcome },
+    Sent {
+        op: u64,
+        user: String,
+        twin: String,
+        act: Act,
+    },
+    Answered {
+        op: u64,
+        outcome: Outcome,
+    },
     /// A device heard something: the plant's line with this place.
-    Heard { place: u64 },
+    Heard {
+        place: u64,
+    },
     /// The daemon is about to be killed.
     Killed,
     /// The daemon runs again.

@@ -36,25 +36,53 @@ pub(crate) struct Operation {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// The user has the object; the token is not known if the answer was lost.
-    Granted { priority: u8, ttl_ms: u64, token: Option<Token> },
+    Granted {
+        priority: u8,
+        ttl_ms: u64,
+        token: Option<Token>,
+    },
     /// A request of this priority began to take the object from its holder.
-    Preempting { priority: u8 },
+    Preempting {
+        priority: u8,
+    },
     /// The request of this priority came to nothing; its preemption, if there was one, with it.
-    GaveUp { priority: u8, at_once: bool, excused: bool },
+    GaveUp {
+        priority: u8,
+        at_once: bool,
+        excused: bool,
+    },
     /// The user's token passed.
-    Used { token: Token },
-    Renewed { token: Token, ttl_ms: u64 },
-    Released { token: Token },
+    Used {
+        token: Token,
+    },
+    Renewed {
+        token: Token,
+        ttl_ms: u64,
+    },
+    Released {
+        token: Token,
+    },
     /// The user's token did not pass, since the lease is being revoked.
-    Revoking { token: Token },
+    Revoking {
+        token: Token,
+    },
     /// The user's token did not pass.
-    Over { token: Token, excused: bool },
+    Over {
+        token: Token,
+        excused: bool,
+    },
     /// The user had the object for one change.
     OneShot,
     /// The daemon began a new life, in which holders have so long to come back.
-    Restarted { return_ms: u64 },
+    Restarted {
+        return_ms: u64,
+    },
     /// Somebody looked.
-    Seen { holder: Option<(String, u8)>, token: Option<Token>, excused: bool },
+    Seen {
+        holder: Option<(String, u8)>,
+        token: Option<Token>,
+        excused: bool,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +137,8 @@ impl State {
                 if let Some(same) = token.and_then(|token| self.shown(user, token)) {
                     return Some(same);
                 }
-                let outranked = self.held.as_ref().is_some_and(|held| held.priority < *priority || held.preempted_by.is_some());
+                let outranked =
+                    self.held.as_ref().is_some_and(|held| held.priority < *priority || held.preempted_by.is_some());
                 let newer = token.is_none_or(|token| token > self.highest);
                 let held = Held {
                     user: user.to_owned(),
@@ -135,9 +164,9 @@ impl State {
                 }
                 refused.then_some(after)
             }
-            Effect::Used { token } => {
-                self.shown(user, *token).filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_none()))
-            }
+            Effect::Used { token } => self
+                .shown(user, *token)
+                .filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_none())),
             Effect::Renewed { token, ttl_ms } => {
                 let mut same = self.shown(user, *token)?;
                 let held = same.held.as_mut().filter(|held| held.preempted_by.is_none())?;
@@ -145,12 +174,10 @@ impl State {
                 Some(same)
             }
             Effect::Released { token } => self.shown(user, *token).map(|same| Self { held: None, ..same }),
-            Effect::Revoking { token } => {
-                self.shown(user, *token).filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_some()))
-            }
-            Effect::Over { token, excused } => {
-                (*excused || !self.is_of(user, *token, op.by_ms)).then(|| self.clone())
-            }
+            Effect::Revoking { token } => self
+                .shown(user, *token)
+                .filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_some())),
+            Effect::Over { token, excused } => (*excused || !self.is_of(user, *token, op.by_ms)).then(|| self.clone()),
             Effect::OneShot => self.vacant(op.by_ms).then(|| Self { held: None, ..self.clone() }),
             Effect::Restarted { return_ms } => {
                 let mut after = self.clone();

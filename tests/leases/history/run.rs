@@ -53,7 +53,7 @@ impl Life {
     fn signal(id: u32, name: &str) {
         let sent = std::process::Command::new("kill").args([name, &id.to_string()]).status();
         // A client may have ended meanwhile.
-        drop(sent.expect("there is a `kill`"));
+        sent.expect("there is a `kill`");
     }
 
     async fn stopped_for(&self, id: u32, chance: &mut Chance) {
