@@ -26,10 +26,12 @@ async fn a_change_without_a_token_takes_a_lease_for_itself_and_gives_it_back() {
 async fn a_change_without_a_token_is_refused_while_somebody_holds_the_object() {
     let world = World::start(&[Thing::new("arm")], "").await;
     let lease = world.api(PLAZA).acquire("arm", &Wish::of("worker-cyd")).await.expect("it is granted");
-    for (system, user) in [(PLAZA, "worker-cyd"), (LOBBY, "worker-dan"), (LOBBY, "guest-fay")] {
+    for (system, user) in [(PLAZA, "worker-dan"), (LOBBY, "worker-dan"), (LOBBY, "guest-fay")] {
         let change = world.api(system).change("arm", user, None, &json!({ SPEED: 1 })).await;
         assert_eq!(refused(change, 409, "lease-held").holder_priority(), Some(5), "{user} of {system}");
     }
+    let own = world.api(PLAZA).change("arm", "worker-cyd", None, &json!({ SPEED: 1 })).await;
+    refused(own, 409, "lease-held");
     assert_eq!(world.plant.commands_of("arm"), []);
     world.api(PLAZA).release("arm", "worker-cyd", lease.token).await.expect("it is given back");
     let change = world.api(LOBBY).change("arm", "guest-fay", None, &json!({ SPEED: 1 })).await;

@@ -11,6 +11,9 @@ use super::{
 /// A gate may take this long to be fenced, and is asked again as soon.
 const SHORT_FENCES: &str = "lease_fence_ms_max = 400\nlease_fence_retry_ms = 200\n";
 
+/// Long enough for a device to come back, which is asked for it soon.
+const RETRIED: &str = "lease_return_ms = 60000\nlease_fence_ms_max = 60000\nlease_fence_retry_ms = 50\n";
+
 /// A holder drove the device, which then says nothing any more; a chief of the other system wants it.
 async fn silent_under_its_holder(fencing: &str) -> (World, tokio::task::JoinHandle<Result<Value, String>>) {
     let thing = Thing::new("arm").with("fencing", fencing).with("commandMsMax", 300_000);
@@ -55,6 +58,21 @@ async fn an_operator_who_has_seen_to_the_device_ends_its_quarantine() {
     let history = world.operator().view("arm").await["history"].to_string();
     assert!(history.contains("unquarantined") && history.contains("the arm is unplugged"), "{history}");
     refused(world.operator().operate("arm", "replace-gate", "again").await, 404, "lease-request-unknown");
+}
+
+/// A daemon that comes back is there before its twin systems are.
+#[tokio::test]
+async fn a_lease_outlasts_that_its_device_cannot_be_reached_for_a_moment() {
+    for fencing in ["drained", "device"] {
+        let mut world = World::start(&[Thing::new("arm").with("fencing", fencing)], RETRIED).await;
+        let wish = Wish::of("worker-cyd").with("ttlMs", 60_000);
+        let lease = world.api(PLAZA).acquire("arm", &wish).await.expect("it is granted");
+        let change = world.api(PLAZA).change("arm", "worker-cyd", Some(lease.token), &json!({ SPEED: 1 })).await;
+        change.expect("it holds");
+        world.restart().await;
+        let view = world.operator().until("arm", |view| view["phase"] != "fencing").await;
+        assert_eq!((&view["phase"], &view["holder"]["user"]), (&json!("held"), &json!("worker-cyd")), "{fencing}");
+    }
 }
 
 /// The lease that a user holds now, as an operator sees it.

@@ -109,7 +109,7 @@ async fn a_reservation_that_cannot_be_is_refused_and_one_that_is_cancelled_is_go
     let reserved = plaza.post(reservations, &booking(at(day_ms), at(2 * day_ms))).await.expect("it is reserved");
     let path = format!("{reservations}/{}", reserved["id"]);
     let cancel = async |api: Api| api.send(reqwest::Method::DELETE, &path, &[], None, None).await;
-    refused(cancel(world.api(LOBBY)).await, 404, "lease-request-unknown");
+    refused(cancel(world.api(LOBBY)).await, 403, "lease-not-yours");
     cancel(plaza.clone()).await.expect("it is gone");
     refused(cancel(plaza.clone()).await, 404, "lease-request-unknown");
     assert_eq!(plaza.view("arm").await["reservations"], json!([]));

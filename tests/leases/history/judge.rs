@@ -10,6 +10,8 @@ use super::{
 };
 use crate::plant::{Line, Thing};
 
+/// How long a handover takes at most, in milliseconds: grace, a gate that is fenced, and a daemon that is started.
+const HANDOVER_MS: u64 = 8_000;
 /// How long what nobody heard the end of may stand in others' way, in milliseconds: a lease for one change, and what it
 /// waits for.
 const ECHO_MS: u64 = 30_000;
@@ -38,7 +40,9 @@ impl Call {
     fn hides_from(&self, other: &Self) -> bool {
         let takes = matches!(self.act, Act::Acquire { .. } | Act::Change { token: None });
         let lost = self.outcome == Outcome::Lost && self.sent < other.answered;
-        takes && self.op != other.op && (self.overlaps(other) || lost && other.answered_ms < self.sent_ms + ECHO_MS)
+        takes
+            && self.op != other.op
+            && (self.overlaps(other) || lost && other.answered_ms < self.sent_ms.saturating_add(ECHO_MS))
     }
 }
 
@@ -53,6 +57,8 @@ struct Restart {
 pub(crate) struct History {
     pub(crate) calls: Vec<Call>,
     restarts: Vec<Restart>,
+    /// The wall clock at each line of the file.
+    times: Vec<u64>,
     /// What the devices heard, each with its line in the file as its place.
     pub(crate) lines: Vec<Line>,
 }
@@ -60,7 +66,12 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn new(moments: &[Moment], lines: &[Line]) -> Self {
         let end = (moments.len() as u64, u64::MAX);
-        let mut history = Self { calls: Vec::new(), restarts: Vec::new(), lines: Vec::new() };
+        let mut history = Self {
+            calls: Vec::new(),
+            restarts: Vec::new(),
+            times: moments.iter().map(|moment| moment.at_ms).collect(),
+            lines: Vec::new(),
+        };
         let (mut places, mut killed) = (BTreeMap::new(), None);
         let mut open: BTreeMap<u64, usize> = BTreeMap::new();
         for (place, moment) in (0..).zip(moments) {
@@ -144,6 +155,18 @@ impl History {
         kill.map_or((call.answered, call.answered_ms), |restart| restart.killed)
     }
 
+    /// The place and time by which something is over, whether its answer came or not: a request waits no longer than it
+    /// said, beside what a handover takes.
+    fn over(&self, call: &Call) -> (u64, u64) {
+        let Act::Acquire { wait_ms, .. } = call.act else { return (call.answered, call.answered_ms) };
+        let over_ms = call.sent_ms + wait_ms + HANDOVER_MS;
+        let place = self.times.partition_point(|at_ms| *at_ms <= over_ms) as u64;
+        if call.outcome == Outcome::Lost && place < call.answered {
+            return (place, over_ms);
+        }
+        (call.answered, call.answered_ms)
+    }
+
     fn effects(&self, call: &Call, others: &[&Call]) -> Vec<Operation> {
         let operation = |(by, by_ms): (u64, u64), may_be_lost: bool, effect: Effect| Operation {
             user: call.user.clone(),
@@ -154,16 +177,19 @@ impl History {
             may_be_lost,
             effect,
         };
-        let answered = (call.answered, call.answered_ms);
+        let answered = self.over(call);
         let sure = |effect| vec![operation(answered, false, effect)];
         let hidden = || others.iter().any(|other| other.hides_from(call));
+        let revokes = |priority| {
+            others.iter().any(|other| {
+                let revoked = matches!(&other.outcome, Outcome::Refused { slug } if slug == "lease-revoking");
+                revoked && other.answered > call.sent && other.sent < answered.0 && weight(&other.user) < priority
+            })
+        };
         match (&call.act, &call.outcome) {
             (Act::Acquire { priority, ttl_ms, wait_ms, again }, outcome) => {
                 let (priority, ttl_ms) = (*priority, *ttl_ms);
-                let revokes = others.iter().any(|other| {
-                    let revoked = matches!(&other.outcome, Outcome::Refused { slug } if slug == "lease-revoking");
-                    revoked && other.answered > call.sent && weight(&other.user) < priority
-                });
+                let revokes = revokes(priority);
                 let preempting = revokes.then(|| operation(answered, true, Effect::Preempting { priority }));
                 let gave_up = |excused| Effect::GaveUp { priority, at_once: *wait_ms == 0, excused };
                 let mut effects: Vec<Operation> = preempting.into_iter().collect();
@@ -194,13 +220,15 @@ impl History {
                 // Once the device has acted, the gate had let it pass.
                 let acted = self.acted(call).map(|place| (place, call.answered_ms));
                 let by = acted.filter(|(place, _)| *place < call.answered).unwrap_or(answered);
-                let effect = token.map_or(Effect::OneShot, |token| Effect::Used { token });
-                let known = call.outcome == Outcome::Done || acted.is_some();
-                // A lease for one change may also be in somebody's way before and after it is used.
-                if known && (token.is_some() || call.outcome == Outcome::Done) {
-                    vec![operation(by, false, effect)]
-                } else {
-                    Vec::new()
+                match token {
+                    Some(token) if acted.is_some() || call.outcome == Outcome::Done => {
+                        vec![operation(by, false, Effect::Used { token: *token })]
+                    }
+                    Some(_) => Vec::new(),
+                    None => {
+                        let effect = Effect::OneShot { priority: weight(&call.user) };
+                        one_shot(&operation(by, call.outcome == Outcome::Lost, effect), revokes)
+                    }
                 }
             }
             (Act::Renew { token, .. } | Act::Release { token } | Act::Change { token: Some(token) }, refused) => {
@@ -213,7 +241,10 @@ impl History {
                     _ => Vec::new(),
                 }
             }
-            (Act::Change { token: None }, _) => Vec::new(),
+            (Act::Change { token: None }, _) => {
+                let nothing = Effect::GaveUp { priority: 0, at_once: false, excused: true };
+                one_shot(&operation(answered, true, nothing), revokes)
+            }
             (Act::Look, Outcome::Seen { holder, token }) => {
                 let holder = holder.clone();
                 let one_shot = |other: &&&Call| matches!(other.act, Act::Change { token: None });
@@ -227,9 +258,9 @@ impl History {
     /// Whether a higher request that came to nothing may have ended the lease first.
     fn outranked(&self, call: &Call, others: &[&Call]) -> bool {
         others.iter().any(|other| {
-            let Act::Acquire { priority, .. } = other.act else { return false };
-            let in_vain = !matches!(other.outcome, Outcome::Granted { .. });
-            in_vain && priority > weight(&call.user) && other.sent < call.answered
+            let takes = matches!(other.act, Act::Acquire { .. } | Act::Change { token: None });
+            let in_vain = matches!(other.outcome, Outcome::Refused { .. } | Outcome::Lost);
+            takes && in_vain && weight(&other.user) > weight(&call.user) && other.sent < call.answered
         })
     }
 
@@ -272,6 +303,21 @@ impl History {
         counts.insert("epochs at devices".to_owned(), epochs.len());
         counts
     }
+}
+
+/// A change without a token takes the object as a request does, and comes to nothing as one.
+fn one_shot(taking: &Operation, revokes: impl Fn(u8) -> bool) -> Vec<Operation> {
+    let priority = weight(&taking.user);
+    let effect = |effect| Operation { effect, may_be_lost: true, ..taking.clone() };
+    let mut effects = Vec::new();
+    if revokes(priority) {
+        effects.push(effect(Effect::Preempting { priority }));
+        effects.push(effect(Effect::GaveUp { priority, at_once: false, excused: true }));
+    }
+    if matches!(taking.effect, Effect::OneShot { .. }) {
+        effects.push(taking.clone());
+    }
+    effects
 }
 
 /// What a user weighs.

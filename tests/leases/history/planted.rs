@@ -190,6 +190,7 @@ fn two_holders_at_once_are_found() {
     held().later(TTL_MS).asks(3, DAN, granted(102)).is_good();
     held().later(TTL_MS / 2).asks(3, DAN, granted(102)).is_bad(LEASE);
     held().drives_alone(3, DAN, 102).is_bad(LEASE);
+    held().stops().drives_alone(3, ADA, 102).is_good();
     let renewed =
         held().later(TTL_MS / 2).does(3, CYD, Act::Renew { token: token(101), ttl_ms: TTL_MS }, Outcome::Done);
     renewed.clone().later(TTL_MS / 2).asks(4, DAN, granted(102)).is_bad(LEASE);

@@ -72,7 +72,9 @@ pub(crate) enum Effect {
         excused: bool,
     },
     /// The user had the object for one change.
-    OneShot,
+    OneShot {
+        priority: u8,
+    },
     /// The daemon began a new life, in which holders have so long to come back.
     Restarted {
         return_ms: u64,
@@ -109,7 +111,12 @@ struct State {
 impl State {
     /// Nobody has the object, or may have it no more by then.
     fn vacant(&self, by_ms: u64) -> bool {
-        self.held.as_ref().is_none_or(|held| held.lasts_ms <= by_ms + CLOCK_MS)
+        self.held.as_ref().is_none_or(|held| held.lasts_ms <= by_ms.saturating_add(CLOCK_MS))
+    }
+
+    /// Whoever has it is below `priority`, or loses it to somebody who came to nothing.
+    fn is_below(&self, priority: u8) -> bool {
+        self.held.as_ref().is_some_and(|held| held.priority < priority || held.preempted_by.is_some())
     }
 
     /// The same state if `user` shows its own token. A new life gives it a token of a higher epoch.
@@ -137,8 +144,6 @@ impl State {
                 if let Some(same) = token.and_then(|token| self.shown(user, token)) {
                     return Some(same);
                 }
-                let outranked =
-                    self.held.as_ref().is_some_and(|held| held.priority < *priority || held.preempted_by.is_some());
                 let newer = token.is_none_or(|token| token > self.highest);
                 let held = Held {
                     user: user.to_owned(),
@@ -149,7 +154,8 @@ impl State {
                     preempted_by: None,
                 };
                 let highest = token.unwrap_or_default().max(self.highest);
-                (newer && (outranked || self.vacant(op.by_ms))).then_some(Self { held: Some(held), highest })
+                (newer && (self.is_below(*priority) || self.vacant(op.by_ms)))
+                    .then_some(Self { held: Some(held), highest })
             }
             Effect::Preempting { priority } => {
                 let held = self.held.as_ref().filter(|held| held.priority < *priority)?;
@@ -178,7 +184,10 @@ impl State {
                 .shown(user, *token)
                 .filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_some())),
             Effect::Over { token, excused } => (*excused || !self.is_of(user, *token, op.by_ms)).then(|| self.clone()),
-            Effect::OneShot => self.vacant(op.by_ms).then(|| Self { held: None, ..self.clone() }),
+            Effect::OneShot { priority } => {
+                let free = self.vacant(op.by_ms) || self.is_below(*priority);
+                free.then(|| Self { held: None, ..self.clone() })
+            }
             Effect::Restarted { return_ms } => {
                 let mut after = self.clone();
                 if let Some(held) = &mut after.held {
@@ -237,6 +246,16 @@ pub(crate) fn explain(operations: &[Operation]) -> Result<(), String> {
             .collect();
         // What had to be done first is tried first: it is popped last in, first out.
         next.sort_by_key(|index| std::cmp::Reverse((operations[*index].may_be_lost, operations[*index].by)));
+        // What changes nothing may as well take effect now, unless something else could only come before it.
+        let first_over = left().filter(|index| operations[*index].may_be_lost).map(|index| operations[index].by).min();
+        let idle = next.iter().copied().find(|index| {
+            let op = &operations[*index];
+            let alone = first_over.is_none_or(|over| over > op.from);
+            !op.may_be_lost && alone && state.after(op).as_ref() == Some(&state)
+        });
+        if let Some(idle) = idle {
+            next = vec![idle];
+        }
         for index in next {
             let Some(after) = state.after(&operations[index]) else { continue };
             let step = (done.with(index), after);
