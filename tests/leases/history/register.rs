@@ -239,8 +239,10 @@ pub(crate) fn explain(operations: &[Operation]) -> Result<(), String> {
         if best.as_ref().is_none_or(|(most, ..)| count > *most) {
             best = Some((count, done.clone(), state.clone()));
         }
-        // An operation that may be lost is not waited for, but cannot come after what began when it was over.
-        let latest = (0..operations.len()).filter(|index| done.has(*index)).map(|index| operations[index].from).max();
+        // An operation that may be lost is not waited for, but cannot come after what began when it was over. Only what
+        // cannot be lost counts here: the rest of what is done may have been lost.
+        let surely = |index: &usize| done.has(*index) && !operations[*index].may_be_lost;
+        let latest = (0..operations.len()).filter(surely).map(|index| operations[index].from).max();
         let mut next: Vec<usize> = left()
             .filter(|index| operations[*index].from < due && latest.is_none_or(|latest| operations[*index].by > latest))
             .collect();
@@ -257,8 +259,16 @@ pub(crate) fn explain(operations: &[Operation]) -> Result<(), String> {
             next = vec![idle];
         }
         for index in next {
-            let Some(after) = state.after(&operations[index]) else { continue };
-            let step = (done.with(index), after);
+            let op = &operations[index];
+            // What may be lost and changes nothing is as good as lost.
+            let Some(after) = state.after(op).filter(|after| !op.may_be_lost || *after != state) else { continue };
+            let mut done = done.with(index);
+            let latest = latest.unwrap_or_default().max(if op.may_be_lost { 0 } else { op.from });
+            // What can take effect no more is done with: whether it did makes no difference any more.
+            for index in left().filter(|index| operations[*index].may_be_lost && operations[*index].by <= latest) {
+                done = done.with(index);
+            }
+            let step = (done, after);
             if seen.insert(step.clone()) {
                 open.push(step);
             }
