@@ -1,11 +1,11 @@
 //! A journal that is torn or damaged: the daemon says so and does not start. It never goes on without what is missing.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use super::{
     chance::Chance,
     check::check,
-    daemon::{Place, Started, runtime},
+    daemon::{Daemon, Place, Started, runtime},
     facts::{Facts, Registration},
     world::{advisor, home, system},
 };
@@ -14,6 +14,29 @@ use super::{
 const ALL_KEPT: &str = "[journal]\nloss_window_ms = 0\n";
 /// How often a log is cut, each time at another length.
 const CUTS: u64 = 8;
+
+impl Place {
+    /// A copy of this place's data under another one, with the same settings.
+    pub(crate) fn copy(&self, settings: &str) -> Self {
+        let copy = Self::new(settings);
+        fs::create_dir_all(copy.data()).expect("there is room");
+        for file in fs::read_dir(self.data()).expect("it is there") {
+            let file = file.expect("it can be read");
+            fs::copy(file.path(), copy.data().join(file.file_name())).expect("there is room");
+        }
+        copy
+    }
+}
+
+impl Daemon {
+    /// SIGTERM, and waits until it has ended in order.
+    pub(crate) fn stop(mut self) {
+        let told = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
+        assert!(told.is_ok_and(|status| status.success()), "it could not be told");
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "it ended with {status}");
+    }
+}
 
 /// A daemon that acknowledged registrations and was killed, and what it acknowledged.
 async fn killed(settings: &str) -> (Place, Facts) {

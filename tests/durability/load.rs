@@ -65,6 +65,13 @@ pub(crate) async fn settle(daemon: &Daemon, facts: &SharedFacts, chance: &mut Ch
     }
 }
 
+impl Chance {
+    /// Another source, for another task.
+    pub(crate) fn split(&mut self) -> Self {
+        Self(self.next())
+    }
+}
+
 /// Starts clients on everything at once. They end when the daemon is gone.
 pub(crate) async fn load(daemon: &Daemon, facts: &SharedFacts, round: u64, chance: &mut Chance) -> JoinSet<()> {
     let mut tasks = JoinSet::new();

@@ -1,10 +1,12 @@
 //! What the daemon acknowledged, it has: processes that are killed, journals that are damaged, disks that are full.
 
 #[cfg(test)]
+#[path = "../support/chance.rs"]
 mod chance;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+#[path = "../support/daemon.rs"]
 mod daemon;
 #[cfg(test)]
 mod damage;

@@ -68,6 +68,8 @@ pub struct PhysicalObject {
     questions_max: usize,
     answer_ms_max: u64,
     margin_ms: u64,
+    /// How long after a failure a twin system is asked again.
+    retry_ms: u64,
 }
 
 impl Behaviour for PhysicalObject {
@@ -93,6 +95,7 @@ impl Behaviour for PhysicalObject {
             questions_max,
             answer_ms_max: settings.outside_answer_ms_max,
             margin_ms: settings.device_clock_margin_ms,
+            retry_ms: settings.lease.lease_fence_retry_ms,
         }
     }
 
@@ -112,8 +115,11 @@ impl Behaviour for PhysicalObject {
         }
     }
 
-    /// A command's time is over: a fence may have waited for that.
+    /// A command's time is over, or that until a failure is tried to mend: a fence may have waited for that.
     fn timeout(&mut self, _key: PendingKey, out: &mut Out<'_, Self>) {
+        if let Some(work) = &mut self.work {
+            work.try_again();
+        }
         self.advance(out);
     }
 

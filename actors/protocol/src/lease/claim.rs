@@ -31,6 +31,8 @@ pub(super) const ORDER_OF_REQUESTS: u64 = 1 << 63;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Lease {
     pub(super) token: Token,
+    /// The token with which it was granted.
+    pub(super) first: Token,
     /// How many of its gates have not answered.
     pub(super) unfenced: usize,
     /// Whether its holder was told.

@@ -13,7 +13,12 @@ impl Table {
         let object = self.object(shown.object.slot() as usize).ok_or(Refused::TokenUnknown)?;
         let holder = self.claims.get(object.holder);
         let mine = |claim: &&Claim| claim.system == shown.system && claim.who.holder.user == shown.user;
-        if let Some(claim) = holder.filter(|claim| claim.lease().is_some_and(|lease| lease.token == shown.token)) {
+        // A lease of one change is over with the change, whatever token its gate was fenced at anew meanwhile.
+        let of = |claim: &&Claim| {
+            let brief = claim.manner.one_shot;
+            claim.lease().is_some_and(|lease| lease.token == shown.token || (brief && lease.first == shown.token))
+        };
+        if let Some(claim) = holder.filter(of) {
             return match claim.is_shown() {
                 true if mine(&claim) => Ok(object.holder),
                 true => Err(Refused::NotYours),

@@ -179,6 +179,7 @@ impl Table {
         if let Some(claim) = self.claims.get_mut(key) {
             claim.state = State::Leased(Lease {
                 token,
+                first: token,
                 unfenced: 0,
                 shown: true,
                 since_ms: 0,

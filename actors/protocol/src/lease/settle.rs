@@ -86,6 +86,7 @@ impl Table {
         let Some(claim) = self.claims.get_mut(key) else { return };
         claim.state = State::Leased(Lease {
             token,
+            first: token,
             unfenced: claim.objects.as_slice().len(),
             shown: false,
             since_ms: now.monotonic_ms,

@@ -29,7 +29,7 @@ pub(super) struct Work {
     device: Device,
     /// How often a twin system was asked to fence: only the first answer of an only one says what was there before.
     device_asked: usize,
-    /// The safe stop failed. It is tried again when the supervisor repeats the fence.
+    /// The safe stop failed. It is tried again after a while, and when the supervisor repeats the fence.
     stop_failed: bool,
 }
 
@@ -39,9 +39,23 @@ enum Device {
     Unasked,
     /// So many have not answered, and whether all that did have fenced.
     Asked(usize, bool),
-    /// One of them did not. They are asked again when the supervisor repeats the fence.
+    /// One of them did not. They are asked again after a while, and when the supervisor repeats the fence.
     Failed,
     Fenced,
+}
+
+impl Work {
+    /// What failed is to be asked again.
+    pub(super) fn try_again(&mut self) {
+        self.stop_failed = false;
+        if self.device == Device::Failed {
+            self.device = Device::Unasked;
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        self.stop_failed || self.device == Device::Failed
+    }
 }
 
 impl PhysicalObject {
@@ -55,12 +69,9 @@ impl PhysicalObject {
         match &mut self.work {
             // Again: what failed is tried again, and an operator may have seen to the device meanwhile.
             Some(work) if work.token == token => {
-                work.stop_failed = false;
                 work.stop = work.stop && stop;
                 work.replaced |= replaced;
-                if work.device == Device::Failed {
-                    work.device = Device::Unasked;
-                }
+                work.try_again();
             }
             None if token == newest && token != Token::NONE => return self.say_fenced(token, out),
             _ => {
@@ -87,6 +98,13 @@ impl PhysicalObject {
         }
         if broken(Mutation::FencedWhileUnderWay) || self.nothing_can_act(out) {
             self.fenced(out);
+        }
+    }
+
+    /// A twin system that cannot be reached now may be soon: after a restart the daemon is there first.
+    pub(super) fn try_again_later(&self, out: &mut Out<'_, Self>) {
+        if let Some(work) = self.work.as_ref().filter(|work| work.has_failed()) {
+            out.timer(self.retry_ms, PendingKey::from_bits(work.token.n));
         }
     }
 
@@ -126,6 +144,7 @@ impl PhysicalObject {
                 Err(_) => work.stop_failed = true,
             }
         }
+        self.try_again_later(out);
         if let Ok(applied) = answer {
             self.show(&applied.values, out);
         }
@@ -201,6 +220,7 @@ impl PhysicalObject {
             (0, false) => Device::Failed,
             (waiting, all) => Device::Asked(waiting, all),
         };
+        self.try_again_later(out);
         self.advance(out);
     }
 

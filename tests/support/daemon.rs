@@ -12,7 +12,8 @@ use std::{
 use tempfile::TempDir;
 use twinway::client::Client;
 
-const TOKEN: &str = "operator-operator-operator-operator";
+/// The operator's token.
+pub(crate) const TOKEN: &str = "operator-operator-operator-operator";
 /// How long anything in these tests may take before it is a failure.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -43,17 +44,6 @@ impl Place {
     fn keeping(mut self, temp: TempDir) -> Self {
         self._temp = Some(temp);
         self
-    }
-
-    /// A copy of this place's data under another one, with the same settings.
-    pub(crate) fn copy(&self, settings: &str) -> Self {
-        let copy = Self::new(settings);
-        fs::create_dir_all(copy.data()).expect("there is room");
-        for file in fs::read_dir(self.data()).expect("it is there") {
-            let file = file.expect("it can be read");
-            fs::copy(file.path(), copy.data().join(file.file_name())).expect("there is room");
-        }
-        copy
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -136,8 +126,8 @@ pub(crate) enum Started {
 
 /// A daemon that runs. Dropping it kills it.
 pub(crate) struct Daemon {
-    url: String,
-    process: Child,
+    pub(crate) url: String,
+    pub(crate) process: Child,
     /// Open for as long as the process lives: it may say more.
     _output: Box<dyn Read + Send>,
 }
@@ -151,14 +141,6 @@ impl Daemon {
     /// A client that acts as `system`.
     pub(crate) fn client(&self, system: &str) -> Client {
         self.operator().acting_as(system.parse().expect("it is a name"))
-    }
-
-    /// SIGTERM, and waits until it has ended in order.
-    pub(crate) fn stop(mut self) {
-        let told = Command::new("kill").arg("-TERM").arg(self.process.id().to_string()).status();
-        assert!(told.is_ok_and(|status| status.success()), "it could not be told");
-        let status = self.process.wait().expect("it ends");
-        assert!(status.success(), "it ended with {status}");
     }
 
     /// SIGKILL, and nothing else.
@@ -180,14 +162,4 @@ impl Drop for Daemon {
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().expect("there are threads")
-}
-
-/// Tells that something could not be tested here, and why.
-pub(crate) fn skip(why: &str) {
-    println!("SKIPPED: {why}");
-    if let Some(file) = std::env::var_os("TWINWAY_SKIPS") {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.append(true).create(true).open(file).expect("it can be written");
-        std::io::Write::write_all(&mut file, format!("{why}\n").as_bytes()).expect("it can be written");
-    }
 }

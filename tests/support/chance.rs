@@ -5,7 +5,7 @@ pub(crate) const SEED: &str = "TWINWAY_SEED";
 
 /// SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014.
 #[derive(Clone, Debug)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     /// Seeded by the environment, or anew; the seed is printed, and with it what repeats the run.
@@ -29,10 +29,5 @@ impl Chance {
     /// A number below `limit`.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
-    }
-
-    /// Another source, for another task.
-    pub(crate) fn split(&mut self) -> Self {
-        Self(self.next())
     }
 }
