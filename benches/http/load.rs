@@ -74,7 +74,7 @@ impl Connection {
 }
 
 /// How long head and body are, once the head is there.
-fn measure(text: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn measure(text: &[u8]) -> Option<(usize, usize)> {
     const LENGTH: &[u8] = b"\r\ncontent-length: ";
     let head = text.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
     let named = text[..head].windows(LENGTH.len()).position(|name| name.eq_ignore_ascii_case(LENGTH));
