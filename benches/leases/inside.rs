@@ -72,7 +72,27 @@ impl Inside {
     pub(crate) fn distinct(&self, client: usize, start: Start) -> Work {
         let mii = self.enabler.mii(name("world"));
         Box::pin(async move {
-            let _=(mii,client,start); let pairs = Vec::new();
+            let request = LeaseRequest {
+                user: user(client),
+                world: None,
+                class: Default::default(),
+                twins: vec![twin(client)],
+                request_id: None,
+                priority: None,
+                ttl_ms: 600_000,
+                wait_ms: 0,
+                ask: false,
+                requeue: false,
+            };
+            let mut pairs = Vec::new();
+            let round = start.wait().await;
+            while round.lasts() {
+                let begun = Instant::now();
+                let lease = mii.request_lease(request.clone()).await.expect("the object is this client's alone");
+                let acquired = Instant::now();
+                mii.release_lease(user(client), twin(client), lease.token).await.expect("it is given back");
+                pairs.push(round.pair(begun, acquired));
+            }
             pairs
         })
     }
