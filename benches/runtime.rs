@@ -23,6 +23,7 @@ use common::{machine, median, rounds, verdict};
 use serde::{Deserialize, Serialize};
 use twinway::{
     actors::{
+        assembly::Assembly,
         port::{journal::MemoryJournal, outlet::Outlet},
         runtime::{Builder, Options, System, TraceChunk, TraceFeed},
     },

@@ -12,14 +12,12 @@ use std::{collections::BTreeSet, env, error::Error, io, thread};
 
 use tokio::sync::mpsc;
 use twinway::{
-    client::{Client, Incoming},
+    client::{Client, Devices, Incoming},
     outside::SystemKind,
     protocol::{
         JsonDoc, TwinId,
         access::Right,
-        message::{
-            ChangeApplied, OutsideAnswer, OutsideRequest, PropertyValues, TwinGrant, TwinPropertiesAndPermission,
-        },
+        message::{OutsideAnswer, OutsideRequest, PropertyValues, TwinGrant, TwinPropertiesAndPermission},
     },
 };
 
@@ -35,7 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::new(env::var("TWINWAY_URL")?, env::var("TWINWAY_TOKEN")?);
     // The session first: from the registration on, others may ask for the lamp.
     let mut session = client.standing_session(SystemKind::DigitalTwin).await?;
-    client.register_twin_system(&serde_json::from_str(HOME)?).await?;
+    let home = serde_json::from_str(HOME)?;
+    client.register_twin_system(&home).await?;
+    let mut devices = Devices::new(&home);
     println!("ready");
 
     let mut lamp = PropertyValues::from([("on".to_owned(), JsonDoc::parse("false")?)]);
@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             incoming = session.next() => match incoming {
                 Incoming::Request { id, body } => {
                     // If the session broke meanwhile, the enabler has told the asker, and the session is opened again.
-                    let _lost = session.answer(&id, &answer(&body, &mut lamp)).await;
+                    let _lost = session.answer(&id, &answer(&body, &mut lamp, &mut devices)).await;
                 }
                 Incoming::Closed(why) => return Err(format!("the session is over: {why:?}").into()),
                 _ => {}
@@ -64,8 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// FGMV-29 9.2 steps 9 and 10, and 17 and 18. Users whose name begins with `guest` may only look.
-fn answer(request: &OutsideRequest, lamp: &mut PropertyValues) -> OutsideAnswer {
+/// FGMV-29 9.2 steps 9 and 10, and 17 and 18; FGMV-28 7.1.3 steps 8 and 9: a lower token moves nothing any more. Users whose name begins with `guest` may only look.
+fn answer(request: &OutsideRequest, lamp: &mut PropertyValues, devices: &mut Devices) -> OutsideAnswer {
     match request {
         OutsideRequest::DescribeTwins(asked) => {
             let guest = asked.user.as_str().starts_with("guest");
@@ -80,10 +80,11 @@ fn answer(request: &OutsideRequest, lamp: &mut PropertyValues) -> OutsideAnswer 
             };
             OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins: asked.twins.iter().map(grant).collect() })
         }
-        OutsideRequest::ApplyChange(change) => {
+        OutsideRequest::ApplyChange(change) => devices.apply(change, |change| {
             lamp.extend((*change.values).clone());
-            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
-        }
+            Ok((*change.values).clone())
+        }),
+        OutsideRequest::FenceDevice(fence) => devices.fence(fence),
         _ => OutsideAnswer::Failed("a home does not do that".to_owned()),
     }
 }

@@ -2,11 +2,13 @@
 
 mod config;
 mod exit;
+mod flow;
 mod journal;
 mod log;
 mod output;
 mod remote;
 mod serve;
+mod simulate;
 mod system;
 mod twin;
 mod watch;
@@ -60,6 +62,13 @@ enum Command {
         #[command(subcommand)]
         command: config::ConfigCommand,
     },
+    /// Runs a procedure in a simulated world, in many orders, and shows the shortest one in which a rule does not hold.
+    Simulate(simulate::SimulateOptions),
+    /// Shows the flows of the texts, and checks traces against them.
+    Flow {
+        #[command(subcommand)]
+        command: flow::FlowCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -84,6 +93,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Twin { remote, command } => remote.run(|client| twin::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
+        Command::Simulate(options) => simulate::run(&options, &mut output),
+        Command::Flow { command } => flow::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

@@ -21,6 +21,7 @@
 
 mod backoff;
 mod call;
+mod devices;
 mod dii;
 mod error;
 mod events;
@@ -40,6 +41,7 @@ use reqwest::{Method, Url};
 use twinway_protocol::SystemId;
 
 use call::Call;
+pub use devices::Devices;
 pub use error::ClientError;
 pub use events::{EventStream, Told};
 pub use session::{Closing, Incoming, Session};

@@ -2,6 +2,7 @@
 //!
 //! - [`Enabler`]: the enabler inside a host program, with a typed view for each kind of external system.
 //! - [`daemon`]: the enabler as a process of its own, with its [`gateway`] and its [`journal`].
+//! - `testkit`: looks for an order of messages in which a flow of yours breaks (feature `testkit`).
 //! - [`client`]: for external systems that talk to a daemon.
 
 pub mod client;
@@ -11,9 +12,13 @@ pub mod demo;
 pub mod enabler;
 pub mod gateway;
 pub mod journal;
+pub mod monitor;
 pub mod outside;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod trace;
 
 pub use enabler::Enabler;
 pub use twinway_actors as actors;
 pub use twinway_protocol as protocol;
+pub use twinway_scenarios as scenarios;

@@ -3,6 +3,9 @@
 //! The first line names the format: `{"format":"twinway-trace","version":1}`. Every other line is one event, in the
 //! order in which the actors handed their events over: within an actor its own order, between actors none; what came
 //! before what is said by `cause` and `joined`. A line `{"lost":n}` says that `n` events are missing from there on.
+//! [`read()`] reads it again.
+
+mod read;
 
 use std::{
     fs::File,
@@ -16,6 +19,8 @@ use std::{
 use serde::Serialize;
 use twinway_actors::runtime::{TraceChunk, TraceFeed};
 use twinway_protocol::{EntityId, EventId, WireSet, message::Wire, trace::TraceEvent};
+
+pub use read::{LINE_BYTES_MAX, Read, TraceError, read};
 
 /// The name of the format, as the first line has it.
 pub const FORMAT: &str = "twinway-trace";

@@ -17,12 +17,23 @@ pub struct Settings {
     pub system_twins_max: usize,
     /// How many systems of each kind may register.
     pub registered_systems_max: usize,
+    /// How long the lease lasts that is taken for one change without a token, in milliseconds; it outlasts
+    /// `outside_answer_ms_max` in any case.
+    pub one_shot_ttl_ms: u32,
+    /// How long a change without a token waits for others of its kind on the same object, in milliseconds.
+    pub one_shot_wait_ms: u32,
+    /// How much longer than a command's `notAfter` a gate waits, in milliseconds: how far the clocks of devices may be off.
+    pub device_clock_margin_ms: u64,
     /// How many metaverse systems may select one twin.
     pub twin_watchers_max: usize,
     /// How many twins one metaverse system may select.
     pub selected_twins_max: usize,
     /// The limits of sync leases.
     pub lease: LeaseLimits,
+    /// How many rules of priority one twin may have.
+    pub priority_rules_max: usize,
+    /// The longest time that the terms of a sync lease may name, in milliseconds.
+    pub lease_terms_ms_max: u32,
 }
 
 impl Default for Settings {
@@ -33,9 +44,14 @@ impl Default for Settings {
             request_twins_max: 1_000,
             system_twins_max: 100_000,
             registered_systems_max: 1_000_000,
+            one_shot_ttl_ms: 15_000,
+            one_shot_wait_ms: 2_000,
+            device_clock_margin_ms: 500,
             twin_watchers_max: 1_000,
             selected_twins_max: 1_000_000,
             lease: LeaseLimits::default(),
+            priority_rules_max: 1_000,
+            lease_terms_ms_max: 86_400_000,
         }
     }
 }

@@ -191,6 +191,10 @@ impl Behaviour for SyncSupervisor {
         match message {
             Msg::KeepTwinSystem(KeepTwinSystem { system }) => {
                 self.keep(&system);
+                // A priority may have changed before a crash that this entity had not heard of.
+                for twin in &system.twins {
+                    self.weigh_again(&twin.entry.id, |_| true, out);
+                }
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), Ok(Kept));
             }
             // FGMV-28 7.1.3 steps 7 and 10.

@@ -62,7 +62,12 @@ impl<B: Behaviour> Trial<B> {
 
     /// One turn: the records were replayed.
     pub(crate) fn recovered(&mut self) -> Vec<Effect<B::Wire>> {
-        self.turn(|behaviour, out| behaviour.recovered(Recovery::Failure, out))
+        self.starts(Recovery::Failure)
+    }
+
+    /// One turn: the records were replayed, for this reason.
+    pub(crate) fn starts(&mut self, why: Recovery) -> Vec<Effect<B::Wire>> {
+        self.turn(|behaviour, out| behaviour.recovered(why, out))
     }
 }
 

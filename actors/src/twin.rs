@@ -11,8 +11,8 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
         AdoptProperties, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
-        Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, TwinMessage, TwinMsg, TwinRead,
-        WatchTwin, Wire,
+        Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, TwinMessage,
+        TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -125,7 +125,7 @@ impl Behaviour for Twin {
             TwinMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
             TwinMsg::PassTwinMessage(pass) => out.send(pass.entity, *pass.message),
             TwinMsg::TwinMessage(message) => self.hear(&message, out),
-            TwinMsg::ReflectLease(_) => {}
+            TwinMsg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
         }
     }
 
@@ -287,6 +287,13 @@ impl Twin {
     fn hear(&self, message: &TwinMessage, out: &mut Out<'_, Self>) {
         for watcher in &self.watchers {
             out.send(watcher.entity, message.clone());
+        }
+    }
+
+    /// FGMV-28 REQ-DT-07: those who selected the twin hear what became of the lease of its object.
+    fn reflect_lease(&self, reflected: &ReflectLease, out: &mut Out<'_, Self>) {
+        for watcher in &self.watchers {
+            out.send(watcher.entity, reflected.clone());
         }
     }
 

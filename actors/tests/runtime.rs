@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use twinway_actors::{
+    assembly::Assembly,
     port::{
         journal::{Journal, MemoryJournal},
         link::Link,

@@ -1,6 +1,24 @@
-//! Flows as data, simulated worlds, and the property-test kit. It is empty so far.
+//! Flows as data, simulated worlds, and the property-test kit.
 //!
-//! It will hold the operation flows of FGMV-28 and FGMV-29 as partial orders of steps, the rule that checks a trace
-//! against one, and a world in which a driver delivers the messages of `twinway-actors`' entities in any order that
-//! their links allow, with faults: drop, duplicate, delay, panic, crash. Messages know their steps already
-//! ([`twinway_protocol::Step`]), and traces their causes ([`twinway_protocol::trace::TraceEvent`]).
+//! [`flow`] has the operation flows of FGMV-28 and FGMV-29 as files that people read, and loads a user's own.
+//! Messages know their steps ([`twinway_protocol::Step`]), traces their causes ([`twinway_protocol::trace::TraceEvent`]),
+//! and [`twinway_protocol::flow::Checker`] judges one by the other.
+//!
+//! A [`World`](world::World) runs the behaviours that production runs on one thread, in virtual time. Every message is
+//! held until a [`Driver`](driver::Driver) lets it arrive, in an order that its link promises ([`link`]); faults are
+//! actions like deliveries ([`fault`]). A run is judged by [rules](rule::Rule), and repeated by its schedule.
+
+pub mod driver;
+pub mod explore;
+pub mod fault;
+pub mod flow;
+pub mod link;
+pub mod outside;
+pub mod render;
+pub mod rule;
+pub mod run;
+pub mod shrink;
+pub mod story;
+pub mod testkit;
+pub mod world;
+pub mod worlds;

@@ -250,6 +250,7 @@ fn request(request_type: Option<&str>, data: Option<&JsonDoc>) -> Result<Outside
         "executeService" => data.read().map(OutsideRequest::ExecuteService),
         "describeTwins" => data.read().map(OutsideRequest::DescribeTwins),
         "applyChange" => data.read().map(OutsideRequest::ApplyChange),
+        "fenceDevice" => data.read().map(OutsideRequest::FenceDevice),
         other => return Err(format!("requests of type `{other}` are not understood")),
     };
     read.map_err(|error| format!("the request cannot be read: {error}"))

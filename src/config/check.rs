@@ -119,8 +119,10 @@ impl Config {
                 ("registered_systems_max", entities.registered_systems_max),
                 ("twin_watchers_max", entities.twin_watchers_max),
                 ("selected_twins_max", entities.selected_twins_max),
+                ("priority_rules_max", entities.priority_rules_max),
             ],
         );
+        findings.within("entities.lease_terms_ms_max", u64::from(entities.lease_terms_ms_max), 1..=DAY_MS);
     }
 
     fn check_outside(&self, findings: &mut Findings) {

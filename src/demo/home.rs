@@ -7,8 +7,8 @@ use twinway_protocol::{
     TwinId,
     access::Right,
     message::{
-        ApplyChange, ChangeApplied, ForwardTwinPropertiesRequest, OutsideAnswer, OutsideRequest, PropertyValues,
-        TwinGrant, TwinPropertiesAndPermission,
+        ApplyChange, ForwardTwinPropertiesRequest, OutsideAnswer, OutsideRequest, PropertyValues, TwinGrant,
+        TwinPropertiesAndPermission,
     },
     registry::{Reach, TwinSystemDescription},
 };
@@ -21,7 +21,7 @@ use super::{
     twin,
 };
 use crate::{
-    client::{Client, ClientError, Closing, Incoming, StandingSession},
+    client::{Client, ClientError, Closing, Devices, Incoming, StandingSession},
     outside::SystemKind,
 };
 
@@ -32,6 +32,7 @@ pub(super) struct Home<'s> {
     story: &'s Story,
     description: TwinSystemDescription,
     things: Mutex<Things>,
+    devices: Mutex<Devices>,
 }
 
 impl<'s> Home<'s> {
@@ -45,7 +46,8 @@ impl<'s> Home<'s> {
             reach: Reach::Session,
             twins: things::entries()?.into_iter().map(Arc::new).collect(),
         };
-        Ok(Self { client, story, description, things: Mutex::new(Things::new()) })
+        let devices = Mutex::new(Devices::new(&description));
+        Ok(Self { client, story, description, things: Mutex::new(Things::new()), devices })
     }
 
     pub(super) async fn open(&self) -> Result<StandingSession, DemoError> {
@@ -81,6 +83,8 @@ impl<'s> Home<'s> {
                     let answer = match *body {
                         OutsideRequest::DescribeTwins(request) => self.describe(&request),
                         OutsideRequest::ApplyChange(change) => self.apply(&change),
+                        // FGMV-28 7.1.3 step 8: what came before is done, since one is answered after the other.
+                        OutsideRequest::FenceDevice(fence) => self.devices.lock().fence(&fence),
                         _ => OutsideAnswer::Failed("a home does not do that".to_owned()),
                     };
                     if let Err(error) = session.answer(&id, &answer).await {
@@ -122,16 +126,16 @@ impl<'s> Home<'s> {
         let asked = format!("{} {} for {}", change.twin, shown(&change.values), change.user);
         self.story.step("16", &Way::Between("DTS", "DTAC"), "VerifyChange", "the user may");
         self.story.step("17", &Way::Between("DTS", "home"), "ApplyChange", &asked);
-        match self.things.lock().apply(&change.twin, &change.values) {
-            Ok(now) => {
-                self.story.step("18", &Way::Between("home", "DTS"), "ChangeApplied", &shown(&now));
-                OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new(now), seen: None })
+        let answer = self.devices.lock().apply(change, |change| self.things.lock().apply(&change.twin, &change.values));
+        let way = Way::Between("home", "DTS");
+        match &answer {
+            OutsideAnswer::ApplyChange(applied) => {
+                self.story.step("18", &way, "ChangeApplied", &shown(&applied.values));
             }
-            Err(why) => {
-                self.story.step("18", &Way::Between("home", "DTS"), "failed", &why);
-                OutsideAnswer::Failed(why)
-            }
+            OutsideAnswer::Failed(why) => self.story.step("18", &way, "failed", why),
+            _ => {}
         }
+        answer
     }
 
     /// Something changes every second and is reported. While the daemon is away life goes on.

@@ -119,19 +119,19 @@ impl Hub {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let Some(system) = self.by_entity.get(&entity) else {
             let problem = Problem::new(ProblemKind::OutsideUnreachable, "the system was never opened");
-            return self.undelivered(entity, request, problem);
+            return self.undelivered(entity, request, problem, false);
         };
         self.send(&system, Asked { request, body, since: Instant::now() });
     }
 
     fn send(self: &Arc<Self>, system: &Arc<System>, asked: Asked) {
         if self.is_closed() {
-            return self.undelivered(system.entity, asked.request, shutting_down());
+            return self.undelivered(system.entity, asked.request, shutting_down(), false);
         }
         match system.ask(&asked, &self.limits) {
             Way::Session => {}
             Way::Webhook(url) => self.call_webhook(system, url, asked),
-            Way::None(problem) => self.undelivered(system.entity, asked.request, problem),
+            Way::None(problem) => self.undelivered(system.entity, asked.request, problem, false),
         }
     }
 
@@ -147,14 +147,15 @@ impl Hub {
         }
     }
 
-    /// Tells the actor that a request did not arrive. No lock is held here: the actor may signal in turn.
-    pub(super) fn undelivered(&self, entity: EntityId, request: PendingKey, problem: Problem) {
+    /// Tells the actor that a request did not arrive, or that it was handed out and its answer will not come. No lock
+    /// is held here: the actor may signal in turn.
+    pub(super) fn undelivered(&self, entity: EntityId, request: PendingKey, problem: Problem, handed_out: bool) {
         self.requests_undelivered.fetch_add(1, Ordering::Relaxed);
         let Some(actors) = self.actors.read().clone() else {
             tracing::debug!(?entity, %problem, "a request was not delivered, and no actor is there to hear it");
             return;
         };
-        let message = RequestUndelivered { request, problem: Box::new(problem) };
+        let message = RequestUndelivered { request, problem: Box::new(problem), handed_out };
         if let Err(refused) = actors.undelivered(entity, message) {
             // The actor's own time limit ends the request.
             tracing::warn!(?entity, %refused, "a system's actor could not be told that a request was not delivered");
@@ -165,7 +166,7 @@ impl Hub {
     pub(super) fn ended(self: &Arc<Self>, system: &Arc<System>, ended: Ended) {
         for request in ended.unanswered {
             let problem = Problem::new(ProblemKind::OutsideUnreachable, "the session closed before it answered");
-            self.undelivered(system.entity, request, problem);
+            self.undelivered(system.entity, request, problem, true);
         }
         for asked in ended.queued {
             self.send(system, asked);

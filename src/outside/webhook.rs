@@ -153,7 +153,7 @@ impl Hub {
     pub(super) fn call_webhook(self: &Arc<Self>, system: &Arc<System>, url: String, asked: Asked) {
         let refuse = |problem| {
             system.state.lock().calls -= 1;
-            self.undelivered(system.entity, asked.request, problem);
+            self.undelivered(system.entity, asked.request, problem, false);
         };
         let Some(webhooks) = self.webhooks.get() else { return refuse(unreachable("webhooks are not started")) };
         let Ok(permit) = Arc::clone(&webhooks.requests).try_acquire_owned() else {
@@ -167,7 +167,9 @@ impl Hub {
             drop(permit);
             system.state.lock().calls -= 1;
             if let Err(problem) = sent {
-                hub.undelivered(system.entity, asked.request, problem);
+                // Without a connection nothing was sent. Whatever else went wrong, the system may have read the request.
+                let handed_out = problem.kind != ProblemKind::OutsideUnreachable;
+                hub.undelivered(system.entity, asked.request, problem, handed_out);
             }
         });
     }

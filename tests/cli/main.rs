@@ -7,6 +7,8 @@ mod daemon;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod flow;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod support;

@@ -7,8 +7,9 @@ use twinway::{
     protocol::{
         access::AuthorizationDecision,
         message::{
-            ApplyChange, ChangeApplied, ForwardTwinPropertiesRequest, ForwardUserAuthorization, OutsideAnswer,
-            OutsideRequest, PropertyValues, TwinGrant, TwinPropertiesAndPermission, UserAndPermissionInformation,
+            ApplyChange, ChangeApplied, DeviceFenced, ForwardTwinPropertiesRequest, ForwardUserAuthorization,
+            OutsideAnswer, OutsideRequest, PropertyValues, TwinGrant, TwinPropertiesAndPermission,
+            UserAndPermissionInformation,
         },
     },
 };
@@ -42,6 +43,7 @@ fn answer(request: OutsideRequest) -> OutsideAnswer {
             OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*values).clone()), seen: None })
         }
         OutsideRequest::AuthorizeUser(request) => OutsideAnswer::AuthorizeUser(authorize(&request)),
+        OutsideRequest::FenceDevice(_) => OutsideAnswer::FenceDevice(DeviceFenced::default()),
         OutsideRequest::ExecuteService(_) => OutsideAnswer::Failed("nothing is run here".to_owned()),
     }
 }

@@ -487,7 +487,7 @@ async fn a_system_that_hangs_up_is_unreachable_for_what_it_was_asked() {
     };
     let _change = next_request(&mut session).await;
     drop(session);
-    assert_eq!(kind(changing.await.expect("it ends")), ProblemKind::OutsideUnreachable);
+    assert_eq!(kind(changing.await.expect("it ends")), ProblemKind::OutsideUnclear);
     assert_eq!(world.twin(&name("lamp")).expect("it is registered").version, 0, "nothing was changed");
     assert_works(house).await;
 }

@@ -11,8 +11,8 @@ use twinway::{
         PendingKey, Problem, UserId,
         access::{AuthorizationDecision, AuthorizationGrant},
         message::{
-            ChangeApplied, OutsideAnswer, OutsideRequest, ServiceExecuted, TwinGrant, TwinPropertiesAndPermission,
-            UserAndPermissionInformation,
+            ChangeApplied, DeviceFenced, OutsideAnswer, OutsideRequest, ServiceExecuted, TwinGrant,
+            TwinPropertiesAndPermission, UserAndPermissionInformation,
         },
         time::Timestamp,
     },
@@ -44,6 +44,7 @@ pub(crate) fn granting_until(asked: &OutsideRequest, expires_at: Option<Timestam
                 properties: BTreeMap::new(),
                 rights: (*asked.rights).clone(),
                 expires_at,
+                role: None,
             };
             let twins = asked.twins.iter().map(grant).collect();
             OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins })
@@ -55,6 +56,7 @@ pub(crate) fn granting_until(asked: &OutsideRequest, expires_at: Option<Timestam
             let decision = granted(&asked.scope);
             OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
         }
+        OutsideRequest::FenceDevice(_) => OutsideAnswer::FenceDevice(DeviceFenced::default()),
         OutsideRequest::ExecuteService(_) => {
             OutsideAnswer::ExecuteService(ServiceExecuted { output: json(r#"{"done": true}"#) })
         }

@@ -23,10 +23,15 @@ pub trait Tell: Step {}
 pub trait Ask: Step {
     /// What is answered when all went well.
     type Answer: Step;
-    /// The step that an answer with `problem` is. Without a rejecting branch in the flow: the answer's own.
+    /// The step that an answer is: the answer's own, if the question is one.
+    #[must_use]
+    fn answered() -> Option<StepId> {
+        Self::STEP.and(Self::Answer::STEP)
+    }
+    /// The step that an answer with `problem` is. Without a rejecting branch in the flow: as if nothing stood in the way.
     #[must_use]
     fn refused(_problem: &Problem) -> Option<StepId> {
-        Self::Answer::STEP
+        Self::answered()
     }
 }
 
@@ -330,7 +335,7 @@ impl<'t, B: Behaviour> Out<'t, B> {
         // The turn that took the question is a cause of the answer, whichever turn answers.
         self.join(asker.asked_in);
         let step = match &answer {
-            Ok(_) => T::Answer::STEP,
+            Ok(_) => T::answered(),
             Err(problem) => T::refused(problem),
         };
         if let Some(wire) = T::Answer::answer(answer, asker.to.kind()) {

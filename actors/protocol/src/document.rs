@@ -44,6 +44,11 @@ impl JsonDoc {
         &self.0
     }
 
+    /// Whether both share one text, which is more than that their texts are equal.
+    pub(crate) fn shares_text_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Reads the document as `T`.
     ///
     /// # Errors

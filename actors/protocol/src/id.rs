@@ -182,6 +182,12 @@ impl EventId {
     pub const fn to_bits(self) -> u64 {
         self.0
     }
+
+    /// The id that [`EventId::to_bits`] gave.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
 }
 
 impl fmt::Debug for EventId {

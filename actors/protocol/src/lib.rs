@@ -9,6 +9,7 @@
 pub mod access;
 pub mod behaviour;
 mod document;
+pub mod flow;
 pub mod id;
 pub mod lease;
 mod mailboxes;
@@ -28,6 +29,7 @@ pub use behaviour::{
 };
 pub use document::JsonDoc;
 pub use id::{EntityId, EventId, PendingKey, Ref};
+pub use mailboxes::{Accepted, RefusedStep};
 pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};

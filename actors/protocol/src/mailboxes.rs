@@ -1,5 +1,23 @@
 //! The macro that makes the mailboxes of a system, and with them what can be sent to whom.
 
+use crate::{Problem, StepId};
+
+/// A type of message that a mailbox accepts, or an answer that it hears: a line of a system's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// The mailbox, by the name of its kind.
+    pub mailbox: &'static str,
+    /// The type of the message.
+    pub message: &'static str,
+    /// The step that its delivery is.
+    pub step: Option<StepId>,
+    /// Of a question: the type of its answer, and the step that a refusal of it is.
+    pub answered: Option<(&'static str, RefusedStep)>,
+}
+
+/// The step that a question's refusal is, by the problem.
+pub type RefusedStep = fn(&Problem) -> Option<StepId>;
+
 /// Declares a system's mailboxes: for each an enum of what it accepts, and one enum over all of them.
 ///
 /// `asks` and `tells` are what can be sent to the mailbox, `hears` the answers it can wait for. `answers` says,
@@ -54,6 +72,35 @@ macro_rules! mailboxes {
         #[derive(Debug)]
         $vis enum $Wire { $($Name($Msg),)* }
 
+        impl $Wire {
+            /// All that the mailboxes accept and hear.
+            pub const ACCEPTED: &'static [$crate::Accepted] = &[
+                $(
+                    $($crate::Accepted {
+                        mailbox: stringify!($Name),
+                        message: <$ask as $crate::Step>::NAME,
+                        step: <$ask as $crate::Step>::STEP,
+                        answered: Some((
+                            <<$ask as $crate::Ask>::Answer as $crate::Step>::NAME,
+                            <$ask as $crate::Ask>::refused,
+                        )),
+                    },)*
+                    $($crate::Accepted {
+                        mailbox: stringify!($Name),
+                        message: <$tell as $crate::Step>::NAME,
+                        step: <$tell as $crate::Step>::STEP,
+                        answered: None,
+                    },)*
+                    $($crate::Accepted {
+                        mailbox: stringify!($Name),
+                        message: <$hear as $crate::Step>::NAME,
+                        step: <$hear as $crate::Step>::STEP,
+                        answered: None,
+                    },)*
+                )*
+            ];
+        }
+
         impl $crate::WireSet for $Wire {
             type Signal = $Signal;
             fn kind(&self) -> u8 {
@@ -100,7 +147,9 @@ macro_rules! mailboxes {
                     match *self {
                         $($Msg::$ask(_) => (<$ask as $crate::Step>::STEP, <$ask as $crate::Step>::NAME),)*
                         $($Msg::$tell(_) => (<$tell as $crate::Step>::STEP, <$tell as $crate::Step>::NAME),)*
-                        $($Msg::$hear(_) => (<$hear as $crate::Step>::STEP, <$hear as $crate::Step>::NAME),)*
+                        $($Msg::$hear(Ok(_)) => (<$hear as $crate::Step>::STEP, <$hear as $crate::Step>::NAME),)*
+                        // As `flow::REFUSED` says, so that a trace tells a refusal from an answer.
+                        $($Msg::$hear(Err(_)) => (<$hear as $crate::Step>::STEP, concat!(stringify!($hear), " refused")),)*
                     }
                 }
                 fn lane(&self) -> $crate::Lane {

@@ -285,22 +285,33 @@ functional_entities! {
     SYNC_SUPERVISOR: SyncSupervisorMsg;
 }
 
+/// Declares own steps, and a list of them with who takes each.
+macro_rules! own_steps {
+    ($($(#[$doc:meta])* $NAME:ident: $Who:literal = $flow:literal $number:literal;)*) => {
+        $($(#[$doc])* pub const $NAME: StepId = $crate::step_id!($flow, $number);)*
+        /// All of them, each with the kind of entity that takes it.
+        pub const ALL: &[(&str, StepId)] = &[$(($Who, $NAME),)*];
+    };
+}
+
 /// The steps that entities take by themselves.
 pub mod own {
     use crate::StepId;
 
-    /// FGMV-29 9.1 step 2: TPSR manages the registered information.
-    pub const THIRD_PARTY_MANAGED: StepId = crate::step_id!("9.1", "2");
-    /// FGMV-29 9.1 step 9: TPSAA manages user and permission information.
-    pub const AUTHORIZATION_MANAGED: StepId = crate::step_id!("9.1", "9");
-    /// FGMV-29 9.1 step 11: the metaverse system runs the service with the third-party system.
-    pub const THIRD_PARTY_SERVICE_RUN: StepId = crate::step_id!("9.1", "11");
-    /// FGMV-29 9.2 step 2: DTSR manages the registered information and the twin list.
-    pub const TWIN_SYSTEM_MANAGED: StepId = crate::step_id!("9.2", "2");
-    /// FGMV-29 9.2 step 11: the twins' properties and permission are managed.
-    pub const TWIN_PERMISSION_MANAGED: StepId = crate::step_id!("9.2", "11");
-    /// FGMV-29 9.2 step 13: the metaverse system runs the service with the twins.
-    pub const TWIN_SERVICE_RUN: StepId = crate::step_id!("9.2", "13");
+    own_steps! {
+        /// FGMV-29 9.1 step 2: TPSR manages the registered information.
+        THIRD_PARTY_MANAGED: "Tpsr" = "9.1" "2";
+        /// FGMV-29 9.1 step 9: TPSAA manages user and permission information.
+        AUTHORIZATION_MANAGED: "Tpsaa" = "9.1" "9";
+        /// FGMV-29 9.1 step 11: the metaverse system runs the service with the third-party system.
+        THIRD_PARTY_SERVICE_RUN: "MetaverseSystem" = "9.1" "11";
+        /// FGMV-29 9.2 step 2: DTSR manages the registered information and the twin list.
+        TWIN_SYSTEM_MANAGED: "Dtsr" = "9.2" "2";
+        /// FGMV-29 9.2 step 11: the twins' properties and permission are managed.
+        TWIN_PERMISSION_MANAGED: "Dtac" = "9.2" "11";
+        /// FGMV-29 9.2 step 13: the metaverse system runs the service with the twins.
+        TWIN_SERVICE_RUN: "MetaverseSystem" = "9.2" "13";
+    }
 }
 
 const _: () = assert!(<RegisterTwinSystem as Step>::STEP.is_some());

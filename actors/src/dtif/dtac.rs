@@ -1,11 +1,11 @@
 //! Digital twin access control (DTAC, FGMV-29 8.3.5): steps 10, 11 and 16 of FGMV-29 9.2, and 17 of 9.1.
 //!
-//! It keeps who may do what with which twin, and knows what each twin's object can be asked to do at all.
+//! It keeps who may do what with which twin, and knows what each twin's object can be asked to do at all, and who may
+//! be synchronized with it before whom (FGMV-28 REQ-DT-08).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+mod sync;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
@@ -14,9 +14,9 @@ use twinway_protocol::{
     access::{Right, TwinPermission},
     message::{
         AcquisitionVerified, AdoptProperties, ChangeVerified, DTSR, DtacMsg, KeepTwinSystem, Kept,
-        ManageTwinPermission, PassTwinMessage, ReadTwinPermission, Reannounce, SendTwinMessage, TwinGrant, TwinMessage,
-        TwinMessageSent, TwinMsg, TwinPermissionManaged, TwinPermissionShown, TwinRefusal, VerifyAcquisition,
-        VerifyChange, Wire, own,
+        ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadTwinPermission, Reannounce, RoleChanged,
+        SYNC_SUPERVISOR, SendTwinMessage, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
+        TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyChange, VerifySync, Wire, own,
     },
     registry::TwinSystem,
     time::Timestamp,
@@ -30,6 +30,7 @@ use crate::{Settings, settings::pending_full};
 #[derive(Debug)]
 struct KnownTwin {
     entity: Ref<TwinMsg>,
+    object: Option<Ref<PhysicalObjectMsg>>,
     entry: Arc<TwinEntry>,
     affordances: Affordances,
 }
@@ -42,6 +43,18 @@ type Holder = (SystemId, UserId, TwinId);
 struct Numbered {
     number: u64,
     permission: TwinPermission,
+    /// What the user is to the twin, for its rules of priority.
+    role: Option<Arc<str>>,
+}
+
+impl Numbered {
+    fn to_record(&self) -> DtacRecord {
+        let (number, permission) = (self.number, self.permission.clone());
+        match &self.role {
+            None => DtacRecord::Permitted { number, permission },
+            Some(role) => DtacRecord::PermittedAs { number, permission, role: Arc::clone(role) },
+        }
+    }
 }
 
 /// Permissions that are written down and wait for their twins to take the properties.
@@ -64,6 +77,15 @@ pub enum DtacRecord {
         /// The permission.
         permission: TwinPermission,
     },
+    /// The same, to a user who is something to the twin.
+    PermittedAs {
+        /// The part.
+        number: u64,
+        /// The permission.
+        permission: TwinPermission,
+        /// What the user is, for the twin's rules of priority (FGMV-28 REQ-DT-08).
+        role: Arc<str>,
+    },
 }
 
 /// Digital twin access control.
@@ -73,6 +95,8 @@ pub struct Dtac {
     permissions: BTreeMap<Holder, Numbered>,
     holders: BTreeMap<u64, Holder>,
     managing: Pending<Managing>,
+    /// What this entity said before it failed may have been by rules that it has forgotten.
+    has_forgotten: bool,
 }
 
 impl Behaviour for Dtac {
@@ -87,6 +111,7 @@ impl Behaviour for Dtac {
             permissions: BTreeMap::new(),
             holders: BTreeMap::new(),
             managing: Pending::new(settings.pending_questions_max, incarnation),
+            has_forgotten: false,
         }
     }
 
@@ -94,7 +119,7 @@ impl Behaviour for Dtac {
         let now = out.now().wall;
         match message {
             DtacMsg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                let kept = self.keep(&system).map(|()| Kept);
+                let kept = self.keep(&system, out).map(|()| Kept);
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
             }
             DtacMsg::ManageTwinPermission(answers) => self.manage(&meta, answers, out),
@@ -106,10 +131,13 @@ impl Behaviour for Dtac {
                 let verified = self.verify_acquisition(&acquisition);
                 out.reply(meta.asker::<VerifyAcquisition>(out.event()), verified);
             }
-            DtacMsg::VerifySync(_) => {}
+            DtacMsg::VerifySync(sync) => {
+                out.reply(meta.asker::<VerifySync>(out.event()), self.verify_sync(&sync, now));
+            }
             DtacMsg::ReadTwinPermission(ReadTwinPermission { metaverse, user, twin }) => {
                 let permission = self.permission((metaverse, user, twin), now);
-                let shown = permission.map(|found| TwinPermissionShown { permission: Box::new(found.clone()) });
+                let shown =
+                    permission.map(|found| TwinPermissionShown { permission: Box::new(found.permission.clone()) });
                 out.reply(meta.asker::<ReadTwinPermission>(out.event()), shown);
             }
             DtacMsg::SendTwinMessage(message) => {
@@ -120,37 +148,45 @@ impl Behaviour for Dtac {
     }
 
     fn replay(&mut self, record: DtacRecord) {
-        let DtacRecord::Permitted { number, permission } = record;
-        self.permit(number, permission);
+        let numbered = match record {
+            DtacRecord::Permitted { number, permission } => Numbered { number, permission, role: None },
+            DtacRecord::PermittedAs { number, permission, role } => Numbered { number, permission, role: Some(role) },
+        };
+        self.permit(numbered);
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<DtacRecord>) {
         let kept = self.holders.get(&part).and_then(|holder| self.permissions.get(holder));
-        into.extend(kept.map(|kept| DtacRecord::Permitted { number: part, permission: kept.permission.clone() }));
+        into.extend(kept.map(Numbered::to_record));
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
+            self.has_forgotten = true;
             out.send(DTSR, Reannounce);
         }
     }
 }
 
 impl Dtac {
-    fn keep(&mut self, system: &TwinSystem) -> Result<(), Problem> {
+    fn keep(&mut self, system: &TwinSystem, out: &mut Out<'_, Self>) -> Result<(), Problem> {
         for twin in &system.twins {
             let affordances = Affordances::read(&twin.entry.description)?;
-            let known = KnownTwin { entity: twin.entity, entry: Arc::clone(&twin.entry), affordances };
-            self.twins.insert(twin.entry.id.clone(), known);
+            let (entity, object) = (twin.entity, twin.object);
+            let known = KnownTwin { entity, object, entry: Arc::clone(&twin.entry), affordances };
+            let before = self.twins.insert(twin.entry.id.clone(), known);
+            self.tell_of_rules(before.as_ref(), &twin.entry, out);
         }
         Ok(())
     }
 
-    fn permit(&mut self, number: u64, permission: TwinPermission) {
-        let holder = (permission.metaverse.clone(), permission.user.clone(), permission.twin.clone());
-        self.holders.insert(number, holder.clone());
-        self.permissions.insert(holder, Numbered { number, permission });
+    /// Gives what was permitted before, if anything was.
+    fn permit(&mut self, numbered: Numbered) -> Option<Numbered> {
+        let TwinPermission { metaverse, user, twin, .. } = &numbered.permission;
+        let holder = (metaverse.clone(), user.clone(), twin.clone());
+        self.holders.insert(numbered.number, holder.clone());
+        self.permissions.insert(holder, numbered)
     }
 
     fn number_of(&self, holder: &Holder) -> u64 {
@@ -171,12 +207,15 @@ impl Dtac {
         };
         let (mut permissions, mut refused, mut adopting) = (Vec::new(), Vec::new(), BTreeMap::new());
         for grant in twins {
-            let holder = (metaverse.clone(), user.clone(), grant.twin.clone());
             match self.admit(&grant, out) {
                 Ok((entity, id)) => {
-                    permissions.push(self.record(holder, id, grant.rights, grant.expires_at, out));
-                    adopting.insert(entity.id(), grant.twin);
-                    out.ask(entity, AdoptProperties { values: Box::new(grant.properties) }, key);
+                    let TwinGrant { twin, properties, rights, expires_at, role } = grant;
+                    let (metaverse, user) = (metaverse.clone(), user.clone());
+                    let permission = TwinPermission { id, metaverse, user, twin: twin.clone(), rights, expires_at };
+                    self.record(permission.clone(), role, out);
+                    permissions.push(permission);
+                    adopting.insert(entity.id(), twin);
+                    out.ask(entity, AdoptProperties { values: Box::new(properties) }, key);
                 }
                 Err(problem) => refused.push(TwinRefusal { twin: grant.twin, problem }),
             }
@@ -205,20 +244,16 @@ impl Dtac {
         Ok((entity, id))
     }
 
-    fn record(
-        &mut self,
-        holder: Holder,
-        id: PermissionId,
-        rights: BTreeSet<Right>,
-        expires_at: Option<Timestamp>,
-        out: &mut Out<'_, Self>,
-    ) -> TwinPermission {
-        let number = self.number_of(&holder);
-        let (metaverse, user, twin) = holder;
-        let permission = TwinPermission { id, metaverse, user, twin, rights, expires_at };
-        self.permit(number, permission.clone());
-        out.record(number, DtacRecord::Permitted { number, permission: permission.clone() });
-        permission
+    fn record(&mut self, permission: TwinPermission, role: Option<Arc<str>>, out: &mut Out<'_, Self>) {
+        let TwinPermission { metaverse, user, twin, .. } = &permission;
+        let holder = (metaverse.clone(), user.clone(), twin.clone());
+        let numbered = Numbered { number: self.number_of(&holder), permission, role: role.clone() };
+        out.record(numbered.number, numbered.to_record());
+        // Who had no permission before can have no lease to weigh again.
+        if self.permit(numbered).is_some_and(|before| before.role != role) {
+            let (metaverse, user, twin) = holder;
+            out.send(SYNC_SUPERVISOR, RoleChanged { metaverse, user, twin, role });
+        }
     }
 
     /// A twin has taken its properties. Where it could not, the permission is no use yet, and asking again mends it.
@@ -241,7 +276,7 @@ impl Dtac {
     }
 
     /// A permission that has not ended.
-    fn permission(&self, holder: Holder, now: Timestamp) -> Result<&TwinPermission, Problem> {
+    fn permission(&self, holder: Holder, now: Timestamp) -> Result<&Numbered, Problem> {
         let Some(kept) = self.permissions.get(&holder) else {
             let (metaverse, user, twin) = holder;
             let detail = format!("`{user}` of `{metaverse}` has no permission on `{twin}`");
@@ -252,16 +287,17 @@ impl Dtac {
                 let detail = format!("the permission `{}` ended at {end}", kept.permission.id);
                 Err(Problem::new(ProblemKind::PermissionExpired, detail))
             }
-            _ => Ok(&kept.permission),
+            _ => Ok(kept),
         }
     }
 
-    fn permitted(&self, holder: Holder, needed: &[Right], now: Timestamp) -> Result<(), Problem> {
-        let permission = self.permission(holder, now)?;
-        if needed.iter().any(|right| permission.rights.contains(right)) {
-            return Ok(());
+    /// A permission that has not ended and gives one of these rights.
+    fn permitted(&self, holder: Holder, needed: &[Right], now: Timestamp) -> Result<&Numbered, Problem> {
+        let kept = self.permission(holder, now)?;
+        if needed.iter().any(|right| kept.permission.rights.contains(right)) {
+            return Ok(kept);
         }
-        let TwinPermission { id, user, twin, rights, .. } = permission;
+        let TwinPermission { id, user, twin, rights, .. } = &kept.permission;
         let detail =
             format!("the permission `{id}` of `{user}` on `{twin}` gives {rights:?}, and one of {needed:?} is needed");
         Err(Problem::new(ProblemKind::PermissionMissing, detail))

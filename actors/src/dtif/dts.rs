@@ -1,26 +1,53 @@
 //! Digital twin synchronization (DTS, FGMV-29 8.3.4): steps 14 to 18 of FGMV-29 9.2.
+//!
+//! A change of a physical object is made under a sync lease (FGMV-28 7.1.3). Whoever shows no token has one taken for
+//! this change only.
+
+use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem,
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Ref, TwinId,
+    access::Right,
+    lease::{HolderClass, Token},
     message::{
         ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DtsMsg, KeepTwinSystem, Kept,
-        PhysicalChange, ReflectChange, VerifyChange, Wire,
+        LeaseRequest, PhysicalChange, PhysicalObjectMsg, PropertyValues, ReflectChange, ReleaseSyncLease,
+        RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin, SyncLease, SyncLeaseGranted, SyncVerified, TwinMsg,
+        VerifyChange, VerifySync, Wire,
     },
 };
 
 use crate::{NoRecord, Settings, settings::pending_full};
 
-/// A change on its way from the virtual to the physical.
+/// How much longer than the device may take to answer the lease of one change lasts, in milliseconds.
+const ONE_SHOT_SLACK_MS: u64 = 1_000;
+
+/// Something on its way from the virtual to the physical.
 #[derive(Debug)]
-struct Change {
-    asker: Asker<ChangeTwin>,
-    wanted: ChangeTwin,
+enum Waiting {
+    /// A change of a twin, and how far it has come.
+    Change { asker: Asker<ChangeTwin>, wanted: ChangeTwin, at: Stage },
+    /// A safe stop.
+    Stop { asker: Asker<StopTwin>, wanted: StopTwin },
 }
 
-/// Digital twin synchronization. It remembers only the changes that are under way.
+/// How far a change has come.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// Step 16.
+    Verifying,
+    /// A lease is asked for, for this change only; then it goes to this twin.
+    Leasing(Ref<TwinMsg>),
+    /// Step 17; with the token of the lease that ends with it.
+    Applying(Option<Token>),
+}
+
+/// Digital twin synchronization. It remembers only what is under way.
 #[derive(Debug)]
 pub struct Dts {
-    changes: Pending<Change>,
+    waiting: Pending<Waiting>,
+    one_shot_ttl_ms: u32,
+    one_shot_wait_ms: u32,
 }
 
 impl Behaviour for Dts {
@@ -30,7 +57,13 @@ impl Behaviour for Dts {
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
-        Self { changes: Pending::new(settings.pending_questions_max, incarnation) }
+        // A lease that ends before the answer comes would stop the device in the middle.
+        let answered_ms = settings.outside_answer_ms_max.saturating_add(ONE_SHOT_SLACK_MS);
+        Self {
+            waiting: Pending::new(settings.pending_questions_max, incarnation),
+            one_shot_ttl_ms: settings.one_shot_ttl_ms.max(u32::try_from(answered_ms).unwrap_or(u32::MAX)),
+            one_shot_wait_ms: settings.one_shot_wait_ms,
+        }
     }
 
     fn handle(&mut self, Envelope { meta, message }: Envelope<DtsMsg>, out: &mut Out<'_, Self>) {
@@ -40,11 +73,12 @@ impl Behaviour for Dts {
             DtsMsg::PhysicalChange(change) => reflect(change, out),
             DtsMsg::ChangeTwin(wanted) => self.change(&meta, wanted, out),
             DtsMsg::ChangeVerified(answer) => self.verified(&meta, answer, out),
+            DtsMsg::SyncLeaseGranted(answer) => self.granted(&meta, answer, out),
             DtsMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
-            DtsMsg::StopTwin(_)
-            | DtsMsg::SyncVerified(_)
-            | DtsMsg::SyncLeaseGranted(_)
-            | DtsMsg::SyncLeaseSettled(_) => {}
+            DtsMsg::StopTwin(wanted) => self.stop(&meta, wanted, out),
+            DtsMsg::SyncVerified(answer) => self.stop_verified(&meta, answer, out),
+            // Nobody waits for the end of a lease that was taken for one change.
+            DtsMsg::SyncLeaseSettled(_) => {}
         }
     }
 
@@ -70,155 +104,168 @@ impl Dts {
             twin: wanted.twin.clone(),
             values: wanted.values.clone(),
         };
-        match self.changes.insert(Change { asker: meta.asker(out.event()), wanted }) {
+        let asker = meta.asker(out.event());
+        match self.waiting.insert(Waiting::Change { asker, wanted, at: Stage::Verifying }) {
             Ok(key) => out.ask(DTAC, verify, key),
-            Err(Change { asker, .. }) => out.reply(asker, Err(pending_full())),
+            Err(waiting) => refuse(waiting, pending_full(), out),
         }
     }
 
     /// FGMV-29 9.2 step 17: a valid request goes to the twin, and by it to the twin system; an invalid one is rejected.
     fn verified(&mut self, meta: &Meta, answer: Result<ChangeVerified, Problem>, out: &mut Out<'_, Self>) {
-        let Some(change) = self.changes.get_mut(meta.pending) else { return };
+        let (wait_ms, ttl_ms) = (self.one_shot_wait_ms, self.one_shot_ttl_ms);
+        let Some(Waiting::Change { wanted, at, .. }) = self.waiting.get_mut(meta.pending) else { return };
         match answer {
-            Ok(ChangeVerified { entity, .. }) => {
-                let apply = ApplyChange {
-                    twin: change.wanted.twin.clone(),
-                    metaverse: change.wanted.metaverse.clone(),
-                    user: change.wanted.user.clone(),
-                    values: change.wanted.values.clone(),
-                    token: change.wanted.token,
-                    not_after: None,
-                    stop: false,
-                    system_entity: ApplyChange::nowhere(),
-                };
-                out.ask(entity, apply, meta.pending);
+            Ok(ChangeVerified { entity, has_object: true }) if wanted.token.is_none() => {
+                *at = Stage::Leasing(entity);
+                out.ask(SYNC_SUPERVISOR, one_shot(wanted, ttl_ms, wait_ms), meta.pending);
             }
-            Err(problem) => self.complete(meta, Err(problem), out),
+            Ok(ChangeVerified { entity, .. }) => {
+                *at = Stage::Applying(None);
+                out.ask(entity, apply(wanted, wanted.token), meta.pending);
+            }
+            Err(problem) => self.complete(meta.pending, Err(problem), out),
+        }
+    }
+
+    /// FGMV-29 9.2 step 17: the lease for this change is there; or it is not, and the request is rejected.
+    fn granted(&mut self, meta: &Meta, answer: Result<SyncLeaseGranted, Problem>, out: &mut Out<'_, Self>) {
+        match (self.waiting.get_mut(meta.pending), answer) {
+            (Some(Waiting::Change { wanted, at, .. }), Ok(SyncLeaseGranted { lease })) => match *at {
+                Stage::Leasing(entity) => {
+                    *at = Stage::Applying(Some(lease.token));
+                    out.ask(entity, apply(wanted, Some(lease.token)), meta.pending);
+                }
+                Stage::Verifying | Stage::Applying(_) => give_back(&lease, out),
+            },
+            (Some(Waiting::Change { at: Stage::Leasing(_), .. }), Err(problem)) => {
+                self.complete(meta.pending, Err(problem), out);
+            }
+            // It was asked for before this entity failed: nobody is there to use it.
+            (_, Ok(SyncLeaseGranted { lease })) => give_back(&lease, out),
+            (_, Err(_)) => {}
         }
     }
 
     /// FGMV-29 9.2 steps 18 and 18x: the twin system has answered.
     fn applied(&mut self, meta: &Meta, answer: Result<ChangeApplied, Problem>, out: &mut Out<'_, Self>) {
-        self.complete(meta, answer.map(|ChangeApplied { values, .. }| ChangeCompleted { values }), out);
+        self.complete(meta.pending, answer.map(|ChangeApplied { values, .. }| ChangeCompleted { values }), out);
     }
 
-    fn complete(&mut self, meta: &Meta, answer: Result<ChangeCompleted, Problem>, out: &mut Out<'_, Self>) {
-        if let Some(Change { asker, .. }) = self.changes.take(meta.pending) {
-            out.reply(asker, answer);
+    /// FGMV-29 9.2 steps 15 and 16 for the safe stop: no lease is needed, but the right to stop the object.
+    fn stop(&mut self, meta: &Meta, wanted: StopTwin, out: &mut Out<'_, Self>) {
+        let asker = meta.asker(out.event());
+        let world = match wanted.metaverse.as_str().parse() {
+            Ok(world) => world,
+            Err(error) => {
+                let problem = Problem::new(ProblemKind::InvalidDocument, format!("{error}"));
+                return out.reply(asker, Err(problem.at("/metaverse")));
+            }
+        };
+        let verify = VerifySync {
+            metaverse: wanted.metaverse.clone(),
+            user: wanted.user.clone(),
+            world,
+            class: HolderClass::Person,
+            twins: Arc::from([wanted.twin.clone()]),
+            right: Right::Stop,
+        };
+        match self.waiting.insert(Waiting::Stop { asker, wanted }) {
+            Ok(key) => out.ask(DTAC, verify, key),
+            Err(waiting) => refuse(waiting, pending_full(), out),
+        }
+    }
+
+    /// FGMV-29 9.2 step 17 for the safe stop: straight to the object, which knows what stops it.
+    fn stop_verified(&mut self, meta: &Meta, answer: Result<SyncVerified, Problem>, out: &mut Out<'_, Self>) {
+        let Some(Waiting::Stop { wanted, .. }) = self.waiting.get_mut(meta.pending) else { return };
+        let object = answer.and_then(|verified| {
+            let first = verified.wanted.first().map(|wanted| wanted.object);
+            first.ok_or_else(|| no_object(&wanted.twin))
+        });
+        match object {
+            Ok(object) => {
+                let stop = ApplyChange {
+                    twin: wanted.twin.clone(),
+                    metaverse: wanted.metaverse.clone(),
+                    user: wanted.user.clone(),
+                    values: Arc::new(PropertyValues::new()),
+                    token: None,
+                    not_after: None,
+                    stop: true,
+                    system_entity: ApplyChange::nowhere(),
+                };
+                out.ask(Ref::<PhysicalObjectMsg>::new(object), stop, meta.pending);
+            }
+            Err(problem) => self.complete(meta.pending, Err(problem), out),
+        }
+    }
+
+    fn complete(&mut self, key: PendingKey, answer: Result<ChangeCompleted, Problem>, out: &mut Out<'_, Self>) {
+        match (self.waiting.take(key), answer) {
+            (Some(Waiting::Change { asker, wanted, at }), answer) => {
+                // A lease for one change ends with it, whatever came of it.
+                if let Stage::Applying(Some(token)) = at {
+                    let ChangeTwin { metaverse, user, twin, .. } = wanted;
+                    release(ShownToken { metaverse, user, twin, token }, out);
+                }
+                out.reply(asker, answer);
+            }
+            (Some(Waiting::Stop { asker, .. }), answer) => out.reply(asker, answer),
+            (None, _) => {}
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use twinway_protocol::{
-        EntityId, PendingKey, Problem, ProblemKind, StepId,
-        message::{
-            ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DTS, DtacMsg, DtsMsg,
-            MetaverseSystemMsg, PhysicalChange, ReflectChange, TwinMsg,
-        },
-        time::Timestamp,
-    };
-
-    use super::Dts;
-    use crate::{
-        Settings,
-        dtif::sample::{heard, metaverse, sent_to, system_actor, system_id, twin_actor, twin_id, user, values},
-        trial::Trial,
-    };
-
-    fn trial(settings: &Settings) -> Trial<Dts> {
-        Trial::new(DTS.id(), settings)
-    }
-
-    fn wanted() -> ChangeTwin {
-        let values = Arc::new(values(&[("on", "true")]));
-        ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id("a"), values, token: None }
-    }
-
-    /// Steps 15 and 16, up to the question to DTAC.
-    fn asked(trial: &mut Trial<Dts>) -> PendingKey {
-        let effects = trial.deliver(metaverse(1).id(), PendingKey::from_bits(3), wanted());
-        let verify = sent_to::<DtacMsg>(effects);
-        let [(meta, DtacMsg::VerifyChange(question))] = &verify[..] else { panic!("{verify:?}") };
-        assert_eq!(question.twin, twin_id("a"));
-        meta.pending
-    }
-
-    fn rejected(trial: &mut Trial<Dts>, from: EntityId, key: PendingKey, answer: impl Into<DtsMsg>) -> Option<StepId> {
-        let answers = sent_to::<MetaverseSystemMsg>(trial.deliver(from, key, answer));
-        let [(meta, MetaverseSystemMsg::ChangeCompleted(Err(_)))] = &answers[..] else { panic!("{answers:?}") };
-        assert_eq!((meta.to, meta.pending), (metaverse(1).id(), PendingKey::from_bits(3)));
-        meta.step
-    }
-
-    #[test]
-    fn steps_15_to_18x_go_by_dtac_and_the_twin() {
-        let mut trial = trial(&Settings::default());
-        let key = asked(&mut trial);
-        let verified = Ok(ChangeVerified { entity: twin_actor(5), has_object: false });
-        let apply = sent_to::<TwinMsg>(trial.deliver(DTAC.id(), key, verified));
-        let [(meta, TwinMsg::ApplyChange(ApplyChange { user: by, .. }))] = &apply[..] else { panic!("{apply:?}") };
-        assert_eq!((meta.to, by), (twin_actor(5).id(), &user("ada")));
-        let applied = Ok(ChangeApplied { values: Box::new(values(&[("on", "true")])), seen: None });
-        let effects = trial.deliver(twin_actor(5).id(), meta.pending, applied);
-        let completed = heard::<ChangeCompleted>(effects).expect("it is answered").expect("it is done");
-        assert_eq!(*completed.values, values(&[("on", "true")]));
-        // An answer that comes twice finds nothing.
-        let again = Ok(ChangeApplied { values: Box::default(), seen: None });
-        assert!(trial.deliver(twin_actor(5).id(), meta.pending, again).is_empty());
-    }
-
-    #[test]
-    fn an_invalid_request_is_rejected_in_step_17_and_reaches_no_twin() {
-        let mut trial = trial(&Settings::default());
-        let key = asked(&mut trial);
-        let answer: Result<ChangeVerified, _> = Err(Problem::new(ProblemKind::PermissionExpired, "yesterday"));
-        assert_eq!(rejected(&mut trial, DTAC.id(), key, answer), Some(twinway_protocol::step_id!("9.2", "17")));
-    }
-
-    #[test]
-    fn a_failure_of_the_twin_system_is_no_rejection() {
-        let mut trial = trial(&Settings::default());
-        let key = asked(&mut trial);
-        trial.deliver(DTAC.id(), key, Ok(ChangeVerified { entity: twin_actor(5), has_object: false }));
-        let answer: Result<ChangeApplied, _> = Err(Problem::new(ProblemKind::OutsideFailed, "broken"));
-        let step = rejected(&mut trial, twin_actor(5).id(), key, answer);
-        assert_eq!(step, Some(twinway_protocol::step_id!("9.2", "18x")));
-    }
-
-    #[test]
-    fn a_physical_change_goes_to_the_twin() {
-        let mut trial = trial(&Settings::default());
-        let (twin, at) = (twin_id("a"), Timestamp::from_unix_ms(7));
-        let values = Arc::new(values(&[("on", "true")]));
-        let change = PhysicalChange { twin, entity: twin_actor(5), values, at, reporter: None };
-        let reflect = sent_to::<TwinMsg>(trial.deliver(system_actor(0).id(), PendingKey::NONE, change));
-        let [(meta, TwinMsg::ReflectChange(ReflectChange { version: 0, .. }))] = &reflect[..] else {
-            panic!("{reflect:?}")
-        };
-        assert_eq!(meta.to, twin_actor(5).id());
-    }
-
-    #[test]
-    fn an_answer_from_before_a_crash_completes_no_change_of_after_it() {
-        let mut before = trial(&Settings::default());
-        let old = asked(&mut before);
-        let mut after = trial(&Settings::default());
-        after.recovered();
-        asked(&mut after);
-        let done = Ok(ChangeApplied { values: Box::default(), seen: None });
-        assert!(after.deliver(twin_actor(5).id(), old, done).is_empty());
-    }
-
-    #[test]
-    fn a_full_table_is_told() {
-        let mut trial = trial(&Settings { pending_questions_max: 1, ..Settings::default() });
-        asked(&mut trial);
-        let effects = trial.deliver(metaverse(1).id(), PendingKey::from_bits(3), wanted());
-        let problem = heard::<ChangeCompleted>(effects).expect("it is answered").expect_err("it is refused");
-        assert_eq!(problem.kind, ProblemKind::LimitReached);
+fn refuse(waiting: Waiting, problem: Problem, out: &mut Out<'_, Dts>) {
+    match waiting {
+        Waiting::Change { asker, .. } => out.reply(asker, Err(problem)),
+        Waiting::Stop { asker, .. } => out.reply(asker, Err(problem)),
     }
 }
+
+fn apply(wanted: &ChangeTwin, token: Option<Token>) -> ApplyChange {
+    ApplyChange {
+        twin: wanted.twin.clone(),
+        metaverse: wanted.metaverse.clone(),
+        user: wanted.user.clone(),
+        values: wanted.values.clone(),
+        token,
+        not_after: None,
+        stop: false,
+        system_entity: ApplyChange::nowhere(),
+    }
+}
+
+/// FGMV-28 7.1.3 step 7 for one change: it waits for others of its kind, never for a lease.
+fn one_shot(wanted: &ChangeTwin, ttl_ms: u32, wait_ms: u32) -> RequestSyncLease {
+    let request = LeaseRequest {
+        user: wanted.user.clone(),
+        world: None,
+        class: HolderClass::Person,
+        twins: vec![wanted.twin.clone()],
+        request_id: None,
+        priority: None,
+        ttl_ms,
+        wait_ms,
+        ask: false,
+        requeue: false,
+    };
+    RequestSyncLease { metaverse: wanted.metaverse.clone(), request: Arc::new(request), one_shot: true }
+}
+
+fn give_back(lease: &SyncLease, out: &mut Out<'_, Dts>) {
+    let (Some(twin), holder) = (lease.twins.first().cloned(), lease.holder.clone()) else { return };
+    release(ShownToken { metaverse: holder.system, user: holder.user, twin, token: lease.token }, out);
+}
+
+fn release(shown: ShownToken, out: &mut Out<'_, Dts>) {
+    out.ask(SYNC_SUPERVISOR, ReleaseSyncLease { shown: Box::new(shown) }, PendingKey::NONE);
+}
+
+fn no_object(twin: &TwinId) -> Problem {
+    Problem::new(ProblemKind::ObjectNone, format!("`{twin}` stands for no physical object"))
+}
+
+#[cfg(test)]
+mod tests;

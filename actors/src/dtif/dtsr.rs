@@ -5,20 +5,19 @@
 //! has recovered, and when one of them has recovered and asks for it.
 
 mod admission;
+mod announcing;
+mod synchronization;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Mailbox, Meta, ObjectUri, Out, Pending, PendingKey, Problem, Recovery, Ref,
-    SystemId, TwinId,
+    Asker, Behaviour, EntityId, Envelope, Meta, ObjectUri, Out, Pending, PendingKey, Problem, Recovery, Ref, SystemId,
+    TwinId,
+    lease::Synchronization,
     message::{
-        DTAC, DTIA, DTS, DTSD, DescribeTwin, DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg,
-        KeepTwinSystem, Kept, PhysicalObjectMsg, RegisterTwinSystem, RepresentObject, Representation, TwinMsg,
-        TwinSystemRegistered, Wire, own,
+        DtsrMsg, Kept, PhysicalObjectMsg, RegisterTwinSystem, Representation, SetSynchronization, TwinSystemRegistered,
+        Wire, own,
     },
     registry::TwinSystem,
     signal::Signal,
@@ -27,6 +26,7 @@ use twinway_protocol::{
 use super::gathering::Gathering;
 use crate::{Settings, settings::pending_full};
 use admission::Admission;
+use synchronization::synchronized;
 
 /// A physical object with all twins that stand for it.
 #[derive(Debug)]
@@ -37,12 +37,29 @@ struct Object {
     twins: Arc<[Representation]>,
 }
 
-/// A registration that waits until everyone keeps what it brought.
+/// What waits until everyone keeps what it brought.
 #[derive(Debug)]
-struct Registration {
-    asker: Asker<RegisterTwinSystem>,
-    system: Arc<TwinSystem>,
+struct Change {
+    what: Changing,
     kept: Gathering,
+}
+
+/// Who waits, and for what.
+#[derive(Debug)]
+enum Changing {
+    /// A registration.
+    Registering(Asker<RegisterTwinSystem>, Arc<TwinSystem>),
+    /// A twin that is synchronized in another way from now on.
+    Synchronizing(Asker<SetSynchronization>),
+}
+
+impl Changing {
+    fn settle(self, outcome: Result<(), Problem>, out: &mut Out<'_, Dtsr>) {
+        match self {
+            Self::Registering(asker, system) => out.reply(asker, outcome.map(|()| TwinSystemRegistered { system })),
+            Self::Synchronizing(asker) => out.reply(asker, outcome.map(|()| Kept)),
+        }
+    }
 }
 
 /// What DTSR writes down.
@@ -50,6 +67,14 @@ struct Registration {
 pub enum DtsrRecord {
     /// A twin system is registered, with its twins and their addresses.
     Registered(Arc<TwinSystem>),
+    /// How twins of a registered system are synchronized with their objects, in place of what was said of them before
+    /// (FGMV-28 REQ-DT-08). A registration has no bytes for it, so that journals from before it read as ever.
+    Synchronized {
+        /// The twin system.
+        system: SystemId,
+        /// The twins, each with what its characteristics say.
+        twins: Vec<(TwinId, Arc<Synchronization>)>,
+    },
 }
 
 /// Digital twin system registration.
@@ -58,31 +83,22 @@ pub struct Dtsr {
     systems: BTreeMap<SystemId, Arc<TwinSystem>>,
     /// By the part of the journal that holds the system: the slot of its actor.
     parts: BTreeMap<u64, SystemId>,
-    /// Who lists a twin.
-    listed: BTreeMap<TwinId, SystemId>,
-    /// By the twin's actor: its system, and its place in the list.
-    twins: BTreeMap<EntityId, (SystemId, usize)>,
+    /// Who lists a twin, and at which place.
+    listed: BTreeMap<TwinId, (SystemId, usize)>,
+    /// By the twin's actor.
+    twins: BTreeMap<EntityId, TwinId>,
     objects: BTreeMap<ObjectUri, Object>,
     /// By the object's actor.
     objects_at: BTreeMap<EntityId, ObjectUri>,
     /// Nothing leaves the register, so that slots are given in turn and never twice.
     twin_slot_next: u32,
     object_slot_next: u32,
-    registrations: Pending<Registration>,
+    changes: Pending<Change>,
     settings: Settings,
 }
 
 fn part_of(system: &TwinSystem) -> u64 {
     u64::from(system.entity.id().slot())
-}
-
-fn tell_kept<'s, M>(to: Ref<M>, systems: impl Iterator<Item = &'s Arc<TwinSystem>>, out: &mut Out<'_, Dtsr>)
-where
-    M: Mailbox<Wire = Wire> + From<KeepTwinSystem>,
-{
-    for system in systems {
-        out.ask(to, KeepTwinSystem { system: Arc::clone(system) }, PendingKey::NONE);
-    }
 }
 
 impl Behaviour for Dtsr {
@@ -101,7 +117,7 @@ impl Behaviour for Dtsr {
             objects_at: BTreeMap::new(),
             twin_slot_next: 0,
             object_slot_next: 0,
-            registrations: Pending::new(settings.pending_questions_max, incarnation),
+            changes: Pending::new(settings.pending_questions_max, incarnation),
             settings: settings.clone(),
         }
     }
@@ -110,19 +126,24 @@ impl Behaviour for Dtsr {
         match message {
             DtsrMsg::RegisterTwinSystem(message) => self.register(&meta, message, out),
             DtsrMsg::Kept(answer) => self.kept(&meta, answer, out),
-            DtsrMsg::SetSynchronization(_) => {}
+            DtsrMsg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
             DtsrMsg::Reannounce(_) => self.reannounce(meta.from, out),
         }
     }
 
     fn replay(&mut self, record: DtsrRecord) {
-        let DtsrRecord::Registered(system) = record;
-        self.keep(&system);
+        match record {
+            DtsrRecord::Registered(system) => self.keep(&system),
+            DtsrRecord::Synchronized { system, twins } => self.synchronize(&system, twins),
+        }
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<DtsrRecord>) {
         let system = self.parts.get(&part).and_then(|id| self.systems.get(id));
-        into.extend(system.map(|system| DtsrRecord::Registered(Arc::clone(system))));
+        if let Some(system) = system {
+            into.push(DtsrRecord::Registered(Arc::clone(system)));
+            into.extend(synchronized(system));
+        }
     }
 
     fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
@@ -143,36 +164,49 @@ impl Dtsr {
             Ok(Admission::Same(system)) => (system, false),
             Err(problem) => return out.reply(asker, Err(problem)),
         };
-        let registration = Registration { asker, system: Arc::clone(&system), kept: Gathering::default() };
-        let key = match self.registrations.insert(registration) {
-            Ok(key) => key,
-            Err(Registration { asker, .. }) => {
-                return out.reply(asker, Err(pending_full()));
-            }
-        };
+        let what = Changing::Registering(asker, Arc::clone(&system));
+        let Some(key) = self.begin(what, out) else { return };
         if is_new {
             self.keep(&system);
             out.record(part_of(&system), DtsrRecord::Registered(Arc::clone(&system)));
+            if let Some(record) = synchronized(&system) {
+                out.record(part_of(&system), record);
+            }
         }
         out.own(own::TWIN_SYSTEM_MANAGED);
         let told = self.announce(&system, key, out);
-        if let Some(registration) = self.registrations.get_mut(key) {
-            registration.kept = Gathering::new(told);
-        }
+        self.await_kept(key, told);
         if is_new {
             out.signal(Signal::TwinSystem(system));
         }
     }
 
+    /// A place for what waits; whoever asked hears it if there is none.
+    fn begin(&mut self, what: Changing, out: &mut Out<'_, Self>) -> Option<PendingKey> {
+        match self.changes.insert(Change { what, kept: Gathering::default() }) {
+            Ok(key) => Some(key),
+            Err(Change { what, .. }) => {
+                what.settle(Err(pending_full()), out);
+                None
+            }
+        }
+    }
+
+    fn await_kept(&mut self, key: PendingKey, told: usize) {
+        if let Some(change) = self.changes.get_mut(key) {
+            change.kept = Gathering::new(told);
+        }
+    }
+
     /// FGMV-29 9.2 step 3: answered when everyone keeps it, so that the next search finds it.
     fn kept(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
-        // What was told without a registration behind it needs no counting.
-        let Some(registration) = self.registrations.get_mut(meta.pending) else { return };
-        if !registration.kept.hear(answer) {
+        // What was told without anybody behind it needs no counting.
+        let Some(change) = self.changes.get_mut(meta.pending) else { return };
+        if !change.kept.hear(answer) {
             return;
         }
-        if let Some(Registration { asker, system, kept }) = self.registrations.take(meta.pending) {
-            out.reply(asker, kept.outcome().map(|()| TwinSystemRegistered { system }));
+        if let Some(Change { what, kept }) = self.changes.take(meta.pending) {
+            what.settle(kept.outcome(), out);
         }
     }
 
@@ -181,8 +215,8 @@ impl Dtsr {
         let id = &system.description.id;
         let mut objects: BTreeMap<&ObjectUri, (Ref<PhysicalObjectMsg>, Vec<Representation>)> = BTreeMap::new();
         for (index, twin) in system.twins.iter().enumerate() {
-            self.listed.insert(twin.entry.id.clone(), id.clone());
-            self.twins.insert(twin.entity.id(), (id.clone(), index));
+            self.listed.insert(twin.entry.id.clone(), (id.clone(), index));
+            self.twins.insert(twin.entity.id(), twin.entry.id.clone());
             self.twin_slot_next = self.twin_slot_next.max(twin.entity.id().slot().saturating_add(1));
             if let (Some(uri), Some(entity)) = (&twin.entry.physical_object, twin.object) {
                 let twin = Representation { twin: twin.entry.id.clone(), entity: twin.entity, system: system.entity };
@@ -196,73 +230,6 @@ impl Dtsr {
         }
         self.parts.insert(part_of(system), id.clone());
         self.systems.insert(id.clone(), Arc::clone(system));
-    }
-
-    /// Makes the twins and objects of a system and tells everyone concerned; gives how many were told.
-    fn announce(&self, system: &Arc<TwinSystem>, key: PendingKey, out: &mut Out<'_, Self>) -> usize {
-        for index in 0..system.twins.len() {
-            self.describe(system, index, key, out);
-        }
-        let objects: BTreeSet<&ObjectUri> =
-            system.twins.iter().filter_map(|twin| twin.entry.physical_object.as_ref()).collect();
-        for uri in &objects {
-            self.represent(uri, key, out);
-        }
-        let keep = || KeepTwinSystem { system: Arc::clone(system) };
-        out.ask(system.entity, keep(), key);
-        out.ask(DTSD, keep(), key);
-        out.ask(DTIA, keep(), key);
-        out.ask(DTAC, keep(), key);
-        out.ask(DTS, keep(), key);
-        system.twins.len() + objects.len() + 5
-    }
-
-    fn describe(&self, system: &TwinSystem, index: usize, key: PendingKey, out: &mut Out<'_, Self>) {
-        let Some(twin) = system.twins.get(index) else { return };
-        let description = DescribeTwin {
-            system: system.description.id.clone(),
-            system_entity: system.entity,
-            twin: Arc::new(twin.clone()),
-        };
-        out.spawn(twin.entity);
-        out.ask(twin.entity, description, key);
-    }
-
-    fn represent(&self, uri: &ObjectUri, key: PendingKey, out: &mut Out<'_, Self>) {
-        let Some(object) = self.objects.get(uri) else { return };
-        out.spawn(object.entity);
-        out.ask(
-            object.entity,
-            RepresentObject { object: uri.clone(), twins: Arc::clone(&object.twins), synchronization: Arc::default() },
-            key,
-        );
-    }
-
-    /// An entity has recovered and lacks what it derives from the register.
-    fn reannounce(&self, from: EntityId, out: &mut Out<'_, Self>) {
-        match from.kind() {
-            DtsdMsg::KIND => tell_kept(DTSD, self.systems.values(), out),
-            DtiaMsg::KIND => tell_kept(DTIA, self.systems.values(), out),
-            DtacMsg::KIND => tell_kept(DTAC, self.systems.values(), out),
-            DtsMsg::KIND => tell_kept(DTS, self.systems.values(), out),
-            DigitalTwinSystemMsg::KIND => {
-                let system = self.parts.get(&u64::from(from.slot())).and_then(|id| self.systems.get(id));
-                tell_kept(Ref::<DigitalTwinSystemMsg>::new(from), system.into_iter(), out);
-            }
-            TwinMsg::KIND => {
-                if let Some((id, index)) = self.twins.get(&from)
-                    && let Some(system) = self.systems.get(id)
-                {
-                    self.describe(system, *index, PendingKey::NONE, out);
-                }
-            }
-            PhysicalObjectMsg::KIND => {
-                if let Some(uri) = self.objects_at.get(&from) {
-                    self.represent(uri, PendingKey::NONE, out);
-                }
-            }
-            _ => {}
-        }
     }
 }
 

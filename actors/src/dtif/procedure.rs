@@ -6,14 +6,14 @@ use std::{
 };
 
 use twinway_protocol::{
-    Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, StepId, WireSet,
+    Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, Recovery, StepId, WireSet,
     access::Right,
     message::{
         AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DTSR,
         DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest,
         MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest, PhysicalObjectMsg, PropertyValues,
-        RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SearchTwinSystems, SelectTwins,
-        TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
+        RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SYNC_SUPERVISOR,
+        SearchTwinSystems, SelectTwins, SyncSupervisorMsg, TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     Settings,
     external::{digital_twin_system::DigitalTwinSystem, physical_object::PhysicalObject},
+    sync_supervisor::SyncSupervisor,
     trial::Trial,
     twin::Twin,
 };
@@ -59,7 +60,8 @@ impl World {
     fn new() -> Self {
         let mut world =
             Self { entities: BTreeMap::new(), queue: VecDeque::new(), steps: Vec::new(), arrived: Vec::new() };
-        let entities = [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), system_actor(0).id()];
+        let entities =
+            [DTSR.id(), DTSD.id(), DTIA.id(), DTS.id(), DTAC.id(), SYNC_SUPERVISOR.id(), system_actor(0).id()];
         entities.into_iter().for_each(|id| world.spawn(id));
         world
     }
@@ -68,12 +70,19 @@ impl World {
         fn entity<B: Behaviour<Wire = Wire, Settings = Settings>>(id: EntityId) -> Box<dyn Entity> {
             Box::new(Trial::<B>::new(id, &Settings::default()))
         }
+        /// What begins an epoch when the daemon starts.
+        fn started<B: Behaviour<Wire = Wire, Settings = Settings>>(id: EntityId) -> Box<dyn Entity> {
+            let mut trial = Trial::<B>::new(id, &Settings::default());
+            trial.starts(Recovery::Start);
+            Box::new(trial)
+        }
         self.entities.entry(id).or_insert_with(|| match id.kind() {
             DtsrMsg::KIND => entity::<Dtsr>(id),
             DtsdMsg::KIND => entity::<Dtsd>(id),
             DtiaMsg::KIND => entity::<Dtia>(id),
             DtsMsg::KIND => entity::<Dts>(id),
             DtacMsg::KIND => entity::<Dtac>(id),
+            SyncSupervisorMsg::KIND => started::<SyncSupervisor>(id),
             DigitalTwinSystemMsg::KIND => entity::<DigitalTwinSystem>(id),
             PhysicalObjectMsg::KIND => entity::<PhysicalObject>(id),
             TwinMsg::KIND => entity::<Twin>(id),
@@ -225,8 +234,10 @@ fn steps_15_to_18x_change_the_object_and_everyone_sees_it() {
     let (steps, answer) = change(&mut world, "a", values(&[("level", "4")]));
     assert_eq!(
         steps,
-        "16:Dtac 16:Dts 17:Twin 17:PhysicalObject 17:DigitalTwinSystem 18:PhysicalObject 18:Twin \
-         14:MetaverseSystem 18:Dts 18x:MetaverseSystem"
+        "16:Dtac 16:Dts 7:SyncSupervisor 8:PhysicalObject 9:SyncSupervisor 10:Dts \
+         17:Twin 17:PhysicalObject 17:DigitalTwinSystem 18:PhysicalObject 18:Twin 14:MetaverseSystem 18:Dts \
+         18x:MetaverseSystem 8:PhysicalObject 9:SyncSupervisor",
+        "FGMV-28 7.1.3 steps 7 to 10 for this change only, and then its end"
     );
     assert_eq!(*answer.expect("it is done").values, values(&[("level", "4")]));
     assert_eq!(world.changes(), [("a".to_owned(), 2)]);

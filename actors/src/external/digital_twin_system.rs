@@ -1,4 +1,5 @@
-//! The actor of a digital twin system: it speaks for one system outside (FGMV-29 9.2 steps 1, 3, 9, 10, 14, 17 and 18).
+//! The actor of a digital twin system: it speaks for one system outside (FGMV-29 9.2 steps 1, 3, 9, 10, 14, 17 and 18;
+//! FGMV-28 7.1.3 step 8).
 //!
 //! Digital twin systems never reach each other (FGMV-29 9.2, NOTE): what leaves this actor goes to the entities of
 //! the digital twin integration functions, to its own system's objects, and outside.
@@ -10,9 +11,10 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
     SystemId, TwinId,
     message::{
-        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, ForwardTwinPropertiesRequest,
-        KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg,
-        Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter, TwinMsg, TwinSystemRegistered, Wire,
+        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
+        ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
+        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter,
+        SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
     },
     registry::{Reach, TwinSystem},
     signal::Signal,
@@ -34,6 +36,7 @@ struct ListedTwin {
 enum Waiting {
     Registering(Asker<RegisterTwinSystem>),
     Reporting(Asker<ReportPhysicalChange>),
+    Setting(Asker<SetSynchronization>),
 }
 
 /// What the actor writes down.
@@ -105,7 +108,12 @@ impl Behaviour for DigitalTwinSystem {
             Msg::ApplyChange(question) => {
                 self.outside.ask(meta.asker::<ApplyChange>(out.event()), question, out);
             }
-            Msg::FenceDevice(_) | Msg::SetSynchronization(_) | Msg::Kept(_) => {}
+            // FGMV-28 7.1.3 step 8, to the device itself.
+            Msg::FenceDevice(question) => {
+                self.outside.ask(meta.asker::<FenceDevice>(out.event()), question, out);
+            }
+            Msg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
+            Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
             Msg::RequestUndelivered(message) => self.outside.undelivered(message, out),
         }
@@ -118,8 +126,8 @@ impl Behaviour for DigitalTwinSystem {
                 let detail = format!("the twin did not show the change within outside_answer_ms_max = {limit} ms");
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
-            // Nothing sets a timer for a registration.
-            Some(Waiting::Registering(_)) => {}
+            // Nothing sets a timer for what DTSR is asked.
+            Some(Waiting::Registering(_) | Waiting::Setting(_)) => {}
             None => self.outside.timeout(key, out),
         }
     }
@@ -228,8 +236,7 @@ impl DigitalTwinSystem {
 
     fn check_report(&self, report: &ReportPhysicalChange) -> Result<&ListedTwin, Problem> {
         let Some(listed) = self.twins.get(&report.twin) else {
-            let detail = format!("this system lists no twin `{}`", report.twin);
-            return Err(Problem::new(ProblemKind::TwinUnknown, detail));
+            return Err(not_listed(&report.twin));
         };
         if report.values.is_empty() {
             let detail = "at least one property is expected here";
@@ -254,8 +261,31 @@ impl DigitalTwinSystem {
         match waiting {
             Waiting::Registering(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Setting(asker) => out.reply(asker, Err(pending_full())),
         }
     }
+
+    /// FGMV-28 REQ-DT-08: a system says how its own twins are synchronized, and of no other's.
+    fn set_synchronization(&mut self, meta: &Meta, message: SetSynchronization, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<SetSynchronization>(out.event());
+        if !self.twins.contains_key(&message.twin) {
+            return out.reply(asker, Err(not_listed(&message.twin)));
+        }
+        match self.waiting.insert(Waiting::Setting(asker)) {
+            Ok(key) => out.ask(DTSR, message, key),
+            Err(waiting) => Self::refuse(waiting, out),
+        }
+    }
+
+    fn kept(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
+        if let Some(Waiting::Setting(asker)) = self.waiting.take(meta.pending) {
+            out.reply(asker, answer);
+        }
+    }
+}
+
+fn not_listed(twin: &TwinId) -> Problem {
+    Problem::new(ProblemKind::TwinUnknown, format!("this system lists no twin `{twin}`"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Requests that are outside: what an external system was asked and has not answered yet (FGMV-29 9.1 steps 7
-//! and 14, 9.2 steps 9 and 17).
+//! and 14, 9.2 steps 9 and 17, and the fence of FGMV-28 7.1.3 step 8).
 
 use std::collections::BTreeMap;
 
 use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind,
     message::{
-        AnswerAccepted, AnswerRequest, ApplyChange, ExecuteService, ForwardTwinPropertiesRequest,
+        AnswerAccepted, AnswerRequest, ApplyChange, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
         ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered, Wire,
     },
     signal::Signal,
@@ -38,6 +38,10 @@ macro_rules! questions {
                 // That something failed is an answer to everything.
                 matches!(answer, OutsideAnswer::Failed(_))
                     $(|| matches!((self, answer), (Self::$Kind(_), OutsideAnswer::$Kind(_))))*
+            }
+
+            fn moves_a_device(&self) -> bool {
+                matches!(self, Self::ApplyChange(_) | Self::FenceDevice(_))
             }
 
             fn refuse<B: Behaviour<Wire = Wire>>(self, problem: Problem, out: &mut Out<'_, B>) {
@@ -72,6 +76,7 @@ questions! {
     ExecuteService(ExecuteService);
     DescribeTwins(ForwardTwinPropertiesRequest);
     ApplyChange(ApplyChange);
+    FenceDevice(FenceDevice);
 }
 
 /// The table of requests that are outside, for the actor of one external system.
@@ -141,10 +146,14 @@ impl OutsideRequests {
         out.reply(asker, accepted);
     }
 
-    /// A request did not arrive: its asker hears why.
+    /// A request did not arrive: its asker hears why. Of what moves a device, the gate has to know whether it was
+    /// handed out all the same: then it may act yet, and no answer will say that it has.
     pub(crate) fn undelivered<B: Behaviour<Wire = Wire>>(&mut self, message: RequestUndelivered, out: &mut Out<'_, B>) {
-        if let Some(waiting) = self.waiting.remove(&message.request) {
-            waiting.refuse(*message.problem, out);
+        let RequestUndelivered { request, problem, handed_out } = message;
+        if let Some(waiting) = self.waiting.remove(&request) {
+            let unclear = handed_out && problem.kind != ProblemKind::OutsideTimeout && waiting.moves_a_device();
+            let problem = if unclear { Problem { kind: ProblemKind::OutsideUnclear, ..*problem } } else { *problem };
+            waiting.refuse(problem, out);
         }
     }
 

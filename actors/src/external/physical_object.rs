@@ -1,67 +1,155 @@
-//! The actor of a physical object: what happens to the object goes to all its twins, and what is asked of it by one
-//! of them goes to its digital twin system (FGMV-29 9.2 steps 14, 17 and 18).
+//! The actor of a physical object: what happens to the object goes to all its twins (FGMV-29 9.2 step 14), and it is the
+//! object's **gate**: what is asked of the object by one of its twins goes to its digital twin system only from who
+//! holds the object's sync lease (FGMV-29 9.2 steps 17 and 18; FGMV-28 7.1.3 steps 8, 9 and 11).
+//!
+//! A gate that begins a life lets nothing through until it is fenced. It answers a fence when nothing that was sent under
+//! a lower token can act on the device any more. The safe stop passes at all times.
+
+mod fence;
+mod gate;
+mod under_way;
 
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery,
+    Asker, Behaviour, EntityId, Envelope, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    lease::{Fencing, Synchronization, Token},
     message::{
-        ApplyChange, ChangeApplied, DTSR, Kept, ObserveChange, PhysicalChange, PhysicalObjectMsg, Reannounce,
-        RepresentObject, Representation, Wire,
+        ApplyChange, ChangeApplied, DTSR, ExtendGate, GateExtended, GateFenced, GateStarted, Kept, ObserveChange,
+        PhysicalChange, PhysicalObjectMsg, PropertyValues, Reannounce, ReflectLease, RepresentObject, Representation,
+        RestrictGate, SYNC_SUPERVISOR, Wire,
     },
 };
 
-use crate::{NoRecord, Settings, settings::pending_full};
+use crate::{Settings, settings::pending_full};
+use fence::Work;
+use gate::Gate;
+pub use under_way::PhysicalObjectRecord;
+use under_way::{Commanding, UnderWay};
+
+/// How many questions a gate may ask beside `pending_questions_max` commands: a flood of commands stops no safe stop and
+/// no fence.
+const URGENT_QUESTIONS_MAX: usize = 1_024;
+
+/// All of the actor's state is one part of the journal.
+const PART: u64 = 0;
+
+/// What a digital twin system was asked.
+#[derive(Debug)]
+enum Asked {
+    /// To do what a holder wants, under this token.
+    Command(Asker<ApplyChange>, Token),
+    /// To bring the device to a safe stop, for a user; whether it came by the user's twin, which shows the new values.
+    Stop(Asker<ApplyChange>, bool),
+    /// To bring the device to a safe stop, since its holder did not let go by itself.
+    SafeStop,
+    /// To take nothing below this token any more.
+    Fence(Token),
+}
 
 /// The actor of a physical object. What stands for the object comes from DTSR.
 #[derive(Debug)]
 pub struct PhysicalObject {
+    object: Option<ObjectUri>,
     twins: Arc<[Representation]>,
-    changes: Pending<Asker<ApplyChange>>,
+    synchronization: Arc<Synchronization>,
+    incarnation: u32,
+    gate: Gate,
+    /// The highest token that the device says it has seen.
+    seen: Token,
+    asked: Pending<Asked>,
+    under_way: UnderWay,
+    commanding: Option<Commanding>,
+    /// The fence that is worked on.
+    work: Option<Work>,
+    /// A safe stop is asked for that a fence waits for.
+    stopping: bool,
+    questions_max: usize,
+    answer_ms_max: u64,
+    margin_ms: u64,
 }
 
 impl Behaviour for PhysicalObject {
     type Wire = Wire;
     type Msg = PhysicalObjectMsg;
-    type Record = NoRecord;
+    type Record = PhysicalObjectRecord;
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
-        Self { twins: Arc::from([]), changes: Pending::new(settings.pending_questions_max, incarnation) }
-    }
-
-    fn handle(&mut self, Envelope { meta, message }: Envelope<PhysicalObjectMsg>, out: &mut Out<'_, Self>) {
-        match message {
-            PhysicalObjectMsg::RepresentObject(RepresentObject { twins, .. }) => {
-                self.twins = twins;
-                out.reply(meta.asker::<RepresentObject>(out.event()), Ok(Kept));
-            }
-            PhysicalObjectMsg::ObserveChange(change) => self.observe(&change, out),
-            PhysicalObjectMsg::ApplyChange(change) => self.apply(&meta, change, out),
-            PhysicalObjectMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
-            PhysicalObjectMsg::FenceGate(_)
-            | PhysicalObjectMsg::RestrictGate(_)
-            | PhysicalObjectMsg::ExtendGate(_)
-            | PhysicalObjectMsg::ReflectLease(_)
-            | PhysicalObjectMsg::DeviceFenced(_) => {}
+        let questions_max = settings.pending_questions_max;
+        Self {
+            object: None,
+            twins: Arc::from([]),
+            synchronization: Arc::default(),
+            incarnation,
+            gate: Gate::default(),
+            seen: Token::NONE,
+            asked: Pending::new(questions_max.saturating_add(URGENT_QUESTIONS_MAX), incarnation),
+            under_way: UnderWay::default(),
+            commanding: None,
+            work: None,
+            stopping: false,
+            questions_max,
+            answer_ms_max: settings.outside_answer_ms_max,
+            margin_ms: settings.device_clock_margin_ms,
         }
     }
 
-    fn replay(&mut self, record: NoRecord) {
-        match record {}
+    fn handle(&mut self, Envelope { meta, message }: Envelope<PhysicalObjectMsg>, out: &mut Out<'_, Self>) {
+        use PhysicalObjectMsg as Msg;
+        match message {
+            Msg::RepresentObject(representation) => self.represent(&meta, representation, out),
+            Msg::ObserveChange(change) => self.observe(&change, out),
+            Msg::FenceGate(fence) => self.fence(fence, out),
+            Msg::RestrictGate(RestrictGate { token, restricted }) => self.gate.restrict(token, restricted),
+            Msg::ExtendGate(extension) => self.extend(&meta, extension, out),
+            Msg::ApplyChange(change) if change.stop => self.stop(&meta, change, out),
+            Msg::ApplyChange(change) => self.apply(&meta, change, out),
+            Msg::ChangeApplied(answer) => self.applied(&meta, answer, out),
+            Msg::DeviceFenced(answer) => self.device_fenced(&meta, answer, out),
+            Msg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
+        }
     }
 
-    fn snapshot(&self, _part: u64, _into: &mut Vec<NoRecord>) {}
+    /// A command's time is over: a fence may have waited for that.
+    fn timeout(&mut self, _key: PendingKey, out: &mut Out<'_, Self>) {
+        self.advance(out);
+    }
+
+    fn replay(&mut self, record: PhysicalObjectRecord) {
+        self.commanding = match record {
+            PhysicalObjectRecord::Commanding { token, until, within_ms } => {
+                Some(Commanding { token, until, within_ms })
+            }
+            PhysicalObjectRecord::Drained { .. } => None,
+        };
+    }
+
+    fn snapshot(&self, _part: u64, into: &mut Vec<PhysicalObjectRecord>) {
+        into.extend(self.commanding.map(Commanding::record));
+    }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
-        // When the daemon starts, DTSR recovers too and tells everybody.
+        if let Some(commanding) = self.commanding {
+            self.under_way.unknown(commanding, self.margin_ms, out.now());
+        }
+        // When the daemon starts, DTSR recovers too and tells everybody, and the supervisor fences every gate.
         if why == Recovery::Failure {
             out.send(DTSR, Reannounce);
+            out.send(SYNC_SUPERVISOR, GateStarted { incarnation: self.incarnation });
         }
     }
 }
 
 impl PhysicalObject {
+    /// Within FGMV-29 9.2 step 2: what stands for the object, and how it is synchronized.
+    fn represent(&mut self, meta: &Meta, representation: RepresentObject, out: &mut Out<'_, Self>) {
+        let RepresentObject { object, twins, synchronization } = representation;
+        (self.object, self.twins, self.synchronization) = (Some(object), twins, synchronization);
+        out.reply(meta.asker::<RepresentObject>(out.event()), Ok(Kept));
+        self.advance(out);
+    }
+
     /// FGMV-29 9.2 step 14: every twin of the object hears of it, by the system that maintains it.
     fn observe(&self, change: &ObserveChange, out: &mut Out<'_, Self>) {
         // A report that comes before DTSR has said what stands for the object is not passed on, so that its
@@ -81,117 +169,156 @@ impl PhysicalObject {
         }
     }
 
-    /// FGMV-29 9.2 step 17.
+    /// FGMV-29 9.2 step 14: what a safe stop did that no twin had asked for is shown by every twin.
+    fn show(&self, values: &PropertyValues, out: &mut Out<'_, Self>) {
+        if values.is_empty() {
+            return;
+        }
+        let values = Arc::new(values.clone());
+        for twin in self.twins.iter() {
+            let (values, at) = (Arc::clone(&values), out.now().wall);
+            let change = PhysicalChange { twin: twin.twin.clone(), entity: twin.entity, values, at, reporter: None };
+            out.send(twin.system, change);
+        }
+    }
+
+    /// The holder keeps the object for longer; the gate knows before the holder does.
+    fn extend(&mut self, meta: &Meta, ExtendGate { token, ttl_ms }: ExtendGate, out: &mut Out<'_, Self>) {
+        let now_ms = out.now().monotonic_ms;
+        let extended = self.gate.extend(token, now_ms.saturating_add(ttl_ms));
+        out.reply(meta.asker::<ExtendGate>(out.event()), extended.map(|()| GateExtended));
+    }
+
+    /// FGMV-29 9.2 step 17: only the holder's commands pass, in time, with the token that counts.
     fn apply(&mut self, meta: &Meta, change: ApplyChange, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<ApplyChange>(out.event());
-        if !self.twins.iter().any(|twin| twin.twin == change.twin) {
-            let detail = format!("`{}` does not stand for this object, or not yet", change.twin);
-            return out.reply(asker, Err(Problem::new(ProblemKind::TwinUnknown, detail)));
+        let now = out.now();
+        let passes = self
+            .represented(&change)
+            .and_then(|()| self.gate.check(change.token, &change.metaverse, &change.user, now.monotonic_ms));
+        let token = match passes {
+            Ok(_) if self.asked.len() >= self.questions_max => return out.reply(asker, Err(pending_full())),
+            Ok(token) => token,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        let longest_ms = self.command_ms_max();
+        let within_ms = self.gate.left_ms(now.monotonic_ms).min(longest_ms);
+        let not_after = now.wall.plus_ms(within_ms);
+        let covered = self.commanding.as_ref().is_some_and(|written| {
+            let any_time = self.synchronization.fencing != Fencing::Deadline;
+            written.token == token && (any_time || written.covers(not_after, longest_ms))
+        });
+        if !covered {
+            // A gate that begins a life without this knew nothing of the command.
+            let record = Commanding::of(token, longest_ms, now.wall).record();
+            out.record(PART, record.clone());
+            self.replay(record);
         }
-        match self.changes.insert(asker) {
-            Ok(key) => out.ask(change.system_entity, change, key),
-            Err(asker) => out.reply(asker, Err(pending_full())),
+        match self.asked.insert(Asked::Command(asker, token)) {
+            Ok(key) => {
+                self.under_way.sent(within_ms, self.margin_ms, now);
+                let to = change.system_entity;
+                out.ask(to, ApplyChange { not_after: Some(not_after), ..change }, key);
+            }
+            Err(asked) => refuse(asked, pending_full(), out),
+        }
+    }
+
+    /// FGMV-29 9.2 step 17 for the safe stop: it passes whoever holds the object, and whatever the gate is doing.
+    fn stop(&mut self, meta: &Meta, change: ApplyChange, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<ApplyChange>(out.event());
+        let Some(stands) = self.twins.iter().find(|twin| twin.twin == change.twin) else {
+            return out.reply(asker, Err(stands_not(&change)));
+        };
+        let Some(values) = self.synchronization.safe_stop.clone() else {
+            let detail = format!("the characteristics of `{}` name no safe stop", change.twin);
+            return out.reply(asker, Err(Problem::new(ProblemKind::SafeStopNone, detail)));
+        };
+        let by_twin = change.system_entity != ApplyChange::nowhere();
+        let (system, values) = (stands.system, Arc::new(values));
+        match self.asked.insert(Asked::Stop(asker, by_twin)) {
+            Ok(key) => {
+                let stop = ApplyChange { values, token: None, not_after: None, system_entity: system, ..change };
+                out.ask(system, stop, key);
+            }
+            Err(asked) => refuse(asked, pending_full(), out),
         }
     }
 
     /// FGMV-29 9.2 step 18.
     fn applied(&mut self, meta: &Meta, answer: Result<ChangeApplied, Problem>, out: &mut Out<'_, Self>) {
-        if let Some(asker) = self.changes.take(meta.pending) {
-            out.reply(asker, answer);
+        let Some(asked) = self.asked.take(meta.pending) else { return };
+        if let Ok(ChangeApplied { seen: Some(seen), .. }) = &answer {
+            self.saw(*seen, out);
+        }
+        match asked {
+            Asked::Command(asker, token) => {
+                self.under_way.answered(token, &answer);
+                out.reply(asker, answer);
+            }
+            Asked::Stop(asker, by_twin) => {
+                if let (Ok(applied), false) = (&answer, by_twin) {
+                    self.show(&applied.values, out);
+                }
+                out.reply(asker, answer);
+            }
+            Asked::SafeStop => self.stopped(answer, out),
+            // A device answers a fence otherwise.
+            Asked::Fence(_) => {}
+        }
+        self.advance(out);
+    }
+
+    /// A device that has seen a higher token than ours was driven by a daemon whose records we do not have: the
+    /// supervisor goes above it.
+    fn saw(&mut self, seen: Token, out: &mut Out<'_, Self>) {
+        if seen <= self.seen {
+            return;
+        }
+        self.seen = seen;
+        let fenced = self.gate.fenced.as_ref().map(|fenced| fenced.token);
+        if let Some(token) = fenced.filter(|token| seen > *token && self.work.is_none()) {
+            self.say_fenced(token, out);
         }
     }
+
+    fn say_fenced(&self, token: Token, out: &mut Out<'_, Self>) {
+        let (incarnation, fencing, seen) = (self.incarnation, self.synchronization.fencing, self.seen);
+        out.send(SYNC_SUPERVISOR, GateFenced { token, incarnation, fencing, seen });
+    }
+
+    /// FGMV-28 REQ-DT-07: all who selected one of the twins hear what became of the lease.
+    fn reflect_lease(&self, reflected: &ReflectLease, out: &mut Out<'_, Self>) {
+        for twin in self.twins.iter() {
+            let moment = Arc::clone(&reflected.moment);
+            out.send(twin.entity, ReflectLease { twin: Some(twin.twin.clone()), moment });
+        }
+    }
+
+    fn represented(&self, change: &ApplyChange) -> Result<(), Problem> {
+        if self.twins.iter().any(|twin| twin.twin == change.twin) { Ok(()) } else { Err(stands_not(change)) }
+    }
+
+    /// For how long the device may act on a command, in milliseconds.
+    fn command_ms_max(&self) -> u64 {
+        match self.synchronization.command_ms_max {
+            0 => self.answer_ms_max,
+            declared => u64::from(declared),
+        }
+    }
+}
+
+fn refuse(asked: Asked, problem: Problem, out: &mut Out<'_, PhysicalObject>) {
+    match asked {
+        Asked::Command(asker, _) | Asked::Stop(asker, _) => out.reply(asker, Err(problem)),
+        Asked::SafeStop | Asked::Fence(_) => {}
+    }
+}
+
+fn stands_not(change: &ApplyChange) -> Problem {
+    let detail = format!("`{}` does not stand for this object, or not yet", change.twin);
+    Problem::new(ProblemKind::TwinUnknown, detail)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use twinway_protocol::{
-        PendingKey, ProblemKind,
-        message::{
-            ApplyChange, ChangeApplied, DTSR, DigitalTwinSystemMsg, ObserveChange, Reporter, RepresentObject,
-            Representation, TwinMsg,
-        },
-        time::Timestamp,
-    };
-
-    use super::PhysicalObject;
-    use crate::{
-        Settings,
-        dtif::sample::{heard, object_actor, sent_to, system_actor, system_id, twin_actor, twin_id, user, values},
-        trial::Trial,
-    };
-
-    fn undescribed() -> Trial<PhysicalObject> {
-        Trial::new(object_actor(0).id(), &Settings::default())
-    }
-
-    fn trial() -> Trial<PhysicalObject> {
-        let mut trial = undescribed();
-        let twins = [("a", 4, 1), ("b", 5, 2)].map(|(twin, entity, system)| Representation {
-            twin: twin_id(twin),
-            entity: twin_actor(entity),
-            system: system_actor(system),
-        });
-        let represent = RepresentObject {
-            object: "urn:a".parse().expect("it is a name"),
-            twins: Arc::new(twins),
-            synchronization: Arc::default(),
-        };
-        trial.deliver(DTSR.id(), PendingKey::NONE, represent);
-        trial
-    }
-
-    fn observe(trial: &mut Trial<PhysicalObject>, twin: &str) -> Vec<(u32, u32, bool)> {
-        let reporter = Reporter { entity: system_actor(1), report: PendingKey::from_bits(8) };
-        let values = Arc::new(values(&[("on", "true")]));
-        let change = ObserveChange { twin: twin_id(twin), values, at: Timestamp::from_unix_ms(5), reporter };
-        let sent = sent_to::<DigitalTwinSystemMsg>(trial.deliver(system_actor(1).id(), PendingKey::NONE, change));
-        let changes = sent.into_iter().map(|(meta, message)| {
-            let DigitalTwinSystemMsg::PhysicalChange(change) = message else { panic!("{message:?}") };
-            (meta.to.slot(), change.entity.id().slot(), change.reporter.is_some())
-        });
-        changes.collect()
-    }
-
-    fn apply(twin: &str) -> ApplyChange {
-        ApplyChange {
-            twin: twin_id(twin),
-            metaverse: system_id("world"),
-            user: user("ada"),
-            values: Arc::new(values(&[("on", "true")])),
-            token: None,
-            not_after: None,
-            stop: false,
-            system_entity: system_actor(2),
-        }
-    }
-
-    #[test]
-    fn step_14_goes_to_every_twin_and_the_reporter_hears_of_one() {
-        assert_eq!(observe(&mut trial(), "b"), [(1, 4, false), (2, 5, true)]);
-    }
-
-    #[test]
-    fn what_does_not_stand_for_the_object_neither_reports_nor_changes_it() {
-        assert!(observe(&mut trial(), "c").is_empty());
-        for (mut trial, twin) in [(trial(), "c"), (undescribed(), "a")] {
-            let effects = trial.deliver(twin_actor(4).id(), PendingKey::NONE, apply(twin));
-            let problem = heard::<ChangeApplied>(effects).expect("it is answered").expect_err("it is refused");
-            assert_eq!(problem.kind, ProblemKind::TwinUnknown);
-        }
-    }
-
-    #[test]
-    fn steps_17_and_18_go_to_the_twin_system_and_back() {
-        let mut trial = trial();
-        let asked =
-            sent_to::<DigitalTwinSystemMsg>(trial.deliver(twin_actor(5).id(), PendingKey::from_bits(3), apply("b")));
-        let [(meta, DigitalTwinSystemMsg::ApplyChange(_))] = &asked[..] else { panic!("{asked:?}") };
-        assert_eq!(meta.to, system_actor(2).id());
-        let done = Ok(ChangeApplied { values: Box::default(), seen: None });
-        let answers = sent_to::<TwinMsg>(trial.deliver(meta.to, meta.pending, done));
-        let [(meta, TwinMsg::ChangeApplied(Ok(_)))] = &answers[..] else { panic!("{answers:?}") };
-        assert_eq!((meta.to, meta.pending), (twin_actor(5).id(), PendingKey::from_bits(3)));
-    }
-}
+mod tests;

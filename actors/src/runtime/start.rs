@@ -26,10 +26,13 @@ use super::{
     recovery::replay,
     shell::Shell,
 };
-use crate::port::{
-    journal::{Entry, EntryKind, Journal, JournalError},
-    link::{Link, OwnLink},
-    outlet::Outlet,
+use crate::{
+    assembly::Assembly,
+    port::{
+        journal::{Entry, EntryKind, Journal, JournalError},
+        link::{Link, OwnLink},
+        outlet::Outlet,
+    },
 };
 
 /// Why a system did not start.
@@ -244,36 +247,6 @@ impl<W: WireSet> Builder<W> {
         self
     }
 
-    /// One entity of type `B`, at slot 0.
-    #[must_use]
-    pub fn entity<B>(self, settings: B::Settings) -> Self
-    where
-        B: Behaviour<Wire = W> + Send,
-        B::Record: Send,
-    {
-        self.with::<B>(settings, Placement::Alone)
-    }
-
-    /// Entities of type `B`, each in an actor of its own, made when they are opened or spawned.
-    #[must_use]
-    pub fn actors<B>(self, settings: B::Settings) -> Self
-    where
-        B: Behaviour<Wire = W> + Send,
-        B::Record: Send,
-    {
-        self.with::<B>(settings, Placement::Actors)
-    }
-
-    /// Entities of type `B` in slots of shard actors, one shard an arbiter: for millions of them.
-    #[must_use]
-    pub fn shards<B>(self, settings: B::Settings) -> Self
-    where
-        B: Behaviour<Wire = W> + Send,
-        B::Record: Send,
-    {
-        self.with::<B>(settings, Placement::Shards)
-    }
-
     /// Replays the journal, starts the actors on threads of their own, and waits until every entity has recovered.
     ///
     /// # Errors
@@ -292,6 +265,32 @@ impl<W: WireSet> Builder<W> {
         }
         system.quiet().await;
         Ok(system)
+    }
+}
+
+impl<W: WireSet> Assembly<W> for Builder<W> {
+    fn entity<B>(self, settings: B::Settings) -> Self
+    where
+        B: Behaviour<Wire = W> + Send,
+        B::Record: Send,
+    {
+        self.with::<B>(settings, Placement::Alone)
+    }
+
+    fn actors<B>(self, settings: B::Settings) -> Self
+    where
+        B: Behaviour<Wire = W> + Send,
+        B::Record: Send,
+    {
+        self.with::<B>(settings, Placement::Actors)
+    }
+
+    fn shards<B>(self, settings: B::Settings) -> Self
+    where
+        B: Behaviour<Wire = W> + Send,
+        B::Record: Send,
+    {
+        self.with::<B>(settings, Placement::Shards)
     }
 }
 

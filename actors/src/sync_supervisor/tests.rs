@@ -1,1 +1,286 @@
+//! The supervisor alone: DTAC, gates and metaverse systems are played by the tests.
 
+use std::sync::Arc;
+
+use twinway_protocol::{
+    Effect, EntityId, PendingKey, Problem, ProblemKind, TwinId,
+    lease::{Fencing, HolderClass, Phase, Terms, Token, Wanted},
+    message::{
+        DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseRequest, ListSyncLeases,
+        MetaverseSystemMsg, OperateSyncLease, OperatorAct, PhysicalObjectMsg, ReadSyncLease, ReleaseSyncLease,
+        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RoleChanged, SYNC_SUPERVISOR, ShownToken, SyncLease,
+        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, Wire,
+    },
+};
+
+use super::SyncSupervisor;
+use crate::{
+    Settings,
+    dtif::sample::{
+        from_snapshots, heard, metaverse, object_actor, restarted, sent_to, system_id, twin, twin_id, twin_system, user,
+    },
+    trial::Trial,
+};
+
+type Effects = Vec<Effect<Wire>>;
+
+/// One object, `urn:arm`, for which the twins `arm` and `arm-too` stand; the supervisor has begun its life.
+fn trial() -> Trial<SyncSupervisor> {
+    begun(Trial::new(SYNC_SUPERVISOR.id(), &Settings::default())).0
+}
+
+fn begun(mut trial: Trial<SyncSupervisor>) -> (Trial<SyncSupervisor>, Effects) {
+    let twins = vec![twin("arm", Some("urn:arm")), twin("arm-too", Some("urn:arm")), twin("idea", None)];
+    let mut system = Arc::unwrap_or_clone(twin_system("works", 0, twins));
+    for twin in system.twins.iter_mut().take(2) {
+        twin.object = Some(object_actor(0));
+    }
+    trial.behaviour.keep(&system);
+    let effects = trial.recovered();
+    (trial, effects)
+}
+
+fn asked(by: &str, priority: Option<u8>, wait_ms: u32) -> Arc<LeaseRequest> {
+    Arc::new(LeaseRequest {
+        user: user(by),
+        world: None,
+        class: HolderClass::Person,
+        twins: vec![twin_id("arm")],
+        request_id: None,
+        priority,
+        ttl_ms: 1_000,
+        wait_ms,
+        ask: false,
+        requeue: false,
+    })
+}
+
+fn verified(priority: u8) -> Result<SyncVerified, Problem> {
+    let terms = Terms { grace_ms: 500, ..Terms::default() };
+    Ok(SyncVerified { wanted: vec![Wanted { object: object_actor(0).id(), priority, terms }], role: None })
+}
+
+/// The questions to DTAC among `effects`, by their keys.
+fn verifying(effects: Effects) -> Vec<PendingKey> {
+    let questions = sent_to::<DtacMsg>(effects).into_iter();
+    questions.filter(|(_, message)| matches!(message, DtacMsg::VerifySync(_))).map(|(meta, _)| meta.pending).collect()
+}
+
+/// FGMV-28 7.1.3 steps 7 and 8: `by` of the metaverse system in `slot` asks, and DTAC lets it pass at `priority`.
+fn request(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32) -> Effects {
+    let request = RequestSyncLease {
+        metaverse: system_id(&format!("world-{slot}")),
+        request: asked(by, None, wait_ms),
+        one_shot: false,
+    };
+    let effects = trial.deliver(metaverse(slot).id(), PendingKey::from_bits(7), request);
+    let [key] = verifying(effects)[..] else { panic!("DTAC is asked") };
+    trial.deliver(DTAC.id(), key, verified(priority))
+}
+
+fn fences(effects: &mut Effects) -> Vec<FenceGate> {
+    let sent = sent_to::<PhysicalObjectMsg>(std::mem::take(effects)).into_iter();
+    sent.filter_map(|(_, message)| if let PhysicalObjectMsg::FenceGate(fence) = message { Some(fence) } else { None })
+        .collect()
+}
+
+/// FGMV-28 7.1.3 step 9.
+fn fenced(trial: &mut Trial<SyncSupervisor>, token: Token) -> Effects {
+    let answer = GateFenced { token, incarnation: 1, fencing: Fencing::Drained, seen: Token::NONE };
+    trial.deliver(object_actor(0).id(), PendingKey::NONE, answer)
+}
+
+fn hold(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8) -> SyncLease {
+    let mut effects = request(trial, slot, by, priority, 0);
+    let [fence] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    let effects = fenced(trial, fence.token);
+    *heard::<SyncLeaseGranted>(effects).expect("it is answered").expect("it is granted").lease
+}
+
+fn shown(slot: u32, by: &str, token: Token) -> Box<ShownToken> {
+    let metaverse = system_id(&format!("world-{slot}"));
+    Box::new(ShownToken { metaverse, user: user(by), twin: twin_id("arm-too"), token })
+}
+
+fn read(trial: &mut Trial<SyncSupervisor>, by: Option<&str>) -> Box<twinway_protocol::message::LeaseView> {
+    let message = ReadSyncLease { metaverse: by.map(system_id), twin: twin_id("arm") };
+    let effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(3), message);
+    heard::<SyncLeaseShown>(effects).expect("it is answered").expect("it is known").view
+}
+
+#[test]
+fn a_grant_is_written_down_fenced_and_then_told() {
+    let mut trial = trial();
+    let written = trial.records.len();
+    let mut effects = request(&mut trial, 0, "ada", 5, 0);
+    assert!(trial.records.len() > written);
+    let fences = fences(&mut effects);
+    let [FenceGate { token, to: Some(to), priority: 5, ttl_ms: 1_000, stop: false, .. }] = &fences[..] else {
+        panic!("{fences:?}")
+    };
+    assert_eq!((&to.holder.user, to.holder.system.as_str()), (&user("ada"), "world-0"));
+    // A gate that answers for another token opens nothing.
+    assert!(heard::<SyncLeaseGranted>(fenced(&mut trial, Token { n: token.n + 1, ..*token })).is_none());
+    let effects = fenced(&mut trial, *token);
+    let lease = heard::<SyncLeaseGranted>(effects).expect("it is answered").expect("it is granted").lease;
+    assert_eq!((lease.token, lease.priority, lease.expires_in_ms), (*token, 5, 1_000));
+}
+
+#[test]
+fn what_dtac_refuses_and_what_is_no_object_reaches_no_gate() {
+    let mut trial = trial();
+    let question = RequestSyncLease { metaverse: system_id("w"), request: asked("ada", None, 0), one_shot: false };
+    let [key] = verifying(trial.deliver(metaverse(0).id(), PendingKey::from_bits(7), question))[..] else {
+        panic!("DTAC is asked")
+    };
+    let refused: Result<SyncVerified, _> = Err(Problem::new(ProblemKind::PermissionMissing, "none"));
+    let effects = trial.deliver(DTAC.id(), key, refused);
+    let problem = heard::<SyncLeaseGranted>(effects).expect("it is answered").expect_err("it is refused");
+    assert_eq!(problem.kind, ProblemKind::PermissionMissing);
+    for (twin, kind) in [("idea", ProblemKind::ObjectNone), ("nothing", ProblemKind::TwinUnknown)] {
+        let shown = Box::new(ShownToken { twin: twin_id(twin), ..*shown(0, "ada", Token { epoch: 1, n: 1 }) });
+        let effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(7), ReleaseSyncLease { shown });
+        let problem = heard::<SyncLeaseSettled>(effects).expect("it is answered").expect_err("it is refused");
+        assert_eq!(problem.kind, kind);
+    }
+}
+
+#[test]
+fn who_is_refused_hears_of_the_holder_what_it_may_know() {
+    let mut trial = trial();
+    let lease = hold(&mut trial, 0, "ada", 5);
+    for (slot, name) in [(0, Some("ada")), (1, None)] {
+        let effects = request(&mut trial, slot, "bob", 5, 0);
+        let problem = heard::<SyncLeaseGranted>(effects).expect("it is answered").expect_err("equals never evict");
+        assert_eq!(problem.kind, ProblemKind::LeaseHeld);
+        let context = problem.lease.expect("it says who holds");
+        let holder = context.holder.expect("somebody does");
+        assert_eq!(holder.user.as_ref().map(twinway_protocol::UserId::as_str), name);
+        assert_eq!((holder.priority, context.token), (5, Some(lease.token)));
+    }
+}
+
+#[test]
+fn several_at_once_get_an_answer_each_and_at_most_one_a_lease() {
+    let mut trial = trial();
+    let requests: Arc<[_]> = ["ada", "bob", "eve"].map(|by| asked(by, None, 0)).into();
+    let question = RequestSyncLeases { metaverse: system_id("world-0"), requests };
+    let keys = verifying(trial.deliver(metaverse(0).id(), PendingKey::from_bits(9), question));
+    assert_eq!(keys.len(), 3);
+    let mut effects = Vec::new();
+    for (key, answer) in keys.into_iter().zip([verified(3), verified(8), verified(3)]) {
+        effects = trial.deliver(DTAC.id(), key, answer);
+    }
+    let [fence] = &fences(&mut effects)[..] else { panic!("one is about to have it") };
+    let effects = fenced(&mut trial, fence.token);
+    let answers = heard::<SyncLeasesDecided>(effects).expect("it is answered").expect("each is decided").answers;
+    let users: Vec<_> = answers.iter().map(|answer| answer.as_ref().map(|lease| lease.holder.user.clone())).collect();
+    assert_eq!(users[1], Ok(user("bob")));
+    assert!(users[0].is_err() && users[2].is_err());
+}
+
+#[test]
+fn a_renewal_is_answered_when_the_gate_knows() {
+    let mut trial = trial();
+    let lease = hold(&mut trial, 0, "ada", 5);
+    let renew = RenewSyncLease { shown: shown(0, "ada", lease.token), ttl_ms: 9_000 };
+    let effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), renew);
+    let asked = sent_to::<PhysicalObjectMsg>(effects);
+    let [(meta, PhysicalObjectMsg::ExtendGate(ExtendGate { token, ttl_ms: 9_000 }))] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(*token, lease.token);
+    let effects = trial.deliver(object_actor(0).id(), meta.pending, Ok(GateExtended));
+    let renewed = heard::<SyncLeaseGranted>(effects).expect("it is answered").expect("it is renewed").lease;
+    assert_eq!((renewed.token, renewed.expires_in_ms), (lease.token, 9_000));
+    // One message renews all that a system holds.
+    let keep = KeepSyncLeases { metaverse: system_id("world-0") };
+    let asked = sent_to::<PhysicalObjectMsg>(trial.deliver(metaverse(0).id(), PendingKey::from_bits(6), keep));
+    let [(meta, PhysicalObjectMsg::ExtendGate(_))] = &asked[..] else { panic!("{asked:?}") };
+    let effects = trial.deliver(object_actor(0).id(), meta.pending, Ok(GateExtended));
+    assert_eq!(heard::<SyncLeasesKept>(effects).expect("it is answered").expect("they are kept").leases, 1);
+}
+
+#[test]
+fn a_higher_priority_revokes_and_the_holder_is_told_by_whom_as_far_as_it_may_know() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    let effects = request(&mut trial, 1, "chief", 9, 0);
+    let told = sent_to::<MetaverseSystemMsg>(effects);
+    let notice = told.iter().find_map(|(meta, message)| match message {
+        MetaverseSystemMsg::NotifyLease(notice) => Some((meta.to, notice)),
+        _ => None,
+    });
+    let (to, notice) = notice.expect("the holder is told");
+    assert_eq!((to, notice.event), (metaverse(0).id(), "lease.revoking"));
+    let said = notice.data.as_str();
+    assert!(said.contains("\"inMs\":500") && said.contains("\"priority\":9") && !said.contains("chief"), "{said}");
+    assert_eq!(read(&mut trial, Some("world-0")).phase, Phase::Revoking);
+}
+
+#[test]
+fn a_priority_that_changes_is_asked_of_dtac_and_weighed_again() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    request(&mut trial, 1, "bob", 4, 60_000);
+    let changed = RoleChanged {
+        metaverse: system_id("world-1"),
+        user: user("bob"),
+        twin: TwinId::new("arm").expect("it is a name"),
+        role: Some("chief".into()),
+    };
+    let [key] = verifying(trial.deliver(DTAC.id(), PendingKey::NONE, changed))[..] else { panic!("DTAC is asked") };
+    trial.deliver(DTAC.id(), key, verified(6));
+    let view = read(&mut trial, None);
+    assert_eq!((view.phase, view.queue[0].party.priority), (Phase::Revoking, 6));
+}
+
+#[test]
+fn an_operators_act_is_written_down_with_who_and_why_and_shown_to_operators_only() {
+    let mut trial = trial();
+    let lease = hold(&mut trial, 0, "ada", 5);
+    let act = OperateSyncLease { twin: twin_id("arm"), act: OperatorAct::Clear, by: "olga: it smokes".into() };
+    let mut effects = trial.deliver(EntityId::new(255, 0, 0), PendingKey::from_bits(4), act);
+    let [fence] = &fences(&mut effects)[..] else { panic!("the gate closes") };
+    assert!(fence.stop && fence.to.is_none() && fence.token > lease.token);
+    assert!(heard::<SyncLeaseSettled>(fenced(&mut trial, fence.token)).expect("it is answered").is_ok());
+    let noted = |view: &twinway_protocol::message::LeaseView| view.history.iter().any(|moment| moment.note.is_some());
+    assert!(noted(&read(&mut trial, None)));
+    assert!(!noted(&read(&mut trial, Some("world-0"))));
+}
+
+#[test]
+fn what_is_written_down_gives_holder_queue_and_history_again_and_a_new_epoch() {
+    let mut before = trial();
+    let lease = hold(&mut before, 0, "ada", 5);
+    request(&mut before, 1, "bob", 4, 60_000);
+    let seen = read(&mut before, None);
+    let id = SYNC_SUPERVISOR.id();
+    for again in [restarted(&before, id), from_snapshots(&before, id, &[0, 1])] {
+        let (mut after, mut effects) = begun(again);
+        let [fence] = &fences(&mut effects)[..] else { panic!("its gate is fenced anew") };
+        assert!(fence.token.epoch > lease.token.epoch);
+        fenced(&mut after, fence.token);
+        let again = read(&mut after, None);
+        assert_eq!((again.phase, &again.holder), (Phase::Held, &seen.holder));
+        assert_eq!(again.queue.iter().map(|one| &one.party).collect::<Vec<_>>(), [&seen.queue[0].party]);
+        assert!(again.history.len() > seen.history.len());
+        assert_eq!(again.history[..seen.history.len()], seen.history[..]);
+    }
+}
+
+#[test]
+fn a_list_shows_what_somebody_has_and_skips_what_nobody_wants() {
+    let mut trial = trial();
+    let list = || ListSyncLeases { metaverse: Some(system_id("world-1")), cursor: None, limit: None };
+    let listed = |effects| {
+        let listed = heard::<twinway_protocol::message::SyncLeasesListed>(effects);
+        listed.expect("it is answered").expect("it is listed").page.items
+    };
+    assert!(listed(trial.deliver(metaverse(1).id(), PendingKey::from_bits(1), list())).is_empty());
+    hold(&mut trial, 0, "ada", 5);
+    let items = listed(trial.deliver(metaverse(1).id(), PendingKey::from_bits(1), list()));
+    let [item] = &items[..] else { panic!("{items:?}") };
+    let holder = item.holder.as_ref().expect("somebody has it");
+    assert_eq!((item.object.as_str(), holder.priority, &holder.user), ("urn:arm", 5, &None));
+}

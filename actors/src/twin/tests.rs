@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use twinway_protocol::{
     Effect, PendingKey, Problem, ProblemKind, Ref,
+    lease::Token,
     message::{
         AdoptProperties, ApplyChange, ChangeApplied, ChangeReflected, DTAC, DTIA, DTS, DTSR, DescribeTwin,
-        DigitalTwinSystemMsg, DtsMsg, Kept, MetaverseSystemMsg, PassTwinMessage, PhysicalObjectMsg, ReadTwin,
-        ReflectChange, Reporter, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
+        DigitalTwinSystemMsg, DtsMsg, Kept, LeaseMoment, MetaverseSystemMsg, PassTwinMessage, PhysicalObjectMsg,
+        ReadTwin, ReflectChange, ReflectLease, Reporter, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -267,4 +268,27 @@ fn what_is_reported_before_the_description_is_there_afterwards() {
 #[test]
 fn a_twin_is_small() {
     assert!(size_of::<Twin>() <= 64, "a twin has {} bytes", size_of::<Twin>());
+}
+
+#[test]
+fn what_becomes_of_the_lease_of_its_object_reaches_those_who_selected_it() {
+    // FGMV-28 REQ-DT-07.
+    let mut trial = trial();
+    watch(&mut trial, "world", 1, true);
+    watch(&mut trial, "arena", 2, true);
+    let moment = LeaseMoment {
+        at: Timestamp::from_unix_ms(1),
+        what: "granted".into(),
+        party: None,
+        token: Token { epoch: 1, n: 1 },
+        end: None,
+        note: None,
+    };
+    let reflect = ReflectLease { twin: Some(twin_id("a")), moment: Arc::new(moment) };
+    let told = sent_to::<MetaverseSystemMsg>(trial.deliver(object_actor(2).id(), PendingKey::NONE, reflect));
+    let told = told.iter().map(|(meta, message)| {
+        assert!(matches!(message, MetaverseSystemMsg::ReflectLease(told) if told.twin == Some(twin_id("a"))));
+        meta.to.slot()
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [2, 1]);
 }

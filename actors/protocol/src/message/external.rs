@@ -109,13 +109,15 @@ pub struct AnswerRequest {
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerAccepted;
 
-/// A request did not reach the external system.
+/// A request did not reach the external system, or its answer will not reach us.
 #[derive(Clone, Debug)]
 pub struct RequestUndelivered {
     /// Which.
     pub request: PendingKey,
     /// Why.
     pub problem: Box<Problem>,
+    /// Whether it was handed to the system all the same, which may have acted on it, or may yet.
+    pub handed_out: bool,
 }
 
 /// 9.2 step 13: a metaverse system runs its service with the twins that it selected.

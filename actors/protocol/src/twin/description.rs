@@ -1,6 +1,9 @@
 //! The typed view of a Thing Description: what Twinway needs of it, checked with the place of every mistake.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+};
 
 use serde_json::{Map, Value};
 
@@ -31,6 +34,17 @@ pub struct Affordances {
     pub actions: BTreeSet<String>,
     /// The names of its events.
     pub events: BTreeSet<String>,
+}
+
+/// How many readings one thread remembers.
+const READINGS_KEPT: usize = 4;
+/// The largest description whose reading is remembered, in bytes.
+const READING_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// The newest readings of this thread: one description is read by every entity that hears of its twin, and reading
+    /// it costs more than all else that they do with it. A reading depends on the text alone, so nobody can tell.
+    static READINGS: RefCell<VecDeque<(JsonDoc, Affordances)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 fn refuse(pointer: &str, detail: impl Into<String>) -> Problem {
@@ -166,6 +180,21 @@ impl Affordances {
     /// [`ProblemKind::InvalidDocument`] with the place in the description, when something mandatory is missing
     /// or has the wrong type, or when it is too large or too deep.
     pub fn read(description: &JsonDoc) -> Result<Self, Problem> {
+        READINGS.with_borrow_mut(|readings| {
+            let known = readings.iter().find(|(read, _)| read.shares_text_with(description));
+            if let Some((_, affordances)) = known {
+                return Ok(affordances.clone());
+            }
+            let affordances = Self::read_anew(description)?;
+            if description.as_str().len() <= READING_BYTES_MAX {
+                readings.truncate(READINGS_KEPT - 1);
+                readings.push_front((description.clone(), affordances.clone()));
+            }
+            Ok(affordances)
+        })
+    }
+
+    fn read_anew(description: &JsonDoc) -> Result<Self, Problem> {
         if description.as_str().len() > DESCRIPTION_BYTES_MAX {
             return Err(refuse("", format!("a description has at most {DESCRIPTION_BYTES_MAX} bytes")));
         }

@@ -13,7 +13,7 @@ use twinway_protocol::{
     twin::{Affordances, RegisteredTwin, TwinEntry},
 };
 
-use super::{super::limit_reached, Dtsr};
+use super::{super::limit_reached, Dtsr, synchronization};
 
 /// How many of the twins that differ are named in a refusal.
 const DIFFERENT_TWINS_MAX: usize = 20;
@@ -61,10 +61,15 @@ impl Dtsr {
     fn check_entries(&self, entries: &[Arc<TwinEntry>]) -> Result<(), Problem> {
         let mut ids = BTreeSet::new();
         for (index, entry) in entries.iter().enumerate() {
-            Affordances::read(&entry.description).map_err(|problem| {
+            let within = |place: &str, problem: Problem| {
                 let inside = problem.pointer.clone().unwrap_or_default();
-                problem.at(format!("/twins/{index}/description{inside}"))
-            })?;
+                problem.at(format!("/twins/{index}/{place}{inside}"))
+            };
+            let can = Affordances::read(&entry.description).map_err(|problem| within("description", problem))?;
+            if let Some(said) = &entry.characteristics.synchronization {
+                synchronization::check(said, &can, &self.settings)
+                    .map_err(|problem| within("characteristics/synchronization", problem))?;
+            }
             if !ids.insert(&entry.id) {
                 let detail = format!("the list has `{}` twice", entry.id);
                 return Err(Problem::new(ProblemKind::InvalidDocument, detail).at(format!("/twins/{index}/id")));

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use twinway_protocol::{
     Effect, PendingKey, Problem, ProblemKind,
+    lease::Token,
     message::{
-        AnswerAccepted, AnswerRequest, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTS, DTSR, DtsMsg, DtsrMsg,
-        ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, OutsideAnswer, OutsideRequest,
-        PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, RegisterTwinSystem, ReportPhysicalChange,
-        RequestUndelivered, TwinPropertiesAndPermission, TwinSystemRegistered, Wire,
+        AnswerAccepted, AnswerRequest, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTS, DTSR, DeviceFenced,
+        DtsMsg, DtsrMsg, FenceDevice, ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem,
+        OutsideAnswer, OutsideRequest, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, RegisterTwinSystem,
+        ReportPhysicalChange, RequestUndelivered, SetSynchronization, TwinPropertiesAndPermission,
+        TwinSystemRegistered, Wire,
     },
     registry::Reach,
     signal::Signal,
@@ -242,6 +244,51 @@ fn a_request_that_is_not_answered_or_not_delivered_is_a_problem() {
     assert_eq!(kind(trial.timeout(key)), ProblemKind::OutsideTimeout);
     let request = request(&trial.deliver(DTS.id(), PendingKey::from_bits(6), apply()));
     let problem = Box::new(Problem::new(ProblemKind::OutsideUnreachable, "no session"));
-    let undelivered = RequestUndelivered { request, problem };
+    let undelivered = RequestUndelivered { request, problem, handed_out: false };
     assert_eq!(kind(trial.deliver(caller(), PendingKey::NONE, undelivered)), ProblemKind::OutsideUnreachable);
+}
+
+#[test]
+fn a_fence_goes_outside_and_its_answer_back_to_the_gate() {
+    // FGMV-28 7.1.3 steps 8 and 9, for devices that check tokens.
+    let mut trial = trial();
+    let token = Token { epoch: 1, n: 4 };
+    let fence = FenceDevice { object: "urn:a".parse().expect("it is a name"), twin: twin_id("a"), token };
+    let effects = trial.deliver(object_actor(2).id(), PendingKey::from_bits(6), fence);
+    let key = request(&effects);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Signal(Signal::Request { body, .. })
+        if matches!(&**body, OutsideRequest::FenceDevice(asked) if asked.token == token))));
+    let fenced = OutsideAnswer::FenceDevice(DeviceFenced { seen: Some(token) });
+    let back = sent_to::<PhysicalObjectMsg>(answer(&mut trial, key, fenced));
+    let [(meta, PhysicalObjectMsg::DeviceFenced(Ok(answer)))] = &back[..] else { panic!("{back:?}") };
+    assert_eq!((meta.pending, answer.seen), (PendingKey::from_bits(6), Some(token)));
+}
+
+#[test]
+fn a_change_that_was_handed_out_and_will_not_be_answered_is_unclear() {
+    // FGMV-29 9.2 step 17: nobody knows whether it was carried out, and its gate has to know that.
+    for (handed_out, kind) in [(true, ProblemKind::OutsideUnclear), (false, ProblemKind::OutsideUnreachable)] {
+        let mut trial = trial();
+        let request = request(&trial.deliver(object_actor(2).id(), PendingKey::from_bits(6), apply()));
+        let problem = Box::new(Problem::new(ProblemKind::OutsideUnreachable, "the session closed"));
+        let undelivered = RequestUndelivered { request, problem, handed_out };
+        let answer = heard::<ChangeApplied>(trial.deliver(caller(), PendingKey::NONE, undelivered));
+        assert_eq!(answer.expect("it is answered").expect_err("it failed").kind, kind);
+    }
+}
+
+#[test]
+fn a_system_says_how_its_own_twins_are_synchronized_and_no_others() {
+    // FGMV-28 REQ-DT-08.
+    let mut trial = trial();
+    let mut set = |twin: &str| {
+        let message = SetSynchronization { twin: twin_id(twin), synchronization: Arc::default() };
+        trial.deliver(caller(), PendingKey::from_bits(3), message)
+    };
+    let refused = heard::<Kept>(set("x")).expect("it is answered").expect_err("it is refused");
+    assert_eq!(refused.kind, ProblemKind::TwinUnknown);
+    let asked = sent_to::<DtsrMsg>(set("a"));
+    let [(meta, DtsrMsg::SetSynchronization(_))] = &asked[..] else { panic!("{asked:?}") };
+    let kept = heard::<Kept>(trial.deliver(DTSR.id(), meta.pending, Ok(Kept)));
+    assert!(kept.expect("it is answered").is_ok());
 }

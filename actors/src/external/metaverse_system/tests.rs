@@ -180,7 +180,7 @@ fn a_rejection_comes_back_as_the_step_that_it_is() {
     let asked = to_kind(effects, SdcMsg::KIND).0;
     let missing = Problem::new(ProblemKind::PermissionMissing, "ask first");
     let effects = plaza.deliver(asked.to, asked.pending, MetaverseSystemMsg::ServiceResult(Err(missing.clone())));
-    assert_eq!(shown(&effects), ["9.1/14 ServiceResult to Caller"]);
+    assert_eq!(shown(&effects), ["9.1/14 ServiceResult refused to Caller"]);
     assert_eq!(answer::<ServiceResult>(effects, CALLER, key(3)).and_then(Result::err), Some(missing));
 }
 

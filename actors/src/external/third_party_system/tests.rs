@@ -148,7 +148,7 @@ fn a_question_leaves_the_daemon_and_the_first_answer_that_fits_comes_back() {
     let effects = reply(&mut shop, id, decided());
     assert_eq!(shown(&effects), ["9.1/8 UserAndPermissionInformation to Tpsaa", "AnswerAccepted to Caller"]);
     let effects = reply(&mut shop, id, decided());
-    assert_eq!(shown(&effects), ["AnswerAccepted to Caller"], "nobody hears a second answer");
+    assert_eq!(shown(&effects), ["AnswerAccepted refused to Caller"], "nobody hears a second answer");
     assert_eq!(accepted(effects), Err(ProblemKind::RequestUnknown));
     assert!(shop.timeout(id).is_empty(), "its time is over");
 }
@@ -196,7 +196,7 @@ fn a_system_that_fails_stays_silent_or_cannot_be_reached_is_told_to_the_asker() 
     assert_eq!((failed.kind, failed.detail.as_str()), (ProblemKind::OutsideFailed, "out of lamps"));
     assert_eq!(heard(|shop, id| shop.timeout(id)).kind, ProblemKind::OutsideTimeout);
     let undelivered = heard(|shop, id| {
-        let message = RequestUndelivered { request: id, problem: Box::new(gone()) };
+        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: true };
         shop.deliver(CALLER, PendingKey::NONE, message)
     });
     assert_eq!(undelivered, gone());

@@ -117,7 +117,7 @@ fn an_invalid_request_is_rejected_and_reaches_no_third_party() {
             let effects = ask(&mut sdc);
             let effects = verify(&mut sdc, effects, Err(Problem::new(kind, "no")));
             // FGMV-29 9.1 step 14: the rejecting branch.
-            assert_eq!(shown(&effects), ["9.1/14 ServiceResult to MetaverseSystem"]);
+            assert_eq!(shown(&effects), ["9.1/14 ServiceResult refused to MetaverseSystem"]);
             assert_eq!(result(effects).map(|_| ()).map_err(|problem| problem.kind), Err(kind));
         }
     }
@@ -127,7 +127,7 @@ fn an_invalid_request_is_rejected_and_reaches_no_third_party() {
 fn what_a_system_does_not_offer_is_rejected_before_anybody_is_asked() {
     let mut sdc = sdc(&Settings::default());
     let effects = call(&mut sdc, "cancel");
-    assert_eq!(shown(&effects), ["9.1/14 ServiceResult to MetaverseSystem"]);
+    assert_eq!(shown(&effects), ["9.1/14 ServiceResult refused to MetaverseSystem"]);
     let problem = result(effects).expect_err("it is refused");
     assert_eq!((problem.kind, problem.pointer.as_deref()), (ProblemKind::InvalidDocument, Some("/operation")));
     // A system that did not say what it offers is asked.
@@ -147,7 +147,7 @@ fn what_a_third_party_fails_at_is_no_rejection() {
     let asked = to_kind(verify(&mut sdc, effects, Ok(verified())), ThirdPartySystemMsg::KIND).0.pending;
     let timeout = Problem::new(ProblemKind::OutsideTimeout, "no answer came");
     let effects = sdc.deliver(THIRD_PARTY, asked, SdcMsg::ServiceExecuted(Err(timeout)));
-    assert_eq!(shown(&effects), ["9.1/14x ServiceResult to MetaverseSystem"]);
+    assert_eq!(shown(&effects), ["9.1/14x ServiceResult refused to MetaverseSystem"]);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_denial_is_recorded_and_answered_with_its_reason() {
     let mut tpsaa = tpsaa();
     let effects = request(&mut tpsaa, &["order"]);
     let effects = decide(&mut tpsaa, effects, denial());
-    assert_eq!(shown(&effects), ["9.1/9 own", "9.1/10 UserAuthorizationDecided to MetaverseSystem"]);
+    assert_eq!(shown(&effects), ["9.1/9 own", "9.1/10 UserAuthorizationDecided refused to MetaverseSystem"]);
     let problem = decided(effects).expect_err("it is denied");
     assert_eq!(problem.kind, ProblemKind::PermissionDenied);
     assert!(problem.detail.contains("the account is closed"));

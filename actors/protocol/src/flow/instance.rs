@@ -1,0 +1,164 @@
+//! Instances of a flow's chains: which steps of each have come. There is room for a limited number of them.
+
+use super::{Flow, report::FindingKind};
+use crate::EventId;
+
+/// Which instance an event belongs to; zero means none.
+pub(super) type InstanceId = u32;
+
+/// One run through a chain of `<`, begun by a step that nothing must cause.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Instance {
+    id: InstanceId,
+    /// The instance that took this one up: two beginnings that led to one step.
+    merged: InstanceId,
+    pub(super) began: EventId,
+    pub(super) place: u64,
+    pub(super) seen: u64,
+    hops: u128,
+    pub(super) chain: u8,
+    /// It was ended early by a rejection, or something in it was refused: nothing more needs to come.
+    pub(super) excused: bool,
+}
+
+impl Instance {
+    /// Whether this hop was taken in it before; from now on it was.
+    pub(super) fn take(&mut self, hop: u8) -> bool {
+        let bit = 1_u128 << hop;
+        let before = self.hops & bit != 0;
+        self.hops |= bit;
+        before
+    }
+
+    pub(super) fn took(&self, hop: u8) -> bool {
+        self.hops & (1_u128 << hop) != 0
+    }
+
+    /// The steps that should have come and did not.
+    fn due(&self, flow: &Flow, seen: u64) -> u64 {
+        if self.excused || self.merged != 0 || self.id == 0 {
+            return 0;
+        }
+        let mut due = 0;
+        for (rule, step) in flow.rules.iter().zip(&flow.steps) {
+            let chosen = (rule.bit | rule.others) & seen != 0;
+            if rule.chain == self.chain && !rule.optional && !step.is_outside() && !chosen {
+                due |= rule.bit;
+            }
+        }
+        due
+    }
+
+    /// Those of them that wait for no other. A step that came by itself, caused by nothing of its instance, is not
+    /// missing somewhere: `strays` counts such steps, and each stands in for one.
+    fn missing(&self, flow: &Flow, strays: &mut [u64]) -> u64 {
+        let mut seen = self.seen;
+        let due = self.due(flow, seen);
+        for (rule, stray) in flow.rules.iter().zip(strays) {
+            if due & rule.bit != 0 && rule.others & seen == 0 && *stray > 0 {
+                *stray -= 1;
+                seen |= rule.bit;
+            }
+        }
+        let due = self.due(flow, seen);
+        let waits = |rule: &&super::Rule| {
+            let behind = rule.needs.iter().any(|need| need.must_cause && need.mask & due != 0 && need.mask & seen == 0);
+            due & rule.bit != 0 && !behind
+        };
+        flow.rules.iter().filter(waits).fold(0, |mask, rule| mask | rule.bit)
+    }
+}
+
+/// The instances that are known, the newest ones.
+#[derive(Debug)]
+pub(super) struct Instances {
+    ring: Vec<Instance>,
+    max: usize,
+    next: InstanceId,
+}
+
+impl Instances {
+    pub(super) fn new(max: usize) -> Self {
+        Self { ring: Vec::new(), max: max.max(1), next: 1 }
+    }
+
+    fn slot(&self, id: InstanceId) -> usize {
+        id as usize % self.max
+    }
+
+    /// Begins an instance. Tells whether another had to go for it that was not complete.
+    pub(super) fn begin(&mut self, flow: &Flow, chain: u8, began: EventId, place: u64) -> (InstanceId, bool) {
+        let id = self.next;
+        self.next = self.next.checked_add(1).unwrap_or(1);
+        let instance = Instance { id, began, place, chain, ..Instance::default() };
+        let slot = self.slot(id);
+        while self.ring.len() <= slot {
+            self.ring.push(Instance::default());
+        }
+        let Some(old) = self.ring.get_mut(slot) else { return (0, false) };
+        let incomplete = old.due(flow, old.seen) != 0;
+        *old = instance;
+        (id, incomplete)
+    }
+
+    /// The id of the instance that `id` stands for now; zero if it is gone.
+    pub(super) fn known(&mut self, id: InstanceId) -> InstanceId {
+        let mut root = id;
+        // Each merge leads to an older instance, so this ends.
+        while root != 0 {
+            match self.ring.get(self.slot(root)) {
+                Some(instance) if instance.id == root && instance.merged == 0 => break,
+                Some(instance) if instance.id == root => root = instance.merged,
+                _ => root = 0,
+            }
+        }
+        // The way is made short, so that a long row of merges is walked once.
+        if root != id
+            && let Some(instance) = self.get(id)
+        {
+            instance.merged = root;
+            // What it stood for is gone, and so is it.
+            if root == 0 {
+                instance.id = 0;
+            }
+        }
+        root
+    }
+
+    pub(super) fn get(&mut self, id: InstanceId) -> Option<&mut Instance> {
+        let slot = self.slot(id);
+        self.ring.get_mut(slot).filter(|instance| id != 0 && instance.id == id)
+    }
+
+    pub(super) fn chain(&self, id: InstanceId) -> Option<u8> {
+        self.ring.get(self.slot(id)).filter(|instance| id != 0 && instance.id == id).map(|instance| instance.chain)
+    }
+
+    /// Makes one instance of two known ones, and gives its id.
+    pub(super) fn merge(&mut self, one: InstanceId, other: InstanceId) -> InstanceId {
+        let (kept, gone) = (one.min(other), one.max(other));
+        let Some(instance) = self.get(gone) else { return kept };
+        instance.merged = kept;
+        let (seen, hops, excused) = (instance.seen, instance.hops, instance.excused);
+        if let Some(instance) = self.get(kept) {
+            instance.seen |= seen;
+            instance.hops |= hops;
+            instance.excused |= excused;
+        }
+        kept
+    }
+
+    /// Tells of every instance which steps it still lacks, the oldest instance first.
+    pub(super) fn missing(&self, flow: &Flow, strays: &mut [u64], mut tell: impl FnMut(FindingKind, EventId, u64)) {
+        let mut all: Vec<&Instance> = self.ring.iter().filter(|instance| instance.id != 0).collect();
+        all.sort_by_key(|instance| instance.id);
+        for instance in all {
+            let missing = instance.missing(flow, strays);
+            for (step, rule) in flow.rules.iter().enumerate() {
+                if missing & rule.bit != 0 {
+                    tell(FindingKind::Missing(step), instance.began, instance.place);
+                }
+            }
+        }
+    }
+}

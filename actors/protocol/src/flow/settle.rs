@@ -1,0 +1,355 @@
+//! Settling an event: its parents first, then what they hand on to it, then its verdicts.
+
+use super::{
+    Branch, Checker, EdgeCount, Finding, FindingKind, Need, Place, Taken,
+    checker::Frame,
+    kept::{Kept, Slot, State},
+};
+use crate::EventId;
+
+/// What a step has behind it when it is judged.
+#[derive(Clone, Copy)]
+struct Past {
+    caused: u64,
+    before: u64,
+    /// Steps of which nothing can be said.
+    unknown: u64,
+    /// The steps of its instance that came already; `None` outside of instances.
+    seen: Option<u64>,
+}
+
+/// What became of one parent.
+enum Parent {
+    /// It has given what it had.
+    Done,
+    /// Another event must be settled first.
+    First(Slot),
+    /// There are no more parents.
+    End,
+}
+
+impl Checker {
+    /// Settles the event that waits longest.
+    pub(super) fn settle_oldest(&mut self, tell: &mut impl FnMut(Finding)) {
+        let Some(oldest) = self.ring.oldest_waiting() else { return };
+        self.begin(oldest, 1);
+        while let Some(mut frame) = self.open.pop() {
+            loop {
+                match self.next_parent(&mut frame, tell) {
+                    Parent::Done => {}
+                    Parent::First(slot) => {
+                        self.open.push(frame);
+                        self.begin(slot, 0);
+                        break;
+                    }
+                    Parent::End => {
+                        self.close(&frame, tell);
+                        break;
+                    }
+                }
+            }
+        }
+        self.ring.leave();
+    }
+
+    /// Opens an event unless it is settled. Its actor's earlier events matter only if it comes out of its turn.
+    fn begin(&mut self, slot: Slot, next: u32) {
+        if let Some(kept) = self.ring.get_mut(slot).filter(|kept| kept.state == State::Waiting) {
+            kept.state = State::Open;
+            self.open.push(Frame { slot, next, unknown: kept.unknown, ..Frame::default() });
+        }
+    }
+
+    fn next_parent(&mut self, frame: &mut Frame, tell: &mut impl FnMut(Finding)) -> Parent {
+        let Some(kept) = self.ring.get(frame.slot).copied() else { return Parent::End };
+        if frame.next == 0 {
+            frame.next = 1;
+            return self.actors_earlier(kept.id).map_or(Parent::Done, Parent::First);
+        }
+        let parent = match frame.next {
+            1 => kept.cause,
+            nth => match self.ring.joined(&kept, nth as usize - 2) {
+                Some(joined) => joined,
+                None => return Parent::End,
+            },
+        };
+        if parent != EventId::NONE.to_bits() {
+            match self.parent(frame, &kept, parent, tell) {
+                Parent::Done => {}
+                first => return first,
+            }
+        }
+        frame.next += 1;
+        Parent::Done
+    }
+
+    /// The newest earlier event of the same actor, if it waits still.
+    fn actors_earlier(&self, id: u64) -> Option<Slot> {
+        let earlier = id
+            .checked_sub(1)
+            .map(EventId::from_bits)
+            .filter(|earlier| earlier.actor() == EventId::from_bits(id).actor())?;
+        let slot = self.ring.find(earlier.to_bits())?;
+        self.ring.get(slot).filter(|earlier| earlier.state == State::Waiting).map(|_| slot)
+    }
+
+    fn parent(&mut self, frame: &mut Frame, kept: &Kept, id: u64, tell: &mut impl FnMut(Finding)) -> Parent {
+        let Some(slot) = self.ring.find(id) else {
+            frame.unknown = u64::MAX;
+            if self.ring.forgotten() == 0 && self.report.lost_events == 0 {
+                self.tell(
+                    FindingKind::UnknownParent(EventId::from_bits(id)),
+                    EventId::from_bits(kept.id),
+                    kept.place,
+                    tell,
+                );
+            } else {
+                self.report.forgotten_parents += 1;
+            }
+            self.unsure = true;
+            return Parent::Done;
+        };
+        let Some(parent) = self.ring.get(slot).copied() else { return Parent::Done };
+        match parent.state {
+            State::Waiting => return Parent::First(slot),
+            State::Open => {
+                frame.unknown = u64::MAX;
+                let (event, place) = (EventId::from_bits(kept.id), kept.place);
+                self.tell(FindingKind::Loop(EventId::from_bits(id)), event, place, tell);
+                return Parent::Done;
+            }
+            State::Settled => {}
+        }
+        // What a turn takes upon itself stands between it and all else that it caused.
+        if !kept.is_own
+            && parent.own_first != 0
+            && let Some(own) = self.own_waiting(slot, parent.own_first)
+        {
+            return Parent::First(own);
+        }
+        frame.caused |= parent.caused;
+        frame.before |= parent.before;
+        frame.unknown |= parent.unknown;
+        if parent.own_instance != 0 {
+            self.offer(frame, kept, parent.own_instance);
+        }
+        if parent.instance != 0 {
+            self.offer(frame, kept, parent.instance);
+        }
+        Parent::Done
+    }
+
+    /// The first own step of a turn that waits still.
+    fn own_waiting(&mut self, turn: Slot, first: Slot) -> Option<Slot> {
+        let mut slot = first;
+        while let Some(own) = self.ring.get(slot).filter(|own| own.state != State::Waiting) {
+            slot = own.own_next;
+        }
+        if let Some(turn) = self.ring.get_mut(turn) {
+            turn.own_first = slot;
+            // The next own step begins a new row.
+            if slot == 0 {
+                turn.own_last = 0;
+            }
+        }
+        (slot != 0).then_some(slot)
+    }
+
+    /// Takes a parent's instance over, if it is of the chain of this step. Two of them become one.
+    fn offer(&mut self, frame: &mut Frame, kept: &Kept, instance: u32) {
+        let instance = self.instances.known(instance);
+        if instance == 0 || instance == frame.instance {
+            return;
+        }
+        if frame.fallback == 0 {
+            frame.fallback = instance;
+        }
+        let Taken::Hop { place, .. } = kept.taken else { return };
+        let chain = self.flow.rules.get(usize::from(place.step)).map(|rule| rule.chain);
+        if self.instances.chain(instance) == chain {
+            let other = frame.instance;
+            frame.instance = if other == 0 { instance } else { self.instances.merge(other, instance) };
+        }
+    }
+
+    fn close(&mut self, frame: &Frame, tell: &mut impl FnMut(Finding)) {
+        let Some(kept) = self.ring.get(frame.slot).copied() else { return };
+        let actor_at = self.actor(EventId::from_bits(kept.id).actor());
+        let known = actor_at.and_then(|at| self.before.get(at)).copied();
+        let mut settled = Kept {
+            caused: frame.caused,
+            before: frame.before | known.unwrap_or_default(),
+            unknown: frame.unknown,
+            instance: frame.fallback,
+            state: State::Settled,
+            ..kept
+        };
+        match kept.taken {
+            Taken::Nothing => {}
+            Taken::UnknownStep => self.tell(FindingKind::UnknownStep, EventId::from_bits(kept.id), kept.place, tell),
+            Taken::OtherWay(step) => {
+                let kind = FindingKind::OtherWay(usize::from(step));
+                self.tell(kind, EventId::from_bits(kept.id), kept.place, tell);
+            }
+            Taken::Hop { place, branch, refused } => {
+                self.take(&mut settled, frame.instance, place, branch, refused, tell);
+            }
+        }
+        match actor_at.and_then(|at| self.before.get_mut(at)) {
+            Some(before) => *before = settled.before,
+            None => self.unsure = true,
+        }
+        if settled.is_own {
+            self.stand_for_turn(&settled);
+        }
+        if let Some(place) = self.ring.get_mut(frame.slot) {
+            // A later own step may have been hung on it meanwhile: only what was found out is written.
+            let Kept { caused, before, unknown, instance, state, .. } = settled;
+            *place = Kept { caused, before, unknown, instance, state, ..*place };
+        }
+    }
+
+    /// Where the order of an actor is kept, while there is room for it.
+    fn actor(&mut self, actor: u32) -> Option<usize> {
+        if let Some(at) = self.actors.get(u64::from(actor)) {
+            return Some(at as usize - 1);
+        }
+        if self.before.len() >= self.limits.actors_kept {
+            return None;
+        }
+        self.before.push(0);
+        self.actors.insert(u64::from(actor), self.before.len() as u32);
+        Some(self.before.len() - 1)
+    }
+
+    /// What a turn causes is caused by the steps that it took by itself.
+    fn stand_for_turn(&mut self, own: &Kept) {
+        let Taken::Hop { place, .. } = own.taken else { return };
+        let clears = self.flow.rules.get(usize::from(place.step)).map_or(0, |rule| rule.clears);
+        let Some(slot) = self.ring.find(own.cause) else { return };
+        if let Some(turn) = self.ring.get_mut(slot).filter(|turn| turn.id != own.id) {
+            turn.caused = (turn.caused & !clears) | own.caused;
+            turn.before |= own.before;
+            turn.unknown = own.unknown;
+            turn.own_instance = own.instance;
+        }
+    }
+
+    fn take(
+        &mut self,
+        kept: &mut Kept,
+        instance: u32,
+        place: Place,
+        branch: Branch,
+        refused: bool,
+        tell: &mut impl FnMut(Finding),
+    ) {
+        let flow = std::sync::Arc::clone(&self.flow);
+        let Some(rule) = flow.rules.get(usize::from(place.step)) else { return };
+        let event = EventId::from_bits(kept.id);
+        self.report.steps += 1;
+        kept.caused &= !rule.clears;
+        kept.unknown &= !rule.clears;
+        let instance = self.instance(kept, instance, rule, place);
+        let excused = refused && (instance != 0 || rule.opens);
+        let past = Past {
+            caused: kept.caused,
+            before: kept.before,
+            unknown: if excused { u64::MAX } else { kept.unknown },
+            seen: self.instances.get(instance).map(|instance| instance.seen),
+        };
+        for need in &rule.needs {
+            // A step is there when its last hop is; only then can it come too early.
+            if !need.must_cause && place.number != rule.last_hop {
+                continue;
+            }
+            let found = self.judge(need, need.must_cause && branch != Branch::Later, past);
+            match found {
+                Some(kind) => self.tell(kind, event, kept.place, tell),
+                None => continue,
+            }
+        }
+        self.note(instance, rule, place, (event, kept.place), tell);
+        if let Some(instance) = self.instances.get(instance) {
+            instance.excused |= branch == Branch::Rejected || refused;
+        }
+        self.ever |= rule.bit;
+        kept.unknown = past.unknown;
+        kept.caused |= rule.bit;
+        kept.before |= rule.bit;
+        kept.instance = if instance == 0 { kept.instance } else { instance };
+    }
+
+    /// The instance that a step belongs to; a step that nothing must cause begins one.
+    fn instance(&mut self, kept: &Kept, known: u32, rule: &super::Rule, place: Place) -> u32 {
+        if !rule.opens {
+            return known;
+        }
+        let goes_on = self.instances.get(known).is_some_and(|instance| rule.repeated || !instance.took(place.number));
+        if goes_on {
+            return known;
+        }
+        self.report.instances += 1;
+        let began = EventId::from_bits(kept.id);
+        let (instance, incomplete) = self.instances.begin(&self.flow, rule.chain, began, kept.place);
+        self.report.forgotten_instances += u64::from(incomplete);
+        instance
+    }
+
+    /// The verdict on one edge; what is not as it should be is given back.
+    fn judge(&mut self, need: &Need, must_cause: bool, past: Past) -> Option<FindingKind> {
+        let edge = usize::from(need.edge);
+        let mut count = |add: fn(&mut EdgeCount)| {
+            if let Some(count) = self.report.edges.get_mut(edge) {
+                add(count);
+            }
+            None
+        };
+        let (met, came) = (past.caused & need.mask != 0, past.before & need.mask != 0);
+        if met || (came && !must_cause) {
+            return count(|edge| edge.satisfied += 1);
+        }
+        // An optional step that was left out is behind nothing; one that comes late is found when it comes.
+        let left_out = need.optional && past.seen.is_none_or(|seen| seen & need.mask == 0);
+        let elsewhere = !must_cause && (self.unsure || (!self.limits.whole && self.ever & need.mask == 0));
+        if past.unknown & need.mask != 0 || left_out || elsewhere {
+            return count(|edge| edge.unjudged += 1);
+        }
+        Some(if came { FindingKind::Lucky(edge) } else { FindingKind::Violated(edge) })
+    }
+
+    /// Notes a step in its instance, and tells what is wrong with its being there.
+    fn note(
+        &mut self,
+        instance: u32,
+        rule: &super::Rule,
+        place: Place,
+        (event, line): (EventId, u64),
+        tell: &mut impl FnMut(Finding),
+    ) {
+        let step = usize::from(place.step);
+        let Some(instance) = self.instances.get(instance) else {
+            if let Some(strays) = self.strays.get_mut(step) {
+                *strays += 1;
+            }
+            return;
+        };
+        let again = instance.take(place.number);
+        let seen = instance.seen;
+        instance.seen |= rule.bit;
+        if again && !rule.repeated {
+            self.tell(FindingKind::Repeated(step), event, line, tell);
+        }
+        if seen & rule.others != 0 {
+            self.tell(FindingKind::BothOfChoice(step), event, line, tell);
+        }
+        let late = rule.leads_to & seen;
+        if rule.optional && seen & rule.bit == 0 && late != 0 {
+            let behind = |edge: &super::Edge| edge.must_cause && edge.from == step && late & (1 << edge.to) != 0;
+            let flow = std::sync::Arc::clone(&self.flow);
+            for (at, _) in flow.edges.iter().enumerate().filter(|(_, edge)| behind(edge)) {
+                self.tell(FindingKind::Violated(at), event, line, tell);
+            }
+        }
+    }
+}

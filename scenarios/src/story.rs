@@ -1,0 +1,222 @@
+//! An outside as a story: lines of questions, each asked when the one before it on its line is answered.
+
+use std::fmt;
+
+use twinway_protocol::{Answers, Ask, EntityId, Mailbox, Problem, ProblemKind, Ref, WireSet};
+
+use crate::outside::{CallId, Hands, Outside};
+
+/// How often a question is repeated in a run with faults.
+const ATTEMPTS_MAX: u32 = 16;
+
+/// What a line makes of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// As it should be: on with the next question.
+    Done,
+    /// Ask it again when the world is at rest.
+    Again,
+    /// This must not be. In a run with faults the question is repeated instead, a few times.
+    Wrong(String),
+}
+
+/// Any success is as it should be.
+pub fn granted<A>(answer: Result<A, Problem>) -> Heard {
+    match answer {
+        Ok(_) => Heard::Done,
+        Err(problem) => Heard::Wrong(format!("refused: {}: {}", problem.kind.slug(), problem.detail)),
+    }
+}
+
+/// A refusal of this kind is as it should be.
+pub fn refused<A>(kind: ProblemKind) -> impl Fn(Result<A, Problem>) -> Heard {
+    move |answer| match answer {
+        Err(problem) if problem.kind == kind => Heard::Done,
+        Err(problem) => Heard::Wrong(format!("refused as {} and not as {}", problem.kind.slug(), kind.slug())),
+        Ok(_) => Heard::Wrong(format!("granted, and not refused as {}", kind.slug())),
+    }
+}
+
+type Act<W> = Box<dyn Fn(&mut Hands<W>) -> CallId>;
+type Check<W> = Box<dyn Fn(W) -> Heard>;
+type OnSignal<W> = Box<dyn Fn(EntityId, <W as WireSet>::Signal, &mut Hands<W>)>;
+
+struct Part<W: WireSet> {
+    name: &'static str,
+    act: Act<W>,
+    check: Check<W>,
+    /// Lines that must have come so far before.
+    after: Vec<(usize, usize)>,
+}
+
+/// A line of a story: somebody who asks one question after the other.
+pub struct Line<W: WireSet> {
+    name: &'static str,
+    parts: Vec<Part<W>>,
+    after: Vec<(usize, usize)>,
+}
+
+impl<W: WireSet> fmt::Debug for Line<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<W: WireSet> Line<W> {
+    /// A line of somebody with this name.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, parts: Vec::new(), after: Vec::new() }
+    }
+
+    /// What comes next on this line waits until line number `line` (from 0) has `parts` answers.
+    #[must_use]
+    pub fn after(mut self, line: usize, parts: usize) -> Self {
+        self.after.push((line, parts));
+        self
+    }
+
+    /// Asks the entity at `to`, which is made if it is not there, what `question` makes.
+    #[must_use]
+    pub fn ask<M, T>(
+        mut self,
+        to: Ref<M>,
+        question: impl Fn() -> T + 'static,
+        check: impl Fn(Result<T::Answer, Problem>) -> Heard + 'static,
+    ) -> Self
+    where
+        M: Mailbox<Wire = W> + From<T> + 'static,
+        T: Ask<Answer: Answers<W>> + Clone,
+    {
+        let act = move |hands: &mut Hands<W>| {
+            hands.spawn(to);
+            hands.ask(to, question())
+        };
+        let check = move |wire: W| match T::Answer::heard(wire) {
+            Some(answer) => check(answer),
+            None => Heard::Wrong("an answer of another type".to_owned()),
+        };
+        let (act, check) = (Box::new(act), Box::new(check));
+        self.parts.push(Part { name: T::NAME, act, check, after: std::mem::take(&mut self.after) });
+        self
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    done: usize,
+    call: Option<CallId>,
+    attempts: u32,
+    /// It failed, and is asked again when the world is at rest: who asks again at once asks too early.
+    later: bool,
+}
+
+/// An outside of lines that ask, and of simulated systems that answer what they are signalled.
+pub struct Story<W: WireSet> {
+    lines: Vec<Line<W>>,
+    on_signal: OnSignal<W>,
+    places: Vec<Place>,
+}
+
+impl<W: WireSet> fmt::Debug for Story<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Story").field("lines", &self.lines).finish_non_exhaustive()
+    }
+}
+
+impl<W: WireSet> Story<W> {
+    /// These lines at once; nobody hears the signals.
+    #[must_use]
+    pub fn new(lines: Vec<Line<W>>) -> Self {
+        let places = lines.iter().map(|_| Place::default()).collect();
+        Self { lines, on_signal: Box::new(|_, _, _| {}), places }
+    }
+
+    /// The same, with simulated systems that hear signals, and ask and tell in turn.
+    #[must_use]
+    pub fn on_signal(mut self, hear: impl Fn(EntityId, W::Signal, &mut Hands<W>) + 'static) -> Self {
+        self.on_signal = Box::new(hear);
+        self
+    }
+
+    /// Asks all that can be asked now.
+    fn go_on(&mut self, hands: &mut Hands<W>) {
+        for index in 0..self.lines.len() {
+            let Some(place) = self.places.get(index).copied().filter(|place| place.call.is_none() && !place.later)
+            else {
+                continue;
+            };
+            let Some(part) = self.lines.get(index).and_then(|line| line.parts.get(place.done)) else { continue };
+            let come = |(line, parts): &(usize, usize)| self.places.get(*line).is_none_or(|other| other.done >= *parts);
+            if part.after.iter().all(come) {
+                let call = (part.act)(hands);
+                if let Some(place) = self.places.get_mut(index) {
+                    place.call = Some(call);
+                }
+            }
+        }
+    }
+
+    fn put_off(&mut self, index: usize) {
+        if let Some(place) = self.places.get_mut(index) {
+            place.later = true;
+        }
+    }
+
+    fn of_call(&mut self, call: CallId) -> Option<(usize, &mut Place)> {
+        self.places.iter_mut().enumerate().find(|(_, place)| place.call == Some(call))
+    }
+}
+
+impl<W: WireSet> Outside<W> for Story<W> {
+    fn begin(&mut self, hands: &mut Hands<W>) {
+        self.places.fill(Place::default());
+        self.go_on(hands);
+    }
+
+    fn signal(&mut self, entity: EntityId, signal: W::Signal, hands: &mut Hands<W>) {
+        (self.on_signal)(entity, signal, hands);
+    }
+
+    fn answer(&mut self, call: CallId, answer: W, hands: &mut Hands<W>) {
+        let Some((index, place)) = self.of_call(call) else { return };
+        place.call = None;
+        place.attempts += 1;
+        let Place { done, attempts, .. } = *place;
+        let Some((line, part)) = self.lines.get(index).and_then(|line| Some((line, line.parts.get(done)?))) else {
+            return;
+        };
+        match (part.check)(answer) {
+            Heard::Done => {
+                if let Some(place) = self.places.get_mut(index) {
+                    *place = Place { done: done + 1, ..Place::default() };
+                }
+            }
+            Heard::Again if attempts < ATTEMPTS_MAX => self.put_off(index),
+            Heard::Wrong(_) if hands.may_fail() && attempts < ATTEMPTS_MAX => self.put_off(index),
+            Heard::Again => {
+                hands.violated(format!("{}: {} did not succeed in {attempts} attempts", line.name, part.name))
+            }
+            Heard::Wrong(what) => hands.violated(format!("{}: {} was {what}", line.name, part.name)),
+        }
+        self.go_on(hands);
+    }
+
+    fn lost(&mut self, call: CallId, hands: &mut Hands<W>) {
+        if let Some((_, place)) = self.of_call(call) {
+            place.call = None;
+            self.go_on(hands);
+        }
+    }
+
+    fn restarted(&mut self, hands: &mut Hands<W>) {
+        self.go_on(hands);
+    }
+
+    fn at_rest(&mut self, hands: &mut Hands<W>) {
+        for place in &mut self.places {
+            place.later = false;
+        }
+        self.go_on(hands);
+    }
+}

@@ -1,0 +1,45 @@
+//! Worlds of the integration enabler: all its entities, and external systems that are simulated.
+
+mod outsiders;
+mod procedure_9_1;
+mod procedure_9_2;
+mod steps;
+
+use twinway_actors::{Settings, assembly};
+use twinway_protocol::message::Wire;
+
+pub use procedure_9_1::{procedure_9_1, procedure_9_1_rejected};
+pub use procedure_9_2::{procedure_9_2, procedure_9_2_rejected};
+pub use steps::StepsAreTaken;
+
+use crate::{
+    outside::Outside,
+    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, NobodyPanics},
+    world::{Cast, World},
+};
+
+/// A world of all entities of the enabler with this outside, judged by the rules that hold of every flow.
+#[must_use]
+pub fn enabler(outside: impl Outside<Wire> + 'static) -> World<Wire> {
+    World::new(assembly::entities(Cast::default(), &Settings::default()), outside)
+        .rule(EveryCallIsAnswered::default())
+        .rule(EveryQuestionIsAnsweredOnce::default())
+        .rule(NobodyPanics)
+}
+
+/// Makes a world.
+pub type Make = fn() -> World<Wire>;
+
+/// The worlds that have names, each with what it is.
+pub const WORLDS: [(&str, &str, Make); 4] = [
+    ("9.1", "FGMV-29 9.1: a user of a virtual world uses a third-party system, which reads a twin", procedure_9_1),
+    ("9.1-rejected", "FGMV-29 9.1: a user without authorization is rejected in step 14", procedure_9_1_rejected),
+    ("9.2", "FGMV-29 9.2: a user of a virtual world changes a twin while its object changes", procedure_9_2),
+    ("9.2-rejected", "FGMV-29 9.2: a user without permission is rejected in step 17", procedure_9_2_rejected),
+];
+
+/// The world with this name.
+#[must_use]
+pub fn find(name: &str) -> Option<World<Wire>> {
+    WORLDS.iter().find(|(known, _, _)| *known == name).map(|(_, _, make)| make())
+}

@@ -1,0 +1,125 @@
+//! External systems that are simulated: what they are, and that they grant and do all that they are asked.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use twinway_protocol::{
+    EntityId, JsonDoc, Mailbox, Ref, SystemId, TwinId, UserId,
+    access::{AuthorizationDecision, AuthorizationGrant, Right},
+    message::{
+        AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg, OutsideAnswer,
+        OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant, TwinPropertiesAndPermission,
+        UserAndPermissionInformation, Wire,
+    },
+    registry::{ThirdPartyDescription, TwinSystemDescription},
+    signal::Signal,
+};
+
+use crate::outside::Hands;
+
+/// The actor of the metaverse system `world`.
+pub(super) const WORLD: Ref<MetaverseSystemMsg> = Ref::new(EntityId::new(MetaverseSystemMsg::KIND, 0, 0));
+/// The actor of the digital twin system `home`.
+pub(super) const HOME: Ref<DigitalTwinSystemMsg> = Ref::new(EntityId::new(DigitalTwinSystemMsg::KIND, 0, 0));
+/// The actor of the third-party system `shop`.
+pub(super) const SHOP: Ref<ThirdPartySystemMsg> = Ref::new(EntityId::new(ThirdPartySystemMsg::KIND, 0, 0));
+
+const HOME_DESCRIPTION: &str = r#"{"id": "home", "type": "home", "title": "A home", "twins": [{"id": "lamp",
+    "physicalObject": "urn:lamp:1", "access": {"shop": ["read"]},
+    "description": {"@context": "https://www.w3.org/2022/wot/td/v1.1", "title": "Lamp", "security": "none",
+        "securityDefinitions": {"none": {"scheme": "nosec"}},
+        "properties": {"on": {"type": "boolean", "forms": [{"href": "/on"}]},
+            "power": {"type": "number", "readOnly": true, "forms": [{"href": "/power"}]}}}}]}"#;
+
+const SHOP_DESCRIPTION: &str = r#"{"id": "shop", "type": "commerce", "title": "A shop", "apis": [{"operation": "order"}],
+    "serviceCharge": {"amount": 2.5, "currency": "EUR", "per": "call"},
+    "serviceLevel": {"availability": 0.99, "p99Ms": 300.0}}"#;
+
+/// What is said here is well-formed, which a test holds: the worlds run.
+#[allow(clippy::expect_used, reason = "constants of this file, read by every test")]
+mod constants {
+    use super::*;
+
+    pub(in super::super) fn home() -> Box<TwinSystemDescription> {
+        serde_json::from_str(HOME_DESCRIPTION).expect("the home is well described")
+    }
+
+    pub(in super::super) fn shop() -> Box<ThirdPartyDescription> {
+        serde_json::from_str(SHOP_DESCRIPTION).expect("the shop is well described")
+    }
+
+    pub(in super::super) fn system(name: &str) -> SystemId {
+        SystemId::new(name).expect("it is a name")
+    }
+
+    pub(in super::super) fn user(name: &str) -> UserId {
+        UserId::new(name).expect("it is a name")
+    }
+
+    pub(in super::super) fn lamp() -> TwinId {
+        TwinId::new("lamp").expect("it is a name")
+    }
+
+    pub(in super::super) fn json(text: &str) -> JsonDoc {
+        JsonDoc::parse(text).expect("it is JSON")
+    }
+}
+pub(super) use constants::{home, json, lamp, shop, system, user};
+
+pub(super) fn lamps() -> Arc<[TwinId]> {
+    Arc::from([lamp()])
+}
+
+pub(super) fn values(name: &str, value: &str) -> Arc<PropertyValues> {
+    Arc::new(PropertyValues::from([(name.to_owned(), json(value))]))
+}
+
+pub(super) fn rights() -> Arc<BTreeSet<Right>> {
+    Arc::new(BTreeSet::from([Right::Read, Right::Change]))
+}
+
+pub(super) fn scope() -> Arc<BTreeSet<String>> {
+    Arc::new(BTreeSet::from(["order".to_owned()]))
+}
+
+/// What a system answers that grants all that is asked and does all that it is told.
+fn willing(asked: OutsideRequest) -> OutsideAnswer {
+    match asked {
+        OutsideRequest::DescribeTwins(asked) => {
+            let grant = |twin: &TwinId| TwinGrant {
+                twin: twin.clone(),
+                properties: PropertyValues::new(),
+                rights: (*asked.rights).clone(),
+                expires_at: None,
+                role: None,
+            };
+            let twins = asked.twins.iter().map(grant).collect();
+            OutsideAnswer::DescribeTwins(TwinPropertiesAndPermission { twins })
+        }
+        OutsideRequest::ApplyChange(change) => {
+            OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen: None })
+        }
+        OutsideRequest::FenceDevice(asked) => OutsideAnswer::FenceDevice(DeviceFenced { seen: Some(asked.token) }),
+        OutsideRequest::AuthorizeUser(asked) => {
+            let (user_information, scope) = (json("{}"), (*asked.scope).clone());
+            let grant = AuthorizationGrant { user_information, scope, expires_at: None };
+            let decision = AuthorizationDecision::Granted(grant);
+            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+        }
+        OutsideRequest::ExecuteService(_) => OutsideAnswer::ExecuteService(ServiceExecuted { output: json("{}") }),
+    }
+}
+
+/// External systems that are willing to do all that they are asked.
+pub(super) fn answer(_: EntityId, signal: Signal, hands: &mut Hands<Wire>) {
+    let Signal::Request { entity, request, body } = signal else { return };
+    let answer = AnswerRequest { request, answer: Box::new(willing(*body)) };
+    match entity.kind() {
+        DigitalTwinSystemMsg::KIND => {
+            hands.ask(Ref::<DigitalTwinSystemMsg>::new(entity), answer);
+        }
+        ThirdPartySystemMsg::KIND => {
+            hands.ask(Ref::<ThirdPartySystemMsg>::new(entity), answer);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,125 @@
+//! FGMV-29 9.1: a user of a virtual world is authorized to use a third-party system, which reads a twin.
+
+use std::sync::Arc;
+
+use twinway_protocol::{
+    ProblemKind,
+    message::{
+        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, RegisterThirdPartySystem, RequestUserAuthorization,
+        SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
+    },
+    registry::SystemQuery,
+};
+
+use super::{
+    StepsAreTaken, enabler,
+    outsiders::{SHOP, WORLD, answer, json, lamps, scope, shop, system, user},
+    procedure_9_2::registering,
+};
+use crate::{
+    story::{Heard, Line, Story, granted, refused},
+    world::World,
+};
+
+/// Steps 1 and 3: the shop opens and registers.
+fn shop_registering() -> Line<Wire> {
+    let description = shop();
+    Line::new("shop")
+        .ask::<ThirdPartySystemMsg, _>(SHOP, || OpenSystem { id: system("shop"), reach: None }, granted)
+        .ask(SHOP, move || RegisterThirdPartySystem { description: description.clone() }, granted)
+}
+
+/// Steps 4 to 10, once line 0 has registered.
+fn authorizing() -> Line<Wire> {
+    let search = || SearchThirdPartySystems { query: Box::new(SystemQuery::default()) };
+    let scope = scope();
+    let authorize = move || RequestUserAuthorization {
+        system: system("shop"),
+        metaverse: system("world"),
+        user: user("ada"),
+        scope: Arc::clone(&scope),
+    };
+    Line::new("world")
+        .ask::<MetaverseSystemMsg, _>(WORLD, || OpenSystem { id: system("world"), reach: None }, granted)
+        .after(0, 2)
+        // What is registered is found by the next search (step 3).
+        .ask(WORLD, search, |found| match found {
+            Ok(found) if found.page.items.len() == 1 => Heard::Done,
+            other => Heard::Wrong(format!("found {other:?}")),
+        })
+        .ask(WORLD, authorize, granted)
+}
+
+fn order(who: &'static str) -> impl Fn() -> UseThirdPartySystem {
+    let input = json("{}");
+    move || UseThirdPartySystem {
+        system: system("shop"),
+        metaverse: system("world"),
+        user: user(who),
+        operation: "order".into(),
+        input: input.clone(),
+    }
+}
+
+/// The whole of 9.1: the user's order (steps 11 to 14x) while the shop reads a twin (steps 15 to 19).
+#[must_use]
+pub fn procedure_9_1() -> World<Wire> {
+    let lamps = lamps();
+    let acquire =
+        move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None };
+    let shop = shop_registering().after(1, 3).after(2, 2).ask(SHOP, acquire, granted);
+    let world = authorizing().ask(WORLD, order("ada"), granted);
+    let steps = StepsAreTaken::new(
+        "9.1",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 1),
+            ("7", 1),
+            ("8", 1),
+            ("9", 1),
+            ("10", 1),
+            ("11", 1),
+            ("12", 1),
+            ("13", 2),
+            ("14", 1),
+            ("14x", 2),
+            ("15", 1),
+            ("16", 1),
+            ("17", 4),
+            ("18", 1),
+            ("19", 1),
+        ],
+    );
+    enabler(Story::new(vec![shop, world, registering()]).on_signal(answer)).rule(steps)
+}
+
+/// A user without authorization is rejected in step 14, while another one gets theirs.
+#[must_use]
+pub fn procedure_9_1_rejected() -> World<Wire> {
+    let bob =
+        Line::new("bob").after(0, 2).after(1, 1).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
+    let steps = StepsAreTaken::new(
+        "9.1",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 1),
+            ("7", 1),
+            ("8", 1),
+            ("9", 1),
+            ("10", 1),
+            ("11", 1),
+            ("12", 1),
+            ("13", 2),
+            ("14", 1),
+        ],
+    );
+    enabler(Story::new(vec![shop_registering(), authorizing(), bob]).on_signal(answer)).rule(steps)
+}

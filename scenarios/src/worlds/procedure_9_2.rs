@@ -1,0 +1,141 @@
+//! FGMV-29 9.2: a user of a virtual world selects a twin, is permitted to change it, and does.
+
+use std::sync::Arc;
+
+use twinway_protocol::{
+    ProblemKind,
+    message::{
+        ChangeTwin, DigitalTwinSystemMsg, ListTwins, MetaverseSystemMsg, OpenSystem, RegisterTwinSystem,
+        ReportPhysicalChange, RequestTwinPropertiesAndPermission, RunService, SearchTwinSystems, SelectTwins, Wire,
+    },
+    registry::SystemQuery,
+};
+
+use super::{
+    StepsAreTaken, enabler,
+    outsiders::{HOME, WORLD, answer, home, lamp, lamps, rights, system, user, values},
+};
+use crate::{
+    story::{Heard, Line, Story, granted, refused},
+    world::World,
+};
+
+/// Steps 1 and 3: the home opens and registers.
+pub(super) fn registering() -> Line<Wire> {
+    let description = home();
+    Line::new("home")
+        .ask::<DigitalTwinSystemMsg, _>(HOME, || OpenSystem { id: system("home"), reach: None }, granted)
+        .ask(HOME, move || RegisterTwinSystem { description: description.clone() }, granted)
+}
+
+/// Steps 4 to 13, once line 0 has registered.
+fn selecting() -> Line<Wire> {
+    let search = || SearchTwinSystems { query: Box::new(SystemQuery::default()) };
+    let list = || ListTwins { metaverse: system("world"), system: Some(system("home")), cursor: None, limit: None };
+    let (none, lamps_selected, lamps_used) = (Arc::from([]), lamps(), lamps());
+    let select = move || SelectTwins {
+        metaverse: system("world"),
+        metaverse_entity: WORLD,
+        twins: Arc::clone(&lamps_selected),
+        release: Arc::clone(&none),
+    };
+    let rights = rights();
+    let request = move || RequestTwinPropertiesAndPermission {
+        metaverse: system("world"),
+        user: user("ada"),
+        twins: lamps(),
+        rights: Arc::clone(&rights),
+    };
+    Line::new("world")
+        .ask::<MetaverseSystemMsg, _>(WORLD, || OpenSystem { id: system("world"), reach: None }, granted)
+        .after(0, 2)
+        // What is registered is found by the next search (step 3).
+        .ask(WORLD, search, |found| match found {
+            Ok(found) if found.page.items.len() == 1 => Heard::Done,
+            other => Heard::Wrong(format!("found {other:?}")),
+        })
+        .ask(WORLD, list, |listed| match listed {
+            Ok(listed) if listed.page.items.len() == 1 => Heard::Done,
+            other => Heard::Wrong(format!("listed {other:?}")),
+        })
+        .ask(WORLD, select, granted)
+        .ask(WORLD, request, |granted| match granted {
+            Ok(granted) if granted.refused.is_empty() => Heard::Done,
+            other => Heard::Wrong(format!("granted {other:?}")),
+        })
+        .ask(WORLD, move || RunService { twins: Arc::clone(&lamps_used) }, granted)
+}
+
+fn change(who: &'static str) -> impl Fn() -> ChangeTwin {
+    let values = values("on", "true");
+    move || ChangeTwin {
+        metaverse: system("world"),
+        user: user(who),
+        twin: lamp(),
+        values: Arc::clone(&values),
+        token: None,
+    }
+}
+
+/// The whole of 9.2: the object changes by itself (step 14) while the user changes it (steps 15 to 18x).
+#[must_use]
+pub fn procedure_9_2() -> World<Wire> {
+    let watts = values("power", "5");
+    let report = move || ReportPhysicalChange { twin: lamp(), values: Arc::clone(&watts), at: None };
+    let home = registering().after(1, 5).ask(HOME, report, granted);
+    let world = selecting().ask(WORLD, change("ada"), granted);
+    let steps = StepsAreTaken::new(
+        "9.2",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 2),
+            ("7", 2),
+            ("8", 1),
+            ("9", 1),
+            ("10", 3),
+            ("11", 1),
+            ("12", 1),
+            ("13", 1),
+            ("14", 5),
+            ("15", 1),
+            ("16", 2),
+            ("17", 3),
+            ("18", 3),
+            ("18x", 1),
+        ],
+    );
+    enabler(Story::new(vec![home, world]).on_signal(answer)).rule(steps)
+}
+
+/// A user without permission is rejected in step 17, while one with permission is not.
+#[must_use]
+pub fn procedure_9_2_rejected() -> World<Wire> {
+    let world = selecting();
+    let bob = Line::new("bob").after(1, 5).ask(WORLD, change("bob"), refused(ProblemKind::PermissionMissing));
+    let steps = StepsAreTaken::new(
+        "9.2",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 2),
+            ("7", 2),
+            ("8", 1),
+            ("9", 1),
+            ("10", 3),
+            ("11", 1),
+            ("12", 1),
+            ("13", 1),
+            ("15", 1),
+            ("16", 2),
+            ("17", 1),
+        ],
+    );
+    enabler(Story::new(vec![registering(), world, bob]).on_signal(answer)).rule(steps)
+}

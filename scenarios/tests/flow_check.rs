@@ -1,0 +1,247 @@
+//! What the checker tells of a trace, beside the verdicts of edges that the reference of the protocol crate holds.
+
+#[cfg(test)]
+mod check {
+    use std::sync::Arc;
+
+    use twinway_protocol::{
+        EventId,
+        flow::{Checker, Flow, Limits, Report, Traced},
+    };
+    use twinway_scenarios::flow::{find, read};
+
+    /// A guest orders, the cook notes it and serves, or is out of it; the bill may come any time.
+    const TEA: &str = r#"
+name = "tea"
+order = ["1 < 2 < 3 ... 4", "2 < 3x", "1 < 5 < 3"]
+[entities]
+Guest = "guest"
+Cook = "cook"
+[[step]]
+number = "1"
+from = "Guest"
+to = "Cook"
+message = ["Order"]
+[[step]]
+number = "2"
+own = "Cook"
+[[step]]
+number = "3"
+from = "Cook"
+to = "Guest"
+message = ["Serve"]
+rejected = ["Cook -> Guest: OutOfIt"]
+choice = "end"
+[[step]]
+number = "3x"
+from = "Cook"
+to = "Guest"
+message = ["ServeWater"]
+choice = "end"
+[[step]]
+number = "4"
+from = "Cook"
+to = "Guest"
+message = ["Bill"]
+later = ["Guest -> Guest: Remember"]
+repeated = true
+[[step]]
+number = "5"
+optional = true
+from = "Cook"
+to = "Cook"
+message = ["Sugar"]
+"#;
+
+    fn flow(text: &str) -> Arc<Flow> {
+        Arc::new(read("flow", text.as_bytes(), &[]).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Checks events, each `actor.count cause[+joined…] step from to message`, and gives what is told.
+    fn told(flow: &Arc<Flow>, limits: Limits, events: &[&str]) -> (Vec<String>, Report) {
+        let id = |text: &str| {
+            let (actor, count) = text.split_once('.').expect("an id");
+            EventId::new(actor.parse().expect("a number"), count.parse().expect("a number"))
+        };
+        let mut checker = Checker::new(Arc::clone(flow), limits);
+        let mut told = Vec::new();
+        for (place, event) in events.iter().enumerate() {
+            let words: Vec<&str> = event.splitn(6, ' ').collect();
+            let [event, parents, step, from, to, name] = words.as_slice() else { panic!("{event}") };
+            let parents: Vec<EventId> = parents.split('+').map(id).collect();
+            let step = (*step != "-").then_some((flow.name(), *step));
+            let traced = Traced {
+                event: id(event),
+                cause: parents[0],
+                joined: &parents[1..],
+                from,
+                to,
+                step,
+                name,
+                place: place as u64,
+            };
+            checker.event(&traced, |finding| told.push(finding.shown(flow).to_string()));
+        }
+        let report = checker.finish(|finding| told.push(finding.shown(flow).to_string()));
+        (told, report)
+    }
+
+    fn of(events: &[&str]) -> Vec<String> {
+        told(&flow(TEA), Limits::in_order(), events).0
+    }
+
+    const ORDER: &str = "1.1 0.0 1 Guest Cook Order";
+    const NOTE: &str = "1.2 1.1 2 Cook Cook own";
+    const SERVE: &str = "2.1 1.1 3 Cook Guest Serve";
+
+    #[test]
+    fn what_a_turn_causes_is_caused_by_its_own_step() {
+        let (told, report) = told(&flow(TEA), Limits::in_order(), &[ORDER, NOTE, SERVE]);
+        assert_eq!(told, [""; 0]);
+        assert!(report.is_strictly_held());
+        assert_eq!((report.steps, report.instances), (3, 1));
+    }
+
+    #[test]
+    fn a_step_that_never_came_is_missing_and_what_waits_for_it_is_not_told() {
+        assert_eq!(of(&[ORDER]), ["missing: step 2 of what 1.1 began"]);
+        assert_eq!(of(&[ORDER, NOTE]), ["missing: step 3 of what 1.1 began", "missing: step 3x of what 1.1 began"]);
+    }
+
+    #[test]
+    fn an_answer_before_its_record_is_violated_and_one_that_does_not_wait_for_it_is_lucky() {
+        assert_eq!(of(&[ORDER, SERVE, NOTE])[0], "violated: 2 < 3 at 2.1: step 2 did not come before");
+        let apart = [
+            "1.1 0.0 1 Guest Cook Order",
+            "1.2 1.1 2 Cook Cook own",
+            "1.3 0.0 - Clock Cook Tick",
+            "2.1 1.3 3 Cook Guest Serve",
+        ];
+        assert_eq!(of(&apart)[0], "lucky: 2 < 3 at 2.1: it came in this order, but was not caused");
+    }
+
+    #[test]
+    fn a_cause_of_an_earlier_round_is_none_of_a_later_one() {
+        let again = [ORDER, NOTE, SERVE, "1.3 2.1 1 Guest Cook Order", "2.2 1.3 3 Cook Guest Serve"];
+        assert_eq!(of(&again)[0], "lucky: 2 < 3 at 2.2: it came in this order, but was not caused");
+    }
+
+    #[test]
+    fn a_rejection_and_a_refusal_end_the_flow() {
+        assert_eq!(of(&[ORDER, NOTE, "2.1 1.1 3 Cook Guest OutOfIt"]), [""; 0]);
+        assert_eq!(
+            of(&[ORDER, "2.1 1.1 3 Cook Guest Serve refused"]),
+            [""; 0],
+            "nothing was noted, so nothing is served"
+        );
+        let unasked = of(&["2.1 0.0 3 Cook Guest Serve refused"]);
+        assert_eq!(unasked, ["violated: 2 < 3 at 2.1: step 2 did not come before"], "nobody had asked");
+    }
+
+    #[test]
+    fn one_step_of_a_choice_is_taken() {
+        let water = "2.1 1.1 3x Cook Guest ServeWater";
+        assert_eq!(of(&[ORDER, NOTE, water]), [""; 0]);
+        let both = of(&[ORDER, NOTE, water, "2.2 1.1 3 Cook Guest Serve"]);
+        assert_eq!(both, ["unexpected: step 3 at 2.2: another of its choice was taken"]);
+    }
+
+    #[test]
+    fn a_step_comes_once_in_an_instance_and_as_often_as_it_may_otherwise() {
+        let again = of(&[ORDER, NOTE, SERVE, "2.2 1.1 3 Cook Guest Serve"]);
+        assert_eq!(again, ["repeated: step 3 at 2.2"]);
+        let other_guest = ["1.3 0.0 1 Guest Cook Order", "1.4 1.3 2 Cook Cook own", "2.2 1.3 3 Cook Guest Serve"];
+        assert_eq!(of(&[&[ORDER, NOTE, SERVE][..], &other_guest].concat()), [""; 0]);
+        assert_eq!(of(&[ORDER, NOTE, SERVE, "2.2 0.0 4 Cook Guest Bill", "2.3 2.2 4 Cook Guest Bill"]), [""; 0]);
+    }
+
+    #[test]
+    fn an_optional_step_may_be_left_out_but_not_come_late() {
+        assert_eq!(of(&[ORDER, NOTE, "1.3 1.1 5 Cook Cook Sugar", "2.1 1.3 3 Cook Guest Serve"]), [""; 0]);
+        let late = of(&[ORDER, NOTE, SERVE, "1.3 1.1 5 Cook Cook Sugar"]);
+        assert_eq!(late, ["violated: 5 < 3 at 1.3: step 5 did not come before"]);
+    }
+
+    #[test]
+    fn what_may_come_any_time_after_comes_not_before() {
+        let early = of(&["2.1 0.0 4 Cook Guest Bill"]);
+        assert_eq!(early, ["violated: 3 ... 4 at 2.1: step 3 did not come before"]);
+        let (told, report) = told(&flow(TEA), Limits::any_order(), &["2.1 0.0 4 Cook Guest Bill"]);
+        assert_eq!((told.len(), report.verdicts().unjudged), (0, 1), "it may have come in an earlier life");
+    }
+
+    #[test]
+    fn a_step_that_is_unknown_or_goes_another_way_is_unexpected() {
+        assert_eq!(of(&["1.1 0.0 9 Guest Cook Order"]), ["unexpected: 1.1 is a step that tea does not have"]);
+        for way in ["Cook Guest Order", "Guest Guest Order", "Guest Cook Serve"] {
+            let told = of(&[&format!("1.1 0.0 1 {way}")]);
+            assert_eq!(told, ["unexpected: step 1 at 1.1 is not between these entities, or with this message"]);
+        }
+    }
+
+    #[test]
+    fn a_parent_that_never_happened_a_loop_and_an_id_that_comes_twice_are_told() {
+        assert_eq!(of(&["1.1 7.7 - A B x"]), ["broken trace: 1.1 was caused by 7.7, which never happened"]);
+        let flow = flow(TEA);
+        let (told, report) =
+            told(&flow, Limits::any_order(), &["1.1 2.1 - A B x", "2.1 1.1 - A B x", "2.1 0.0 - A B x"]);
+        assert_eq!(told, ["broken trace: 2.1 is there twice", "broken trace: 2.1 was caused by 1.1, and that by 2.1"]);
+        assert_eq!((report.holds(), report.broken), (false, 2));
+    }
+
+    #[test]
+    fn two_beginnings_that_lead_to_one_step_are_one_instance() {
+        let join =
+            TEA.replace("order = [\"1 < 2 < 3 ... 4\", \"2 < 3x\", \"1 < 5 < 3\"]", "order = [\"1 < 3\", \"5 < 3\"]");
+        let join = join.replace("optional = true\n", "").replace("choice = \"end\"\n", "");
+        let events = ["1.1 0.0 1 Guest Cook Order", "1.2 0.0 5 Cook Cook Sugar", "2.1 1.2+1.1 3 Cook Guest Serve"];
+        let (told, report) = told(&flow(&join), Limits::in_order(), &events);
+        assert_eq!((told, report.instances), (Vec::<String>::new(), 2));
+    }
+
+    #[test]
+    fn thousands_of_instances_that_lie_in_each_other_are_told_apart() {
+        let (count, flow) = (5_000, flow(TEA));
+        let orders = (0..count).map(|n| format!("{}.1 0.0 1 Guest Cook Order", 2 * n + 1));
+        let notes = (0..count).map(|n| format!("{}.2 {0}.1 2 Cook Cook own", 2 * n + 1));
+        let served = (0..count)
+            .map(|n| format!("{}.1 {}.1 3 Cook Guest Serve", 2 * n + 2, 2 * n + 1))
+            .filter(|event| !event.starts_with("2002."));
+        let events: Vec<String> = orders.chain(notes).chain(served).collect();
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        let (told, report) = told(&flow, Limits::in_order(), &events);
+        assert_eq!((report.instances, report.verdicts().satisfied, report.verdicts().lucky), (5_000, 9_999, 0));
+        assert_eq!(told, ["missing: step 3 of what 2001.1 began", "missing: step 3x of what 2001.1 began"]);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_was_let_go_is_counted() {
+        let limits = Limits { events_kept: 16, instances_open: 4, ..Limits::in_order() };
+        let events: Vec<String> = (1..=1_000).map(|n| format!("1.{n} 0.0 1 Guest Cook Order")).collect();
+        let events: Vec<&str> = events.iter().map(String::as_str).chain(["2.1 1.1 3 Cook Guest Serve"]).collect();
+        let (told, report) = told(&flow(TEA), limits, &events);
+        assert_eq!((report.forgotten_events, report.forgotten_instances, report.forgotten_parents), (985, 996, 1));
+        assert_eq!(report.verdicts().unjudged, 2, "the cause of the last is not known any more: {told:?}");
+    }
+
+    #[test]
+    fn a_lost_event_excuses_what_hangs_on_it() {
+        let flow = find("9.2").expect("it is there");
+        let mut checker = Checker::new(Arc::clone(&flow), Limits::any_order());
+        checker.lost(3);
+        let parent = EventId::new(9, 9);
+        let traced = Traced {
+            event: EventId::new(1, 1),
+            cause: parent,
+            joined: &[],
+            from: "Dts",
+            to: "Dtac",
+            step: Some(("9.2", "16")),
+            name: "VerifyChange",
+            place: 2,
+        };
+        checker.event(&traced, |finding| panic!("{finding:?}"));
+        let report = checker.finish(|finding| panic!("{finding:?}"));
+        assert_eq!((report.holds(), report.verdicts().unjudged, report.lost_events), (true, 1, 3));
+    }
+}

@@ -1,0 +1,143 @@
+//! The monitor: judges what a running enabler does by flows, on a thread of its own.
+//!
+//! It listens to the feed of traces ([`EnablerOptions::trace`](crate::enabler::EnablerOptions)), counts verdicts as metrics
+//! and logs what is not as a flow says. It cannot hold the enabler back: what it is too slow for is lost to it, counted,
+//! and not judged.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use twinway_actors::runtime::{TraceChunk, TraceFeed};
+use twinway_protocol::{
+    flow::{Checker, Finding, FindingKind, Flow, Limits, Report, Traced},
+    message::Wire,
+};
+
+/// How many chunks of events wait for the monitor before the next are lost and counted.
+const CHUNKS_WAITING_MAX: usize = 1_024;
+/// When nothing came for so long, nothing older comes: actors hand their events over much sooner.
+const SETTLED_AFTER: Duration = Duration::from_millis(100);
+/// How many later events an event waits for in a busy enabler.
+const SETTLE_EVENTS: usize = 1 << 14;
+/// Events that are kept for each flow.
+const EVENTS_KEPT: usize = 1 << 17;
+/// How many findings are logged in one life; the others are counted only.
+const FINDINGS_LOGGED_MAX: u64 = 1_000;
+
+/// A monitor that watches.
+#[derive(Debug)]
+pub struct Monitor {
+    chunks: SyncSender<TraceChunk>,
+    thread: JoinHandle<Vec<(Arc<Flow>, Report)>>,
+}
+
+impl Monitor {
+    /// Begins to watch by `flows`, and gives where the events go.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn begin(flows: &[Arc<Flow>]) -> io::Result<(Self, TraceFeed)> {
+        let (sender, chunks) = mpsc::sync_channel(CHUNKS_WAITING_MAX);
+        let feed = TraceFeed::new(sender.clone());
+        let lost = feed.lost();
+        let limits = Limits { settle_events: SETTLE_EVENTS, events_kept: EVENTS_KEPT, ..Limits::any_order() };
+        let checkers = flows.iter().map(|flow| Checker::new(Arc::clone(flow), limits)).collect();
+        let watch = Watch { checkers, logged: 0 };
+        let thread =
+            std::thread::Builder::new().name("twinway-monitor".to_owned()).spawn(move || watch.run(&chunks, &lost))?;
+        Ok((Self { chunks: sender, thread }, feed))
+    }
+
+    /// Ends the watch, and gives what came of each flow: the actors that feed it have ended before.
+    ///
+    /// # Errors
+    /// When the monitor itself failed.
+    pub fn finish(self) -> io::Result<Vec<(Arc<Flow>, Report)>> {
+        // A chunk without events is the end: the feed itself may be kept by whoever keeps a handle.
+        let _ended = self.chunks.send(TraceChunk::default());
+        self.thread.join().map_err(|_| io::Error::other("the monitor's thread panicked"))
+    }
+}
+
+/// What the thread has.
+struct Watch {
+    checkers: Vec<Checker>,
+    logged: u64,
+}
+
+impl Watch {
+    fn run(mut self, chunks: &Receiver<TraceChunk>, lost: &dyn Fn() -> u64) -> Vec<(Arc<Flow>, Report)> {
+        let mut told = 0;
+        loop {
+            let chunk = match chunks.recv_timeout(SETTLED_AFTER) {
+                Ok(chunk) if chunk.events.is_empty() => break,
+                Ok(chunk) => chunk,
+                Err(RecvTimeoutError::Timeout) => TraceChunk::default(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let missing = lost() - told;
+            told += missing;
+            self.take(&chunk, missing);
+        }
+        let Self { checkers, mut logged } = self;
+        let finish = |checker: Checker| {
+            let flow = Arc::clone(checker.flow());
+            // What an enabler had not done yet when it ended is no mistake of it: only what it did is told.
+            let report = checker.finish(|finding| match finding.kind {
+                FindingKind::Missing(_) => {}
+                _ => tell(&flow, &finding, &mut logged),
+            });
+            (flow, report)
+        };
+        checkers.into_iter().map(finish).collect()
+    }
+
+    /// Judges some events; none at all means that all before are there.
+    fn take(&mut self, chunk: &TraceChunk, missing: u64) {
+        for checker in &mut self.checkers {
+            let flow = Arc::clone(checker.flow());
+            let satisfied = checker.report().verdicts().satisfied;
+            let logged = &mut self.logged;
+            if missing > 0 {
+                checker.lost(missing);
+            }
+            for event in &chunk.events {
+                checker.event(&Traced::of::<Wire>(event, 0), |finding| tell(&flow, &finding, logged));
+            }
+            if chunk.events.is_empty() {
+                checker.settle(|finding| tell(&flow, &finding, logged));
+            }
+            count(&flow, "satisfied", checker.report().verdicts().satisfied - satisfied);
+        }
+    }
+}
+
+fn count(flow: &Flow, verdict: &'static str, more: u64) {
+    if more > 0 {
+        metrics::counter!("twinway_flow_verdicts_total", "flow" => flow.name().to_owned(), "verdict" => verdict)
+            .increment(more);
+    }
+}
+
+fn tell(flow: &Flow, finding: &Finding, logged: &mut u64) {
+    let verdict = match finding.kind {
+        FindingKind::Lucky(_) => "lucky",
+        FindingKind::Violated(_) => "violated",
+        FindingKind::Missing(_) => "missing",
+        FindingKind::Repeated(_) => "repeated",
+        FindingKind::BothOfChoice(_) | FindingKind::UnknownStep | FindingKind::OtherWay(_) => "unexpected",
+        FindingKind::UnknownParent(_) | FindingKind::Loop(_) | FindingKind::SameEvent => "broken",
+    };
+    count(flow, verdict, 1);
+    *logged += 1;
+    if *logged <= FINDINGS_LOGGED_MAX {
+        tracing::warn!(flow = flow.name(), finding = %finding.shown(flow), "an order was not kept, or only by luck");
+    }
+}
