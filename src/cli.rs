@@ -3,7 +3,9 @@
 mod config;
 mod exit;
 mod flow;
+mod hold;
 mod journal;
+mod lease;
 mod log;
 mod output;
 mod remote;
@@ -52,6 +54,13 @@ enum Command {
         #[command(subcommand)]
         command: twin::TwinCommand,
     },
+    /// Shows, asks for and gives back sync leases: who drives a physical object (FGMV-28 7.1.3).
+    Lease {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: lease::LeaseCommand,
+    },
     /// Checks, shows and saves the journal of a data directory.
     Journal {
         #[command(subcommand)]
@@ -91,6 +100,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(options) => return serve::serve(options),
         Command::System { remote, command } => remote.run(|client| system::run(client, command, &mut output)),
         Command::Twin { remote, command } => remote.run(|client| twin::run(client, command, &mut output)),
+        Command::Lease { remote, command } if command.ends_itself() => {
+            remote.run_to_end(|client| lease::run(client, command, &mut output))
+        }
+        Command::Lease { remote, command } => remote.run(|client| lease::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),

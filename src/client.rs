@@ -25,6 +25,8 @@ mod devices;
 mod dii;
 mod error;
 mod events;
+mod hold;
+mod leases;
 mod mii;
 mod ops;
 mod session;
@@ -44,7 +46,8 @@ use call::Call;
 pub use devices::Devices;
 pub use error::ClientError;
 pub use events::{EventStream, Told};
-pub use session::{Closing, Incoming, Session};
+pub use hold::{HeldLease, LeaseState, chance_request_id};
+pub use session::{Closing, Incoming, Session, SessionCall};
 pub use sse::{EventTooLong, SSE_EVENT_BYTES_MAX, SseMessage, SseParser};
 pub use standing::StandingSession;
 pub use types::{CloudEvent, Granted, Health, ProblemDocument, RefusedTwin, Status, Ticket};
@@ -108,6 +111,12 @@ impl Client {
     pub fn within(mut self, limit: Duration) -> Self {
         self.within = limit;
         self
+    }
+
+    /// The system that this client acts as, if it is not the token's own.
+    #[must_use]
+    pub fn acts_as(&self) -> Option<&SystemId> {
+        self.acting_as.as_ref()
     }
 
     fn token(&self) -> &str {

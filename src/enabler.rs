@@ -2,6 +2,7 @@
 
 mod device;
 mod dii;
+mod leases;
 mod mii;
 mod sii;
 mod start;
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     system: Mutex<Option<System<Wire>>>,
     /// How long a caller waits for an answer: longer than an external system may take.
     pub(crate) answer_within: Duration,
+    /// How long a gate may take to be closed or fenced.
+    pub(crate) fence_within: Duration,
 }
 
 impl fmt::Debug for Inner {
@@ -86,8 +89,18 @@ impl Enabler {
         T: Ask,
         T::Answer: Answers<Wire>,
     {
+        self.ask_within(to, question, self.inner.answer_within).await
+    }
+
+    /// As [`Enabler::ask`], of what may take longer than any external system's answer.
+    pub(crate) async fn ask_within<M, T>(&self, to: Ref<M>, question: T, limit: Duration) -> Result<T::Answer, Problem>
+    where
+        M: Mailbox<Wire = Wire> + From<T>,
+        T: Ask,
+        T::Answer: Answers<Wire>,
+    {
         self.writable()?;
-        self.look(to, question).await
+        self.inner.handle.ask(to, question, limit).await
     }
 
     /// Asks for something that leaves everything as it is.

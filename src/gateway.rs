@@ -12,6 +12,7 @@ mod dii;
 mod event;
 mod figures;
 mod json;
+mod leases;
 mod limits;
 mod merge;
 mod mii;

@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     Other(Exit, String),
     /// The output cannot be written.
     Output(io::Error),
+    /// A command that was run for the caller ended so, and has said why itself.
+    Status(u8),
 }
 
 impl From<ClientError> for Failure {
@@ -72,7 +74,7 @@ impl Failure {
             Self::Other(exit, _) => *exit,
             // Whoever read has enough, as with `head`.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
-            Self::Output(_) => Exit::Failure,
+            Self::Output(_) | Self::Status(_) => Exit::Failure,
         }
     }
 
@@ -88,6 +90,7 @@ impl Failure {
                 };
                 ProblemDocument::blank(status, title, why)
             }
+            Self::Status(code) => ProblemDocument::blank(500, "The command failed", format!("it ended with {code}")),
             Self::Output(error) => ProblemDocument::blank(500, "The output cannot be written", error.to_string()),
         }
     }
@@ -95,7 +98,17 @@ impl Failure {
 
 fn of_problem(problem: &ProblemDocument) -> Exit {
     match problem.kind() {
-        Some(ProblemKind::ObjectOwned | ProblemKind::TwinListedElsewhere) => Exit::Held,
+        Some(
+            ProblemKind::ObjectOwned
+            | ProblemKind::TwinListedElsewhere
+            | ProblemKind::LeaseHeld
+            | ProblemKind::LeaseLost
+            | ProblemKind::LeaseRevoking
+            | ProblemKind::LeaseWaitOver
+            | ProblemKind::LeaseDeclined
+            | ProblemKind::LeaseDisplaced
+            | ProblemKind::ReservationTaken,
+        ) => Exit::Held,
         Some(ProblemKind::OutsideUnreachable) => Exit::Unreachable,
         // What this build does not know is told by its status. 423 and `lease-held` are what leases answer with.
         _ if problem.status == 423 || problem.problem_type.ends_with("/lease-held") => Exit::Held,
@@ -134,13 +147,23 @@ mod tests {
                 | Kind::PermissionMissing
                 | Kind::PermissionExpired
                 | Kind::PermissionDenied
-                | Kind::BehaviourNotPermitted => Exit::Denied,
+                | Kind::BehaviourNotPermitted
+                | Kind::LeaseNotYours => Exit::Denied,
                 Kind::SystemUnknown
                 | Kind::TwinUnknown
                 | Kind::PropertyUnknown
                 | Kind::RequestUnknown
-                | Kind::RouteUnknown => Exit::NotFound,
-                Kind::ObjectOwned | Kind::TwinListedElsewhere => Exit::Held,
+                | Kind::RouteUnknown
+                | Kind::LeaseRequestUnknown => Exit::NotFound,
+                Kind::ObjectOwned
+                | Kind::TwinListedElsewhere
+                | Kind::LeaseHeld
+                | Kind::LeaseLost
+                | Kind::LeaseRevoking
+                | Kind::LeaseWaitOver
+                | Kind::LeaseDeclined
+                | Kind::LeaseDisplaced
+                | Kind::ReservationTaken => Exit::Held,
                 Kind::OutsideUnreachable => Exit::Unreachable,
                 Kind::OutsideTimeout => Exit::Timeout,
                 _ => Exit::Failure,

@@ -93,6 +93,7 @@ impl Output {
     pub(crate) fn finish(&self, done: Result<(), Failure>) -> ExitCode {
         match done {
             Ok(()) => Exit::Ok.into(),
+            Err(Failure::Status(code)) => ExitCode::from(code),
             Err(failure) => {
                 let exit = failure.exit();
                 if exit != Exit::Ok {

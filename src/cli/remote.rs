@@ -44,8 +44,22 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 impl Remote {
-    /// Runs a command with a client of the daemon.
+    /// Runs a command with a client of the daemon, until Ctrl-C.
     pub(crate) fn run<F>(self, command: impl FnOnce(Client) -> F) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        self.run_to_end(async |client| {
+            tokio::select! {
+                done = command(client) => done,
+                // Whoever watches ends it so.
+                _ = tokio::signal::ctrl_c() => Ok(()),
+            }
+        })
+    }
+
+    /// Runs a command with a client of the daemon; what Ctrl-C means is its own affair.
+    pub(crate) fn run_to_end<F>(self, command: impl FnOnce(Client) -> F) -> Result<(), Failure>
     where
         F: Future<Output = Result<(), Failure>>,
     {
@@ -53,13 +67,8 @@ impl Remote {
         let runtime = runtime.map_err(|error| Failure::other(format!("no runtime: {error}")))?;
         let missing = (self.token.is_none() && !self.token_file.exists()).then(|| self.token_file.clone());
         let client = self.client()?;
-        runtime.block_on(async {
-            tokio::select! {
-                done = command(client) => done.map_err(|failure| Self::explained(missing.as_deref(), failure)),
-                // Whoever watches ends it so.
-                _ = tokio::signal::ctrl_c() => Ok(()),
-            }
-        })
+        let done = runtime.block_on(command(client));
+        done.map_err(|failure| Self::explained(missing.as_deref(), failure))
     }
 
     /// What the daemon says about a missing token helps those who write requests; who uses commands gives it so.

@@ -1,13 +1,12 @@
 //! `twinway twin`: the digital twins.
 
-use std::collections::BTreeSet;
-
 use clap::Subcommand;
 use twinway::{
     client::{Client, ClientError},
     protocol::{
         JsonDoc, ProblemKind, SystemId, TwinId, UserId,
         access::Right,
+        lease::Token,
         message::PropertyValues,
         registry::PAGE_ITEMS_MAX,
         twin::{TwinClass, TwinListing, TwinView},
@@ -16,6 +15,7 @@ use twinway::{
 
 use super::{
     exit::Failure,
+    lease::permitted,
     output::{Format, Output},
     remote::all,
     watch,
@@ -58,6 +58,9 @@ pub(crate) enum TwinCommand {
         /// For this user.
         #[arg(long, env = "TWINWAY_USER", default_value = "operator")]
         user: UserId,
+        /// Under the user's sync lease with this token; without one the change takes a lease for itself.
+        #[arg(long, value_name = "TOKEN", env = "TWINWAY_LEASE_TOKEN")]
+        lease: Option<Token>,
     },
 }
 
@@ -77,7 +80,7 @@ pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Outpu
         }
         TwinCommand::Show { id, description: false } => show(&client.twin(&id).await?, output),
         TwinCommand::Watch { ids } => watch::twins(&client, &ids, output).await,
-        TwinCommand::Set { id, values, user } => set(&client, &id, &values, &user, output).await,
+        TwinCommand::Set { id, values, user, lease } => set(&client, &id, &values, &user, lease, output).await,
     }
 }
 
@@ -135,19 +138,12 @@ async fn set(
     id: &TwinId,
     values: &[String],
     user: &UserId,
+    lease: Option<Token>,
     output: &mut Output,
 ) -> Result<(), Failure> {
     let values = read_values(values)?;
-    let changed = match client.change_twin(user, id, &values).await {
-        Err(error) if matches!(error.kind(), Some(ProblemKind::PermissionMissing | ProblemKind::PermissionExpired)) => {
-            // FGMV-29 9.2 steps 6 to 12 come before step 15.
-            let twins = std::slice::from_ref(id);
-            client.select_twins(twins, &[]).await?;
-            client.request_permission(user, twins, &BTreeSet::from([Right::Read, Right::Change])).await?;
-            client.change_twin(user, id, &values).await.map_err(|error| for_user(error, user))?
-        }
-        done => done?,
-    };
+    let change = || client.change_twin_with(user, id, &values, lease);
+    let changed = permitted(client, user, std::slice::from_ref(id), Right::Change, change).await?;
     if output.format() == Format::Json {
         return output.json(&changed);
     }
@@ -156,7 +152,7 @@ async fn set(
 }
 
 /// Whose permission is missing: the user is one that nobody named, as often as not.
-fn for_user(error: ClientError, user: &UserId) -> ClientError {
+pub(super) fn for_user(error: ClientError, user: &UserId) -> ClientError {
     match error {
         ClientError::Problem(mut problem) if problem.kind() == Some(ProblemKind::PermissionMissing) => {
             problem.detail = format!("{} for the user `{user}` (--user)", problem.detail);

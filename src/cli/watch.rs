@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 use twinway::{
-    client::{Client, Told},
+    client::{Client, EventStream, Told},
     outside::{EventsFrom, SystemKind},
     protocol::TwinId,
 };
@@ -55,13 +55,31 @@ fn differences<'l>(
 /// Events of twins go to the metaverse systems that selected them, so the twins are selected while they are watched.
 pub(crate) async fn twins(client: &Client, ids: &[TwinId], output: &mut Output) -> Result<(), Failure> {
     // Listening first, so that nothing falls between.
-    let mut events = client.events(SystemKind::Metaverse, EventsFrom::Now).await?;
+    let events = client.events(SystemKind::Metaverse, EventsFrom::Now).await?;
     client.select_twins(ids, &[]).await?;
+    tell(events, ids, output).await
+}
+
+/// What happens to leases. Without twins: what this system is told, of those that it selected and of its users' own.
+pub(crate) async fn leases(client: &Client, ids: &[TwinId], output: &mut Output) -> Result<(), Failure> {
+    let only = match ids {
+        [id] => Some(id),
+        _ => None,
+    };
+    let events = client.lease_events(only, EventsFrom::Now).await?;
+    if !ids.is_empty() {
+        client.select_twins(ids, &[]).await?;
+    }
+    tell(events, ids, output).await
+}
+
+/// Writes events about these twins, or about all.
+async fn tell(mut events: EventStream, ids: &[TwinId], output: &mut Output) -> Result<(), Failure> {
     loop {
         match (events.next().await?, output.format()) {
             (Told::Event { event, .. }, format) => {
                 let subject = event.subject.as_deref().unwrap_or_default();
-                if !ids.iter().any(|id| id.as_str() == subject) {
+                if !ids.is_empty() && !ids.iter().any(|id| id.as_str() == subject) {
                     continue;
                 }
                 if format == Format::Json {

@@ -1,11 +1,13 @@
 //! One request: how it is built, sent and read.
 
+use std::time::Duration;
+
 use reqwest::{
     Method, Response, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use twinway_protocol::JsonDoc;
+use twinway_protocol::{JsonDoc, lease::Token};
 
 use super::{ANSWER_BYTES_MAX, Client, ClientError, ProblemDocument};
 
@@ -19,11 +21,21 @@ pub(super) struct Call<'c> {
     url: Result<Url, ClientError>,
     body: Option<Result<Vec<u8>, ClientError>>,
     media_type: &'static str,
+    lease_token: Option<Token>,
+    longer: Duration,
 }
 
 impl<'c> Call<'c> {
     pub(super) fn new(client: &'c Client, method: Method, url: Result<Url, ClientError>) -> Self {
-        Self { client, method, url, body: None, media_type: "application/json" }
+        Self {
+            client,
+            method,
+            url,
+            body: None,
+            media_type: "application/json",
+            lease_token: None,
+            longer: Duration::ZERO,
+        }
     }
 
     /// Adds a query parameter, if there is a value.
@@ -44,13 +56,28 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Shows the token of a sync lease, if there is one.
+    pub(super) fn lease_token(mut self, token: Option<Token>) -> Self {
+        self.lease_token = token;
+        self
+    }
+
+    /// Waits this much longer for the answer than for others.
+    pub(super) fn longer(mut self, by: Duration) -> Self {
+        self.longer = by;
+        self
+    }
+
     /// Sends it. Whatever the status, the answer's head has come then.
     pub(super) async fn send(self) -> Result<Response, ClientError> {
         let shared = &self.client.shared;
-        let mut request = shared.http.request(self.method, self.url?).timeout(self.client.limit());
+        let mut request = shared.http.request(self.method, self.url?).timeout(self.client.limit() + self.longer);
         request = request.header(ACCEPT, "application/json, application/problem+json");
         if !self.client.token().is_empty() {
             request = request.bearer_auth(self.client.token());
+        }
+        if let Some(token) = self.lease_token {
+            request = request.header("Sync-Lease-Token", token.to_string());
         }
         if let Some(body) = self.body {
             request = request.header(CONTENT_TYPE, self.media_type).body(body?);

@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     SystemId, TwinId,
+    lease::Synchronization,
     message::{OutsideAnswer, PropertyValues},
     registry::{TwinSystemDescription, TwinSystemListing},
     time::Timestamp,
     twin::TwinView,
 };
+
+use reqwest::Method;
 
 use super::{Client, ClientError};
 
@@ -66,6 +69,19 @@ impl Client {
     ) -> Result<u64, ClientError> {
         let call = self.post(&["dii", "v1", "changes"]).body(&ChangeBody { twin, values, at });
         Ok(call.json::<VersionBody>().await?.version)
+    }
+
+    /// Says anew how one of its twins is synchronized with its object, and by whom (FGMV-28 REQ-DT-08).
+    ///
+    /// # Errors
+    /// Not one of its twins, a twin without an object, or rules that are not acceptable.
+    pub async fn set_synchronization(
+        &self,
+        twin: &TwinId,
+        synchronization: &Synchronization,
+    ) -> Result<(), ClientError> {
+        let path = ["dii", "v1", "twins", twin.as_str(), "synchronization"];
+        self.call(Method::PUT, &path).body(synchronization).done().await
     }
 
     /// Answers a request that came by webhook (9.2 steps 10 and 18).

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Response, header::ACCEPT};
 use serde::Deserialize;
 use tokio::time::Instant;
+use twinway_protocol::TwinId;
 
 use super::{
     Client, ClientError, CloudEvent, SILENCE_MS_MAX, SseMessage, SseParser, backoff::Backoff, call, interface,
@@ -39,6 +40,8 @@ pub struct EventStream {
     client: Client,
     kind: SystemKind,
     from: EventsFrom,
+    /// What is wanted of all events, as parameters of the query.
+    wanted: Vec<(&'static str, String)>,
     open: Option<Open>,
     backoff: Backoff,
     not_before: Option<Instant>,
@@ -57,8 +60,35 @@ impl Client {
     /// # Errors
     /// Those of every request.
     pub async fn events(&self, kind: SystemKind, from: EventsFrom) -> Result<EventStream, ClientError> {
-        let mut stream =
-            EventStream { client: self.clone(), kind, from, open: None, backoff: Backoff::default(), not_before: None };
+        self.listen(kind, from, Vec::new()).await
+    }
+
+    /// Listens to what happens to sync leases: what this metaverse system's users are told of theirs, and every
+    /// change at twins that it selected; of one twin or of all.
+    ///
+    /// # Errors
+    /// Those of every request.
+    pub async fn lease_events(&self, twin: Option<&TwinId>, from: EventsFrom) -> Result<EventStream, ClientError> {
+        let mut wanted = vec![("type", "lease.*".to_owned())];
+        wanted.extend(twin.map(|twin| ("twin", twin.to_string())));
+        self.listen(SystemKind::Metaverse, from, wanted).await
+    }
+
+    async fn listen(
+        &self,
+        kind: SystemKind,
+        from: EventsFrom,
+        wanted: Vec<(&'static str, String)>,
+    ) -> Result<EventStream, ClientError> {
+        let mut stream = EventStream {
+            client: self.clone(),
+            kind,
+            from,
+            wanted,
+            open: None,
+            backoff: Backoff::default(),
+            not_before: None,
+        };
         stream.connect().await?;
         Ok(stream)
     }
@@ -101,8 +131,11 @@ impl EventStream {
         let mut path = interface(self.kind).to_vec();
         path.push("events");
         let http = &self.client.shared.http;
-        let mut request =
-            http.get(self.client.url(&path)?).header(ACCEPT, "text/event-stream, application/problem+json");
+        let mut url = self.client.url(&path)?;
+        for (name, value) in &self.wanted {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        let mut request = http.get(url).header(ACCEPT, "text/event-stream, application/problem+json");
         request = request.bearer_auth(self.client.token());
         if let EventsFrom::After(number) = self.from {
             request = request.header("Last-Event-ID", number);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     JsonDoc, PermissionId, SystemId, TwinId, UserId,
     access::{Right, TwinPermission, UserAuthorization},
+    lease::Token,
     message::PropertyValues,
     registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
     twin::{PropertyValue, TwinListing, TwinView},
@@ -68,8 +69,8 @@ struct RunBody<'b> {
 }
 
 #[derive(Deserialize)]
-struct ValuesBody {
-    values: PropertyValues,
+pub(super) struct ValuesBody {
+    pub(super) values: PropertyValues,
 }
 
 #[derive(Serialize)]
@@ -84,7 +85,7 @@ struct DeviceBody<'b> {
     metaverse: &'b SystemId,
 }
 
-fn paged<'c>(call: Call<'c>, cursor: Option<&str>, limit: Option<u32>) -> Call<'c> {
+pub(super) fn paged<'c>(call: Call<'c>, cursor: Option<&str>, limit: Option<u32>) -> Call<'c> {
     let limit = limit.map(|limit| limit.to_string());
     call.query("cursor", cursor).query("limit", limit.as_deref())
 }
@@ -265,15 +266,29 @@ impl Client {
     /// Asks that a twin's object be changed (9.2 steps 15 to 18x). Gives the values that its properties have then.
     ///
     /// # Errors
-    /// The rejecting branch of step 17, and those of the twin system itself.
+    /// The rejecting branch of step 17, somebody else has the object, and those of the twin system itself.
     pub async fn change_twin(
         &self,
         user: &UserId,
         twin: &TwinId,
         values: &PropertyValues,
     ) -> Result<PropertyValues, ClientError> {
+        self.change_twin_with(user, twin, values, None).await
+    }
+
+    /// As [`Client::change_twin`], with the token of the user's sync lease.
+    ///
+    /// # Errors
+    /// As for [`Client::change_twin`]; and those of a token that does not count (any more).
+    pub async fn change_twin_with(
+        &self,
+        user: &UserId,
+        twin: &TwinId,
+        values: &PropertyValues,
+        token: Option<Token>,
+    ) -> Result<PropertyValues, ClientError> {
         let call = self.call(Method::PATCH, &["mii", "v1", "twins", twin.as_str(), "properties"]);
-        let call = call.query("user", Some(user.as_str())).media_type(MERGE_PATCH).body(values);
+        let call = call.query("user", Some(user.as_str())).lease_token(token).media_type(MERGE_PATCH).body(values);
         Ok(call.json::<ValuesBody>().await?.values)
     }
 

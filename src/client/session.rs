@@ -1,6 +1,6 @@
 //! A WebSocket session: what the enabler asks a system and tells it, and the system's answers.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use reqwest::StatusCode;
@@ -12,6 +12,7 @@ use tokio_tungstenite::{
 };
 use twinway_protocol::{
     JsonDoc,
+    lease::Token,
     message::{OutsideAnswer, OutsideRequest},
 };
 
@@ -97,13 +98,22 @@ struct AnswerFrame<'f> {
     data: &'f OutsideAnswer,
 }
 
-#[derive(Serialize)]
-struct CallFrame<'f> {
-    call: &'f str,
-    method: &'f str,
-    path: &'f str,
+/// One call of a session.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SessionCall<'c> {
+    /// The caller's id of it, which names the reply.
+    #[serde(rename = "call")]
+    pub id: &'c str,
+    /// The method.
+    pub method: &'c str,
+    /// The path with its query, percent-encoded.
+    pub path: &'c str,
+    /// The body, if the route has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'f JsonDoc>,
+    pub body: Option<&'c JsonDoc>,
+    /// The token of the sync lease under which a change is made.
+    #[serde(rename = "leaseToken", skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<Token>,
 }
 
 /// An open session. Dropping it closes it.
@@ -112,6 +122,8 @@ pub struct Session {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     heard: Instant,
     closed: bool,
+    /// What came together with what was given last.
+    ready: VecDeque<Incoming>,
 }
 
 impl Client {
@@ -132,7 +144,7 @@ impl Client {
         // Frames are small and each is waited for: none is held back to be sent with the next.
         let connected = tokio::time::timeout(self.limit(), connect_async_with_config(request, None, true)).await;
         let (socket, _) = connected.map_err(|_| ClientError::Timeout)?.map_err(connect_error)?;
-        Ok(Session { socket, heard: Instant::now(), closed: false })
+        Ok(Session { socket, heard: Instant::now(), closed: false, ready: VecDeque::new() })
     }
 }
 
@@ -154,6 +166,9 @@ impl Session {
     /// What comes next. It can be dropped and called again without a loss.
     pub async fn next(&mut self) -> Incoming {
         loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return ready;
+            }
             if self.closed {
                 return Incoming::Closed(Closing::Ended("the session is over".to_owned()));
             }
@@ -173,9 +188,7 @@ impl Session {
                     return self.close(if taken { Closing::TakenOver } else { Closing::Ended(reason) });
                 }
                 Some(Ok(Message::Text(text))) => {
-                    if let Some(incoming) = self.read(&text).await {
-                        return incoming;
-                    }
+                    self.read(&text).await;
                 }
                 // Pings are answered by the socket itself.
                 Some(Ok(_)) => {}
@@ -190,11 +203,27 @@ impl Session {
 
     /// Reads a frame. One of a later version that this one does not know is passed over; a request that cannot be
     /// read is answered so that nobody waits for it.
-    async fn read(&mut self, text: &str) -> Option<Incoming> {
-        let frame: Frame = match serde_json::from_str(text) {
-            Ok(frame) => frame,
-            Err(error) => return Some(self.close(Closing::Ended(format!("a frame cannot be read: {error}")))),
+    async fn read(&mut self, text: &str) {
+        // Replies to calls that were sent together come together.
+        let frames: Result<Vec<Frame>, _> = match text.starts_with('[') {
+            true => serde_json::from_str(text),
+            false => serde_json::from_str(text).map(|frame| vec![frame]),
         };
+        match frames {
+            Ok(frames) => {
+                for frame in frames {
+                    let incoming = self.understand(frame).await;
+                    self.ready.extend(incoming);
+                }
+            }
+            Err(error) => {
+                let closed = self.close(Closing::Ended(format!("a frame cannot be read: {error}")));
+                self.ready.push_back(closed);
+            }
+        }
+    }
+
+    async fn understand(&mut self, frame: Frame) -> Option<Incoming> {
         if let Some(id) = frame.request {
             return match request(frame.request_type.as_deref(), frame.data.as_ref()) {
                 Ok(body) => Some(Incoming::Request { id, body: Box::new(body) }),
@@ -234,7 +263,15 @@ impl Session {
         path: &str,
         body: Option<&JsonDoc>,
     ) -> Result<(), ClientError> {
-        self.send(&CallFrame { call: id, method, path, body }).await
+        self.send(&SessionCall { id, method, path, body, lease_token: None }).await
+    }
+
+    /// Uses several routes at once. They are carried out side by side, and each reply names its call.
+    ///
+    /// # Errors
+    /// As for [`Session::answer`].
+    pub async fn calls(&mut self, calls: &[SessionCall<'_>]) -> Result<(), ClientError> {
+        self.send(&calls).await
     }
 
     async fn send(&mut self, frame: &impl Serialize) -> Result<(), ClientError> {

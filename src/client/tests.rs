@@ -1,5 +1,7 @@
 //! The client against a tiny server that says what a test tells it to.
 
+mod leases;
+
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};

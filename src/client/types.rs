@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    JsonDoc, Problem, ProblemKind, TwinId, access::TwinPermission, time::Timestamp, twin::TwinView,
+    JsonDoc, Problem, ProblemKind, TwinId, access::TwinPermission, problem::LeaseContext, time::Timestamp,
+    twin::TwinView,
 };
 
 /// A problem document (RFC 9457).
@@ -28,6 +29,9 @@ pub struct ProblemDocument {
     /// What differs from what is registered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub differences: Vec<String>,
+    /// What is with the object, for problems of sync leases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Box<LeaseContext>>,
     /// Names this occurrence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
@@ -48,6 +52,7 @@ impl ProblemDocument {
             detail: detail.into(),
             pointer: None,
             differences: Vec::new(),
+            lease: None,
             instance: None,
         }
     }
@@ -66,6 +71,7 @@ impl From<Problem> for ProblemDocument {
         document.problem_type = format!("/problems/{}", problem.kind.slug());
         document.pointer = problem.pointer;
         document.differences = problem.differences;
+        document.lease = problem.lease;
         document
     }
 }

@@ -123,6 +123,38 @@ impl Config {
             ],
         );
         findings.within("entities.lease_terms_ms_max", u64::from(entities.lease_terms_ms_max), 1..=DAY_MS);
+        self.check_leases(findings);
+    }
+
+    fn check_leases(&self, findings: &mut Findings) {
+        let lease = &self.entities.lease;
+        findings.counts(
+            "entities.lease",
+            [
+                ("lease_set_objects_max", lease.lease_set_objects_max),
+                ("lease_queue_max", lease.lease_queue_max),
+                ("lease_claims_max", lease.lease_claims_max),
+            ],
+        );
+        findings.within("entities.lease.lease_reservations_max", lease.lease_reservations_max, 0..=COUNT_MAX);
+        for (key, ms) in [
+            ("entities.lease.lease_ttl_ms_max", u64::from(lease.lease_ttl_ms_max)),
+            ("entities.lease.lease_fence_ms_max", lease.lease_fence_ms_max),
+            ("entities.lease.lease_fence_retry_ms", lease.lease_fence_retry_ms),
+            ("entities.lease.lease_request_id_ttl_ms", lease.lease_request_id_ttl_ms),
+        ] {
+            findings.within(key, ms, 1..=DAY_MS);
+        }
+        // 0: nobody waits, nobody returns, nobody claims; that is a choice.
+        for (key, ms) in [
+            ("entities.lease.lease_wait_ms_max", u64::from(lease.lease_wait_ms_max)),
+            ("entities.lease.lease_return_ms", lease.lease_return_ms),
+            ("entities.lease.lease_reservation_claim_ms", u64::from(lease.lease_reservation_claim_ms)),
+        ] {
+            findings.within(key, ms, 0..=DAY_MS);
+        }
+        let ahead = lease.lease_reservation_ahead_ms_max;
+        findings.within("entities.lease.lease_reservation_ahead_ms_max", ahead, 0..=10 * 365 * DAY_MS);
     }
 
     fn check_outside(&self, findings: &mut Findings) {

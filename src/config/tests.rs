@@ -77,6 +77,7 @@ fn text_that_is_not_toml_is_refused_with_its_place() {
 #[test]
 fn all_values_out_of_bounds_are_told_at_once() {
     let text = "data = \"\"\n[limits]\nbody_bytes_max = 0\nticket_ttl_ms = 0\n[runtime]\nturn_budget = 0\nrestart_backoff_ms = 9000
+        [entities.lease]\nlease_ttl_ms_max = 0\nlease_queue_max = 0
         [outside]\nevents_kept_max = 0\n[journal]\nbytes_max = 1\n[log]\nlevel = \"loud=very\"";
     let findings = findings(text);
     let keys = [
@@ -85,6 +86,8 @@ fn all_values_out_of_bounds_are_told_at_once() {
         "limits.ticket_ttl_ms",
         "runtime.turn_budget",
         "runtime.restart_backoff_ms",
+        "entities.lease.lease_queue_max",
+        "entities.lease.lease_ttl_ms_max",
         "outside.events_kept_max",
         "journal.bytes_max",
         "log.level",

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use twinway_protocol::{
     PendingKey, Problem, Ref, SystemId, TwinId,
-    message::{DigitalTwinSystemMsg, OutsideAnswer, PropertyValues, RegisterTwinSystem, ReportPhysicalChange},
+    lease::Synchronization,
+    message::{
+        DigitalTwinSystemMsg, OutsideAnswer, PropertyValues, RegisterTwinSystem, ReportPhysicalChange,
+        SetSynchronization,
+    },
     registry::{TwinSystem, TwinSystemDescription},
     time::Timestamp,
 };
@@ -73,5 +77,15 @@ impl Dii {
     pub async fn report(&self, twin: TwinId, values: PropertyValues, at: Option<Timestamp>) -> Result<u64, Problem> {
         let question = ReportPhysicalChange { twin, values: Arc::new(values), at };
         Ok(self.enabler.ask(self.actor().await?, question).await?.version)
+    }
+
+    /// Says anew how one of its twins is synchronized with its object, and by whom (FGMV-28 REQ-DT-08). It counts at
+    /// once: who holds the object may be outranked by it.
+    ///
+    /// # Errors
+    /// Not one of its twins, a twin without an object, or rules that are not acceptable.
+    pub async fn set_synchronization(&self, twin: TwinId, synchronization: Synchronization) -> Result<(), Problem> {
+        let question = SetSynchronization { twin, synchronization: Arc::new(synchronization) };
+        self.enabler.ask(self.actor().await?, question).await.map(|_| ())
     }
 }

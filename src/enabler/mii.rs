@@ -6,6 +6,7 @@ use serde::Serialize;
 use twinway_protocol::{
     JsonDoc, PermissionId, Problem, ProblemKind, Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission, UserAuthorization},
+    lease::Token,
     message::{
         ChangeTwin, ListTwins, MetaverseSystemMsg, PropertyValues, ReadTwinPermission, ReadUserAuthorization,
         RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService, SearchThirdPartySystems,
@@ -21,8 +22,8 @@ use crate::outside::{EventsFrom, Session, SystemKind};
 /// The enabler as one metaverse system sees it.
 #[derive(Clone, Debug)]
 pub struct Mii {
-    enabler: Enabler,
-    id: SystemId,
+    pub(super) enabler: Enabler,
+    pub(super) id: SystemId,
 }
 
 /// What a request for properties and permission gave (FGMV-29 9.2 step 12).
@@ -42,7 +43,7 @@ impl Mii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<MetaverseSystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<MetaverseSystemMsg>, Problem> {
         self.enabler.actor(SystemKind::Metaverse, &self.id).await
     }
 
@@ -214,18 +215,33 @@ impl Mii {
         self.enabler.outside().twin(twin).ok_or_else(unknown)
     }
 
-    /// Asks that a twin's object be changed (9.2 steps 15 to 18). Gives the values that its properties have then.
+    /// Asks that a twin's object be changed (9.2 steps 15 to 18), with a lease for this one change. Gives the values
+    /// that its properties have then.
     ///
     /// # Errors
-    /// The rejecting branch of step 17: no permission, an expired one, an unknown or unchangeable property; and
-    /// those of the twin system itself.
+    /// The rejecting branch of step 17: no permission, an expired one, an unknown or unchangeable property;
+    /// [`ProblemKind::LeaseHeld`] when somebody else has the object; and those of the twin system itself.
     pub async fn change_twin(
         &self,
         user: UserId,
         twin: TwinId,
         values: PropertyValues,
     ) -> Result<PropertyValues, Problem> {
-        let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values), token: None };
+        self.change_twin_with(user, twin, values, None).await
+    }
+
+    /// As [`Mii::change_twin`], with the token of the user's sync lease.
+    ///
+    /// # Errors
+    /// As for [`Mii::change_twin`]; and those of a token that does not count: [`ProblemKind::LeaseLost`] and its like.
+    pub async fn change_twin_with(
+        &self,
+        user: UserId,
+        twin: TwinId,
+        values: PropertyValues,
+        token: Option<Token>,
+    ) -> Result<PropertyValues, Problem> {
+        let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values), token };
         Ok(*self.enabler.ask(self.actor().await?, question).await?.values)
     }
 

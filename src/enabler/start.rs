@@ -44,6 +44,7 @@ impl Enabler {
         let answer_ms_max = options.entities.outside_answer_ms_max;
         let outside = Arc::new(Outside::new(OutsideLimits { answer_ms_max, ..options.outside }));
         let answer_within = Duration::from_millis(answer_ms_max) + ANSWER_MARGIN;
+        let fence_within = Duration::from_millis(options.entities.lease.lease_fence_ms_max);
         let chance = getrandom::u64().map_err(|error| StartError::Thread(error.to_string()))?;
         let outlet = Arc::clone(&outside) as Arc<dyn Outlet<Wire>>;
         let builder = integration_enabler(options.runtime, &options.entities, Arc::clone(&journal), outlet, chance);
@@ -56,7 +57,7 @@ impl Enabler {
             tracing::error!(%problem, "webhooks cannot be called");
         }
         let system = Mutex::new(Some(system));
-        Ok(Self { inner: Arc::new(Inner { handle, outside, journal, system, answer_within }) })
+        Ok(Self { inner: Arc::new(Inner { handle, outside, journal, system, answer_within, fence_within }) })
     }
 
     /// Takes no more requests, lets what is under way finish, makes everything durable and ends. A second call does

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
-use twinway_protocol::{Problem, ProblemKind, SystemId, TwinId, UserId};
+use twinway_protocol::{Problem, ProblemKind, SystemId, TwinId, UserId, lease::Token};
 
 use super::{
     Shared,
@@ -107,6 +107,8 @@ pub(super) struct Extras<'a> {
     pub(super) acting_as: Option<&'a str>,
     /// The header `If-None-Match`.
     pub(super) if_none_match: Option<&'a str>,
+    /// The header `Sync-Lease-Token`, or what a session's frame says in its place.
+    pub(super) lease_token: Option<&'a str>,
     /// The header `Accept`.
     pub(super) accept: Option<&'a str>,
 }
@@ -279,6 +281,12 @@ impl<'a> Call<'a> {
     pub(super) fn limit(&self) -> Result<Option<u32>, Problem> {
         let read = |text: &str| text.parse().map_err(|_| invalid(format!("`limit` is not a number: `{text}`")));
         self.query.get("limit").map(read).transpose()
+    }
+
+    /// The token of the sync lease under which the caller acts, if it shows one.
+    pub(super) fn lease_token(&self) -> Result<Option<Token>, Problem> {
+        let read = |text: &str| text.parse().map_err(|error| invalid(format!("`Sync-Lease-Token`: {error}")));
+        self.extras.lease_token.map(read).transpose()
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {

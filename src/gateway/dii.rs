@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     PendingKey, Problem, ProblemKind, SystemId, TwinId,
+    lease::Synchronization,
     message::{OutsideAnswer, PropertyValues},
     registry::{TwinSystem, TwinSystemDescription, TwinSystemListing},
     time::Timestamp,
@@ -16,6 +17,7 @@ use super::{
     mii::{EVENT_STREAM, LAST_EVENT, SWITCHED},
     routes::{Access, Answer, Later, Parameter, Route},
     schemas::schema,
+    twins::TWIN,
 };
 use crate::outside::SystemKind;
 
@@ -66,6 +68,16 @@ pub(super) const ROUTES: &[Route] = &[
     // An answer ends what began before: while the daemon drains it must come through.
     .writes_nothing()
     .later(answer),
+    Route::put(
+        "/dii/v1/twins/{id}/synchronization",
+        "setSynchronization",
+        ACCESS,
+        "Says anew how an own twin is synchronized with its object, and by whom (FGMV-28 REQ-DT-08).",
+    )
+    .path_parameters(&[TWIN])
+    .body(schema::<Synchronization>)
+    .answers(&[Answer::empty(204, "It counts from now on.")])
+    .later(set_synchronization),
     Route::get("/dii/v1/events", "hearTwinSystemEvents", ACCESS, "Hears this system's events.")
         .query(&[LAST_EVENT])
         .answers(&[EVENT_STREAM])
@@ -165,6 +177,13 @@ fn report(call: Call<'_>) -> Later<'_> {
 fn answer(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         call.dii()?.answer(request_id(&call)?, call.body()?).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn set_synchronization(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        call.dii()?.set_synchronization(call.twin()?, call.body()?).await?;
         Ok(Reply::empty(204))
     })
 }

@@ -104,7 +104,11 @@ pub(super) const ROUTES: &[Route] = &[
         .answers(&[Answer::empty(204, "It is reached like this now.")])
         .later(set_reach),
     Route::get("/mii/v1/events", "hearMetaverseEvents", ACCESS, "Hears this system's events.")
-        .query(&[LAST_EVENT])
+        .query(&[
+            LAST_EVENT,
+            Parameter::text("type", "Only events of this type, without `io.twinway.`; `lease.*`: all that begin so."),
+            Parameter::text("twin", "Only events about this twin."),
+        ])
         .answers(&[EVENT_STREAM])
         .events(SystemKind::Metaverse),
     Route::get(

@@ -91,6 +91,7 @@ fn item(route: &Route, components: &mut Components) -> PathItem {
         Verb::Post => HttpMethod::Post,
         Verb::Put => HttpMethod::Put,
         Verb::Patch => HttpMethod::Patch,
+        Verb::Delete => HttpMethod::Delete,
     };
     PathItemBuilder::new().operation(method, operation(route, components)).build()
 }
@@ -107,6 +108,9 @@ fn operation(route: &Route, components: &mut Components) -> Operation {
     }
     for parameter in route.query {
         operation = operation.parameter(document_parameter(parameter, ParameterIn::Query));
+    }
+    for parameter in route.headers {
+        operation = operation.parameter(document_parameter(parameter, ParameterIn::Header));
     }
     if let Run::Session(_) = route.run {
         let ticket = Parameter::text("ticket", "A ticket, in place of the token, for browsers.");
@@ -185,7 +189,7 @@ mod tests {
 
     use super::{super::routes, document, v30};
 
-    const METHODS: [&str; 4] = ["get", "post", "put", "patch"];
+    const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
     fn v31() -> Value {
         serde_json::to_value(document()).expect("it is written")

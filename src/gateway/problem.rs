@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use twinway_protocol::{Problem, ProblemKind, message::TwinRefusal};
+use twinway_protocol::{Problem, ProblemKind, message::TwinRefusal, problem::LeaseContext};
 use utoipa::ToSchema;
 
 use super::{
@@ -32,6 +32,10 @@ pub(super) struct ProblemDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     differences: Vec<String>,
+    /// What is with the object, for problems of sync leases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LeaseContext>)]
+    lease: Option<Box<LeaseContext>>,
     /// The path that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
@@ -46,6 +50,7 @@ impl ProblemDocument {
             detail: problem.detail,
             pointer: problem.pointer,
             differences: problem.differences,
+            lease: problem.lease,
             instance: instance.map(str::to_owned),
         }
     }

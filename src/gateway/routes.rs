@@ -9,7 +9,7 @@ use twinway_protocol::{Problem, ProblemKind};
 use super::{
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, mii, ops, problem,
+    device, dii, leases, mii, ops, problem,
     schemas::SchemaOf,
     sii, twins,
 };
@@ -22,6 +22,7 @@ pub(super) enum Verb {
     Post,
     Put,
     Patch,
+    Delete,
 }
 
 impl Verb {
@@ -31,6 +32,7 @@ impl Verb {
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -41,6 +43,7 @@ impl Verb {
             "POST" => Some(Self::Post),
             "PUT" => Some(Self::Put),
             "PATCH" => Some(Self::Patch),
+            "DELETE" => Some(Self::Delete),
             _ => None,
         }
     }
@@ -142,6 +145,8 @@ pub(super) struct Route {
     pub(super) about: &'static str,
     pub(super) path_parameters: &'static [Parameter],
     pub(super) query: &'static [Parameter],
+    /// Headers that only this route reads.
+    pub(super) headers: &'static [Parameter],
     pub(super) body: Option<SchemaOf>,
     pub(super) body_media: &'static [&'static str],
     pub(super) answers: &'static [Answer],
@@ -164,6 +169,7 @@ impl Route {
             about,
             path_parameters: &[],
             query: &[],
+            headers: &[],
             body: None,
             body_media: &[],
             answers: &[],
@@ -190,6 +196,10 @@ impl Route {
         route
     }
 
+    pub(super) const fn delete(path: &'static str, id: &'static str, access: Access, about: &'static str) -> Self {
+        Self::new(Verb::Delete, path, id, access, about)
+    }
+
     pub(super) const fn path_parameters(mut self, parameters: &'static [Parameter]) -> Self {
         self.path_parameters = parameters;
         self
@@ -197,6 +207,11 @@ impl Route {
 
     pub(super) const fn query(mut self, parameters: &'static [Parameter]) -> Self {
         self.query = parameters;
+        self
+    }
+
+    pub(super) const fn headers(mut self, parameters: &'static [Parameter]) -> Self {
+        self.headers = parameters;
         self
     }
 
@@ -243,9 +258,19 @@ impl Route {
 
 /// Every operation that is served.
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
-    [mii::ROUTES, twins::ROUTES, device::ROUTES, dii::ROUTES, sii::ROUTES, ops::ROUTES, problem::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        mii::ROUTES,
+        twins::ROUTES,
+        leases::ROUTES,
+        device::ROUTES,
+        dii::ROUTES,
+        sii::ROUTES,
+        ops::ROUTES,
+        leases::OPERATOR_ROUTES,
+        problem::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The most parameters that a path has.

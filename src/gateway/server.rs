@@ -169,6 +169,8 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, Problem> {
 
 /// The last event that a listener heard.
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The token of the sync lease under which the caller acts.
+static LEASE_TOKEN: HeaderName = HeaderName::from_static("sync-lease-token");
 /// The system that an operator acts for.
 static ACTING_AS: HeaderName = HeaderName::from_static("twinway-as");
 
@@ -180,6 +182,7 @@ fn extras(headers: &HeaderMap) -> Extras<'_> {
     Extras {
         acting_as: text(headers, &ACTING_AS),
         if_none_match: text(headers, &header::IF_NONE_MATCH),
+        lease_token: text(headers, &LEASE_TOKEN),
         accept: text(headers, &header::ACCEPT),
         ..Extras::default()
     }
@@ -271,6 +274,9 @@ fn origin<'a>(shared: &Shared, request: &'a HttpRequest) -> Option<&'a HeaderVal
     shared.config.allowed_origins.iter().any(|allowed| allowed == text).then_some(origin)
 }
 
+/// The headers that pages of allowed origins may send.
+const ALLOWED_HEADERS: &str = "authorization, content-type, twinway-as, last-event-id, sync-lease-token";
+
 /// Answers a browser that asks whether a page of another origin may call (CORS), if the configuration lets it.
 fn preflight(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
     if request.method() != actix_web::http::Method::OPTIONS {
@@ -280,7 +286,7 @@ fn preflight(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
     let verbs = shared.router.allowed(request.uri().path())?;
     let reply = Reply::empty(204)
         .with("access-control-allow-methods", verbs)
-        .with("access-control-allow-headers", "authorization, content-type, twinway-as, last-event-id".to_owned())
+        .with("access-control-allow-headers", ALLOWED_HEADERS.to_owned())
         .with("access-control-max-age", "600".to_owned());
     Some(respond(reply))
 }

@@ -1,11 +1,14 @@
 //! WebSocket sessions: requests and events go out, answers and calls come in.
+//!
+//! A frame is one answer or call, or an array of them. All that is under way runs at once, and each reply names its
+//! call. Whoever sends arrays gets arrays: the replies that are ready together come together.
 
 use std::{sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, CloseCode, CloseReason, ProtocolError};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
@@ -38,6 +41,9 @@ struct Incoming {
     method: Option<String>,
     path: Option<String>,
     body: Option<Box<RawValue>>,
+    /// What the header `Sync-Lease-Token` is for requests.
+    #[serde(rename = "leaseToken")]
+    lease_token: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +83,8 @@ struct Session {
     /// Calls and answers under way, each giving its reply.
     under_way: FuturesUnordered<LocalBoxFuture<'static, String>>,
     heard: Instant,
+    /// Whether the client sends arrays.
+    batches: bool,
     _place: (Slot, Slot),
 }
 
@@ -106,7 +114,14 @@ pub(super) async fn open(
     let max = shared.config.body_bytes_max;
     let messages = messages.max_frame_size(max).aggregate_continuations().max_continuation_size(max);
     let owner = Owner { shared: Arc::clone(shared), known: Arc::clone(call.known()?), kind, system: call.system()? };
-    let session = Session { owner, socket, under_way: FuturesUnordered::new(), heard: Instant::now(), _place: places };
+    let session = Session {
+        owner,
+        socket,
+        under_way: FuturesUnordered::new(),
+        heard: Instant::now(),
+        batches: false,
+        _place: places,
+    };
     rt::spawn(session.run(outgoing, messages));
     Ok(response)
 }
@@ -130,7 +145,7 @@ impl Session {
             let step = tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => Err(end(CloseCode::Away, "the daemon is shutting down")),
-                Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.send(reply).await,
+                Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.reply(reply).await,
                 message = messages.recv(), if reads => self.hear(message).await,
                 next = outgoing.next() => match next {
                     Some(next) => self.tell(next).await,
@@ -145,6 +160,27 @@ impl Session {
         };
         // Whether the client still hears why is its own affair.
         let _ = timeout(silence, self.socket.close(why)).await;
+    }
+
+    /// Sends a reply, and with it, to a client that sends arrays, all others that are ready.
+    async fn reply(&mut self, reply: String) -> Result<(), End> {
+        let mut replies = vec![reply];
+        while self.batches
+            && let Some(Some(reply)) = self.under_way.next().now_or_never()
+        {
+            replies.push(reply);
+        }
+        self.send_replies(replies).await
+    }
+
+    async fn send_replies(&mut self, replies: Vec<String>) -> Result<(), End> {
+        if self.batches && !replies.is_empty() {
+            return self.send(format!("[{}]", replies.join(","))).await;
+        }
+        for reply in replies {
+            self.send(reply).await?;
+        }
+        Ok(())
     }
 
     /// Sends a frame. A client that does not read is closed: its socket and its buffer are full by then.
@@ -185,10 +221,10 @@ impl Session {
     async fn hear(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), End> {
         self.heard = Instant::now();
         match message {
-            Some(Ok(AggregatedMessage::Text(text))) => match self.accept(&text) {
-                Ok(()) => Ok(()),
-                Err((id, problem)) => self.send(reply_frame(&id, &problem::reply(problem, None))).await,
-            },
+            Some(Ok(AggregatedMessage::Text(text))) => {
+                let refused = self.accept(&text);
+                self.send_replies(refused).await
+            }
             Some(Ok(AggregatedMessage::Ping(bytes))) => self.socket.pong(&bytes).await.map_err(|_| None),
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
             Some(Ok(AggregatedMessage::Binary(_))) => {
@@ -201,33 +237,65 @@ impl Session {
         }
     }
 
-    /// Begins what a frame asks for, or gives the id and the problem to reply with.
-    fn accept(&mut self, text: &str) -> Result<(), (String, Problem)> {
-        let frame: Incoming = json::read(text.as_bytes(), "").map_err(|problem| (String::new(), problem))?;
-        let max = self.owner.shared.config.session_calls_max.max(1);
-        let (id, work) = match frame {
-            Incoming { answer: Some(id), data: Some(data), call: None, method: None, path: None, body: None } => {
-                let reply = format!("answer:{id}");
-                (reply, answer(self.owner.clone(), id, data))
-            }
-            Incoming { answer: None, data: None, call: Some(id), method: Some(method), path: Some(path), body } => {
-                // Answers end what began before: they pass where new calls are refused.
-                if self.under_way.len() >= max {
-                    return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
-                }
-                (id, call(self.owner.clone(), method, path, body))
-            }
-            Incoming { answer, call, .. } => {
-                let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
-                let detail = "a frame is {answer, data} or {call, method, path, body?}";
-                return Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")));
-            }
-        };
+    /// Begins what a frame asks for; gives the replies to what cannot be begun.
+    fn accept(&mut self, text: &str) -> Vec<String> {
+        if !text.trim_ascii_start().starts_with('[') {
+            return self.begin(text).err().into_iter().collect();
+        }
+        self.batches = true;
+        // One frame that is not understood does not keep the others from being carried out.
+        match json::read::<Vec<Box<RawValue>>>(text.as_bytes(), "") {
+            Ok(frames) => frames.iter().filter_map(|frame| self.begin(frame.get()).err()).collect(),
+            Err(problem) => vec![reply_frame("", &problem::reply(problem, None))],
+        }
+    }
+
+    fn begin(&mut self, text: &str) -> Result<(), String> {
+        let refused = |(id, problem): (String, _)| reply_frame(&id, &problem::reply(problem, None));
+        let (id, work) = self.work(text).map_err(refused)?;
         self.under_way.push(Box::pin(async move {
             let reply = work.await.unwrap_or_else(|problem| problem::reply(problem, None));
             reply_frame(&id, &reply)
         }));
         Ok(())
+    }
+
+    /// What one answer or call asks for, under the id of its reply; or the problem to reply with.
+    fn work(&self, text: &str) -> Result<(String, Work), (String, Problem)> {
+        let frame: Incoming = json::read(text.as_bytes(), "").map_err(|problem| (String::new(), problem))?;
+        let max = self.owner.shared.config.session_calls_max.max(1);
+        match frame {
+            Incoming {
+                answer: Some(id),
+                data: Some(data),
+                call: None,
+                method: None,
+                path: None,
+                body: None,
+                lease_token: None,
+            } => Ok((format!("answer:{id}"), answer(self.owner.clone(), id, data))),
+            Incoming {
+                answer: None,
+                data: None,
+                call: Some(id),
+                method: Some(method),
+                path: Some(path),
+                body,
+                lease_token,
+            } => {
+                // Answers end what began before: they pass where new calls are refused.
+                if self.under_way.len() >= max {
+                    return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
+                }
+                Ok((id, call(self.owner.clone(), method, path, body, lease_token)))
+            }
+            Incoming { answer, call, .. } => {
+                let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
+                let detail =
+                    "a frame is {answer, data} or {call, method, path, body?, leaseToken?}, or an array of them";
+                Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")))
+            }
+        }
     }
 }
 
@@ -249,7 +317,13 @@ fn answer(owner: Owner, id: String, data: Box<RawValue>) -> Work {
 }
 
 /// Carries a call out as if it had come as a request of its own.
-fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>) -> Work {
+fn call(
+    owner: Owner,
+    method: String,
+    target: String,
+    body: Option<Box<RawValue>>,
+    lease_token: Option<String>,
+) -> Work {
     Box::pin(async move {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let found = Found::read(owner.shared.router.find(Verb::read(&method), path)?.route, path, query)?;
@@ -259,6 +333,7 @@ fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>
             // As the session's own system, also when an operator opened it.
             acting_as: Some(owner.system.as_str()),
             accept: Some(JSON),
+            lease_token: lease_token.as_deref(),
             ..Extras::default()
         };
         let call = found.admit(&owner.shared, Some(&owner.known), extras, std::time::Instant::now())?;

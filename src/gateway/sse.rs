@@ -12,7 +12,7 @@ use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval},
 };
-use twinway_protocol::{Problem, ProblemKind, SystemId};
+use twinway_protocol::{Problem, ProblemKind, SystemId, signal::Event};
 
 use super::{Shared, call::Call, event::Gap, limits::Slot};
 use crate::outside::{CloudEvent, EventsFrom, Outgoing, Session, SystemKind};
@@ -24,9 +24,29 @@ pub(super) fn heartbeat(shared: &Shared) -> Interval {
     beat
 }
 
+/// What a listener wants to hear.
+struct Filter {
+    /// Events of this type; with a `*` at its end, of all that begin so.
+    kind: Option<String>,
+    /// Events about this twin.
+    twin: Option<String>,
+}
+
+impl Filter {
+    fn passes(&self, event: &Event) -> bool {
+        let kind = |wanted: &String| {
+            let wanted = wanted.strip_prefix("io.twinway.").unwrap_or(wanted);
+            wanted.strip_suffix('*').map_or(event.kind == wanted, |start| event.kind.starts_with(start))
+        };
+        let twin = |wanted: &String| event.twin.as_ref().is_some_and(|twin| twin.as_str() == wanted);
+        self.kind.as_ref().is_none_or(kind) && self.twin.as_ref().is_none_or(twin)
+    }
+}
+
 struct Open {
     system: SystemId,
     session: Session,
+    filter: Filter,
     beat: Interval,
     stopping: watch::Receiver<bool>,
     _place: Slot,
@@ -55,6 +75,7 @@ pub(super) async fn open(
     let open = Open {
         system: call.system()?,
         session,
+        filter: Filter { kind: call.text("type"), twin: call.text("twin") },
         beat: heartbeat(shared),
         stopping: shared.stopping.subscribe(),
         _place: place,
@@ -77,7 +98,11 @@ async fn next(open: &mut Open) -> Option<String> {
             biased;
             _ = open.stopping.wait_for(|stopping| *stopping) => return None,
             outgoing = open.session.next() => {
-                if let Some(text) = write(&open.system, outgoing?) {
+                let outgoing = outgoing?;
+                if matches!(&outgoing, Outgoing::Event { event, .. } if !open.filter.passes(event)) {
+                    continue;
+                }
+                if let Some(text) = write(&open.system, outgoing) {
                     return Some(text);
                 }
             }
@@ -113,7 +138,7 @@ mod tests {
 
     use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 
-    use super::{Outgoing, write};
+    use super::{Filter, Outgoing, write};
 
     #[test]
     fn a_document_with_line_breaks_stays_one_message() {
@@ -132,6 +157,23 @@ mod tests {
         let data: serde_json::Value = serde_json::from_str(lines[2].trim_start_matches("data: ")).expect("it is JSON");
         assert_eq!(data["data"]["a"], "b\n");
         assert_eq!(lines[3..], ["", ""]);
+    }
+
+    #[test]
+    fn a_listener_hears_what_it_asked_for() {
+        let event = Event {
+            kind: "lease.granted",
+            subject: "arm".to_owned(),
+            twin: Some("arm".parse().expect("a name")),
+            at: Timestamp::default(),
+            data: JsonDoc::null(),
+        };
+        let passes = |kind: Option<&str>, twin: Option<&str>| {
+            Filter { kind: kind.map(str::to_owned), twin: twin.map(str::to_owned) }.passes(&event)
+        };
+        assert!(passes(None, None) && passes(Some("*"), None) && passes(Some("lease.granted"), Some("arm")));
+        assert!(passes(Some("lease.*"), None) && passes(Some("io.twinway.lease.*"), None));
+        assert!(!passes(Some("lease"), None) && !passes(Some("twin.*"), None) && !passes(None, Some("belt")));
     }
 
     #[test]

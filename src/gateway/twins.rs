@@ -20,8 +20,12 @@ use super::{
     schemas::{map_of, page_of, schema},
 };
 
-const TWIN: Parameter = Parameter::needed("id", "The twin's id, percent-encoded.");
-const USER: Parameter = Parameter::needed("user", "The user who acts.");
+pub(super) const TWIN: Parameter = Parameter::needed("id", "The twin's id, percent-encoded.");
+pub(super) const USER: Parameter = Parameter::needed("user", "The user who acts.");
+const LEASE_TOKEN: Parameter = Parameter::text(
+    "Sync-Lease-Token",
+    "The token of the user's sync lease; without one the change takes a lease for itself, if nobody has the object.",
+);
 /// The media type of a Thing Description (W3C WoT Thing Description 1.1, section 10.1).
 const THING_DESCRIPTION: &str = "application/td+json";
 
@@ -109,6 +113,7 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .path_parameters(&[TWIN])
     .query(&[USER])
+    .headers(&[LEASE_TOKEN])
     .body(map_of::<JsonDoc>)
     .answers(&[Answer::new(200, "The values that the properties have now.", JSON, Some(schema::<Changed>))])
     .later(change),
@@ -120,6 +125,7 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .path_parameters(&[TWIN, Parameter::needed("name", "The property's name, percent-encoded.")])
     .query(&[USER])
+    .headers(&[LEASE_TOKEN])
     .body(schema::<JsonDoc>)
     .answers(&[Answer::new(200, "The values that the properties have now.", JSON, Some(schema::<Changed>))])
     .later(change_property),
@@ -196,10 +202,10 @@ struct Running {
 
 /// The values that properties have after a change.
 #[derive(Debug, Serialize, ToSchema)]
-struct Changed {
+pub(super) struct Changed {
     /// By property.
     #[schema(value_type = BTreeMap<String, JsonDoc>)]
-    values: PropertyValues,
+    pub(super) values: PropertyValues,
 }
 
 /// A message from one twin to another.
@@ -304,7 +310,7 @@ fn write_property(property: &PropertyValue) -> Result<Reply, Problem> {
 
 fn change(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
-        let (user, twin) = (call.user()?, call.twin()?);
+        let (user, twin, token) = (call.user()?, call.twin()?, call.lease_token()?);
         let mut values: PropertyValues = call.body()?;
         if call.extras.merge_patch {
             let view = view(&call)?;
@@ -312,15 +318,16 @@ fn change(call: Call<'_>) -> Later<'_> {
                 *patch = merged(name, view.properties.get(name).map(|property| &property.value), patch)?;
             }
         }
-        Reply::json(200, &Changed { values: call.mii()?.change_twin(user, twin, values).await? })
+        Reply::json(200, &Changed { values: call.mii()?.change_twin_with(user, twin, values, token).await? })
     })
 }
 
 fn change_property(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (user, twin, name) = (call.user()?, call.twin()?, call.segment(1)?.to_owned());
+        let token = call.lease_token()?;
         let values = PropertyValues::from([(name, call.body()?)]);
-        Reply::json(200, &Changed { values: call.mii()?.change_twin(user, twin, values).await? })
+        Reply::json(200, &Changed { values: call.mii()?.change_twin_with(user, twin, values, token).await? })
     })
 }
 

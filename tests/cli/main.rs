@@ -9,6 +9,8 @@ mod files;
 #[cfg(test)]
 mod flow;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod support;

@@ -41,9 +41,9 @@ const HOME: &str = r#"{"id": "home", "type": "home", "title": "A home", "twins":
 const SHOP: &str = r#"{"id": "shop", "type": "market", "title": "A shop", "apis": [{"operation": "order"}]}"#;
 
 /// A process that is killed unless it has ended.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    lines: mpsc::Receiver<String>,
+    pub(crate) lines: mpsc::Receiver<String>,
 }
 
 impl Drop for Running {
@@ -54,7 +54,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (told, lines) = mpsc::channel();
@@ -62,12 +62,17 @@ impl Running {
         Self { child, lines }
     }
 
-    fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("it says something")
     }
 
+    /// Waits until it ends by itself; gives its exit code.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+
     /// Ends it by a signal; gives its exit code and what it wrote to stderr.
-    fn end(&mut self, signal: &str) -> (Option<i32>, String) {
+    pub(crate) fn end(&mut self, signal: &str) -> (Option<i32>, String) {
         let sent =
             Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("there is a `kill`");
         assert!(sent.success());
@@ -136,7 +141,7 @@ fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are threads").block_on(work)
 }
 
-fn place() -> TempDir {
+pub(crate) fn place() -> TempDir {
     TempDir::new().expect("there is a place for it")
 }
 

@@ -10,7 +10,7 @@ use std::{
 pub(crate) fn twinway(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_twinway"));
     command.args(arguments);
-    for name in ["TWINWAY_URL", "TWINWAY_TOKEN", "TWINWAY_CONFIG", "TWINWAY_USER"] {
+    for name in ["TWINWAY_URL", "TWINWAY_TOKEN", "TWINWAY_CONFIG", "TWINWAY_USER", "TWINWAY_LEASE_TOKEN"] {
         command.env_remove(name);
     }
     command

@@ -117,6 +117,29 @@ async fn a_frame_that_is_not_understood_is_a_problem_and_the_session_stays() {
 }
 
 #[actix_web::test]
+async fn an_array_of_calls_is_carried_out_side_by_side_and_answered_in_arrays() {
+    let world = world().await;
+    world.register_home().await;
+    let mut socket = world.open("world-token", "/mii/v1/session").await;
+    let read = |id: &str, path: &str| json!({"call": id, "method": "GET", "path": path});
+    let frames = json!([read("a", "/mii/v1/twins"), {"hello": 1}, read("b", LAMP_PATH), read("c", "/nothing")]);
+    say(&mut socket, frames).await;
+    let mut replies = Vec::new();
+    while replies.len() < 4 {
+        let heard = hear(&mut socket).await.expect("a frame");
+        replies.extend(heard.as_array().expect("who sends arrays gets arrays").iter().cloned());
+    }
+    let mut told: Vec<_> = replies.iter().map(|reply| (reply["reply"].as_str(), reply["status"].as_u64())).collect();
+    told.sort_unstable();
+    assert_eq!(told, [(Some(""), Some(400)), (Some("a"), Some(200)), (Some("b"), Some(200)), (Some("c"), Some(404))]);
+    say(&mut socket, json!([])).await;
+    socket.send(Message::text("[{\"call\"")).await.expect("it is sent");
+    let refused = hear(&mut socket).await.expect("a frame");
+    assert_eq!(refused[0]["body"]["type"], "/problems/invalid-document", "{refused}");
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn a_twin_system_is_asked_over_its_session_and_the_change_goes_through() {
     let world = world().await;
     world.register_home().await;

@@ -26,7 +26,8 @@ pub struct LeaseRequest {
     /// What kind of requester it is.
     #[serde(default)]
     pub class: HolderClass,
-    /// The twins whose objects are wanted: all of them or nothing.
+    /// The twins whose objects are wanted: all of them or nothing. Where a path names the twin they may be left out.
+    #[serde(default)]
     pub twins: Vec<TwinId>,
     /// The requester's id of this request, a UUID: repeating it changes nothing.
     #[serde(default)]
