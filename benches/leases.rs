@@ -82,7 +82,9 @@ impl Servers {
         };
         let redis = there("redis-server", "redis-server").then(|| Redis::start(&place.join("redis")));
         let etcd = there("etcd", "etcd-server").then(|| Etcd::start(&place.join("etcd")));
-        println!("etcd is spoken to by gRPC over HTTP/2 (crate h2), Redis in RESP, ours in HTTP/1.1 and WebSocket (JSON)");
+        println!(
+            "etcd is spoken to by gRPC over HTTP/2 (crate h2), Redis in RESP, ours in HTTP/1.1 and WebSocket (JSON)"
+        );
         Self { ours: Daemon::start(&place.join("twinway")), redis, etcd }
     }
 
@@ -107,8 +109,7 @@ impl Servers {
             let cpu = || redis.process.cpu();
             let single = || drive(CLIENTS, during(), &|client, start| redis.distinct(client, start));
             sides.push(Side::new("Redis, 128 connections", single, cpu));
-            let piped =
-                || drive(CONNECTIONS, during(), &|number, start| redis.pipelined(number, EACH, start));
+            let piped = || drive(CONNECTIONS, during(), &|number, start| redis.pipelined(number, EACH, start));
             sides.push(Side::new("Redis, 8 connections of 16 clients, pipelined", piped, cpu));
         }
         if let Some(etcd) = &self.etcd {
@@ -116,9 +117,7 @@ impl Servers {
             let own = || drive(CLIENTS, during(), &|client, start| etcd.distinct(client..client + 1, start));
             sides.push(Side::new("etcd, 128 connections", own, cpu));
             let shared = || {
-                drive(CONNECTIONS, during(), &|number, start| {
-                    etcd.distinct(number * EACH..(number + 1) * EACH, start)
-                })
+                drive(CONNECTIONS, during(), &|number, start| etcd.distinct(number * EACH..(number + 1) * EACH, start))
             };
             sides.push(Side::new("etcd, 8 connections of 16 clients", shared, cpu));
         }
@@ -152,9 +151,8 @@ impl Servers {
         })];
         if let Some(redis) = &self.redis {
             let cpu = || redis.process.cpu();
-            let poll = |delay_ms| {
-                move || drive(CLIENTS, during(), &|client, start| redis.contended(client, delay_ms, start))
-            };
+            let poll =
+                |delay_ms| move || drive(CLIENTS, during(), &|client, start| redis.contended(client, delay_ms, start));
             sides.push(Side::new("Redis, tries again after 50 to 250 ms", poll(DELAY_MS), cpu));
             sides.push(Side::new("Redis, tries again after 1 to 5 ms", poll(SHORT_DELAY_MS), cpu));
         }

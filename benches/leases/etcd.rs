@@ -28,9 +28,22 @@ impl Etcd {
         let (client, peer) = (format!("http://{address}"), format!("http://{peers}"));
         let (data, cluster) = (place.join("data").display().to_string(), format!("default={peer}"));
         let arguments = [
-            "--data-dir", &data, "--listen-client-urls", &client, "--advertise-client-urls", &client,
-            "--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--initial-cluster", &cluster,
-            "--logger", "zap", "--log-level", "error",
+            "--data-dir",
+            &data,
+            "--listen-client-urls",
+            &client,
+            "--advertise-client-urls",
+            &client,
+            "--listen-peer-urls",
+            &peer,
+            "--initial-advertise-peer-urls",
+            &peer,
+            "--initial-cluster",
+            &cluster,
+            "--logger",
+            "zap",
+            "--log-level",
+            "error",
         ];
         let mut process = Process::start("etcd", &arguments, place, Stdio::null());
         process.listens(address);
@@ -156,8 +169,7 @@ struct Channel {
 
 impl Channel {
     async fn open(address: SocketAddr) -> Self {
-        let (requests, connection) =
-            h2::client::handshake(connect(address).await).await.expect("it speaks HTTP/2");
+        let (requests, connection) = h2::client::handshake(connect(address).await).await.expect("it speaks HTTP/2");
         // It ends with the last of its streams.
         tokio::task::spawn_local(async move {
             let _ = connection.await;

@@ -61,9 +61,7 @@ pub(crate) fn distinct(address: SocketAddr, client: usize, start: Start) -> Work
             let granted = granted.await;
             let acquired = Instant::now();
             let release = request("DELETE", &format!("{path}?user={user}&token={granted}"), &shown, None);
-            connection
-                .ask(&release, |status, body| assert_eq!(status, 204, "{}", String::from_utf8_lossy(body)))
-                .await;
+            connection.ask(&release, |status, body| assert_eq!(status, 204, "{}", String::from_utf8_lossy(body))).await;
             pairs.push(round.pair(begun, acquired));
         }
         pairs

@@ -1,17 +1,17 @@
 //! The durable path in process: the library's typed view, the journal on SQLite, no socket.
 
-use std::{path::Path, sync::Arc, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use twinway::{
     Enabler,
     enabler::EnablerOptions,
     journal::{DataDirectory, SqliteJournal, SqliteOptions},
     outside::Outgoing,
-    protocol::{
-        SystemId, TwinId, UserId,
-        access::Right,
-        message::LeaseRequest,
-    },
+    protocol::{SystemId, TwinId, UserId, access::Right, message::LeaseRequest},
 };
 
 use super::{

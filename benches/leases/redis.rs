@@ -11,8 +11,7 @@ use super::{
 };
 
 const ACQUIRE: &str = "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('INCR', KEYS[2]) end return false";
-const RELEASE: &str =
-    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+const RELEASE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 pub(crate) struct Redis {
     pub(crate) process: Process,
@@ -98,8 +97,22 @@ impl Redis {
         let port = address.port().to_string();
         // Rewriting the file in the background would cost Redis something, and is not what is measured.
         let arguments = [
-            "--bind", "127.0.0.1", "--port", &port, "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-            "--auto-aof-rewrite-percentage", "0", "--daemonize", "no", "--loglevel", "warning",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+            "--auto-aof-rewrite-percentage",
+            "0",
+            "--daemonize",
+            "no",
+            "--loglevel",
+            "warning",
         ];
         let mut process = Process::start("redis-server", &arguments, place, Stdio::null());
         process.listens(address);

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use super::{
-    common::median,
-    drive::Seen,
-    process::cpu,
-};
+use super::{common::median, drive::Seen, process::cpu};
 
 /// What a round of a side showed.
 struct Figures {

@@ -1,6 +1,10 @@
 //! Our leases by WebSocket sessions: several calls a frame, and several frames under way.
 
-use std::{fmt::Write as _, net::SocketAddr, time::{Duration, Instant}};
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
