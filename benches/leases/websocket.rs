@@ -126,7 +126,7 @@ impl Calls {
     fn read(&mut self, input: &mut Input) -> bool {
         while let Some((kind, head, length)) = measure(input.rest()) {
             let payload = &input.rest()[head..head + length];
-            let text = kind == TEXT && !payload.starts_with(b"{\"event\"");
+            let text = kind == TEXT && !payload.starts_with(b"{\"event\"") && !payload.starts_with(b"[{\"event\"");
             if text {
                 self.answers = String::from_utf8_lossy(payload).into_owned();
                 self.at = 0;
