@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::unwrap_in_result,
     reason = "a bench may stop at the first surprise, and prints"
 )]
 

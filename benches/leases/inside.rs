@@ -42,7 +42,7 @@ impl Inside {
     pub(crate) fn start(place: &Path) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let data = Arc::new(DataDirectory::open(place.to_path_buf()).expect("there is room"));
+        let data = Arc::new(DataDirectory::open(place).expect("there is room"));
         let journal = SqliteJournal::open(data, &SqliteOptions::default()).expect("a journal");
         let enabler = runtime.block_on(async {
             let enabler = Enabler::start(EnablerOptions::default(), Arc::new(journal)).await.expect("it starts");

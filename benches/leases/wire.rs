@@ -85,7 +85,7 @@ pub(crate) fn number(message: &[u8], field: u64) -> i64 {
 }
 
 /// The parts of a message with this number.
-pub(crate) fn parts<'a>(message: &'a [u8], field: u64) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn parts(message: &[u8], field: u64) -> impl Iterator<Item = &[u8]> {
     Fields(message).filter_map(move |(at, value)| match value {
         Value::Bytes(bytes) if at == field => Some(bytes),
         _ => None,

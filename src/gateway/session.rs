@@ -31,9 +31,6 @@ const SUBPROTOCOL: &str = "twinway.v1.json";
 /// Closed, since a newer session of the same system has come.
 const REPLACED: u16 = 4001;
 
-/// How many requests and events one frame carries at most.
-const TOLD_AT_ONCE_MAX: usize = 64;
-
 /// What a client sends: an answer or a call.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,7 +148,7 @@ impl Session {
                 Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.reply(reply).await,
                 message = messages.recv(), if reads => self.hear(message).await,
                 next = outgoing.next() => match next {
-                    Some(next) => self.tell(next, &mut outgoing).await,
+                    Some(next) => self.tell(next).await,
                     None if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
                     None => Err(end(CloseCode::Away, "the daemon is shutting down")),
                 },
@@ -206,21 +203,8 @@ impl Session {
         }
     }
 
-    /// Tells what has come out, and with it, to a client that takes arrays, what else is ready: while many leases change
-    /// hands there are more events than anything else, and a frame each costs most of it.
-    async fn tell(&mut self, first: Outgoing, outgoing: &mut outside::Session) -> Result<(), End> {
-        let mut frames = vec![self.frame(&first)?];
-        while self.batches
-            && frames.len() < TOLD_AT_ONCE_MAX
-            && let Some(Some(next)) = outgoing.next().now_or_never()
-        {
-            frames.push(self.frame(&next)?);
-        }
-        self.send_replies(frames).await
-    }
-
-    fn frame(&self, outgoing: &Outgoing) -> Result<String, End> {
-        let text = match outgoing {
+    async fn tell(&mut self, outgoing: Outgoing) -> Result<(), End> {
+        let text = match &outgoing {
             Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)),
             Outgoing::Event { number, event } => {
                 let event = CloudEvent::new(&self.owner.system, *number, event);
@@ -228,7 +212,10 @@ impl Session {
             }
             Outgoing::Gap { missed } => serde_json::to_string(&GapFrame { gap: Gap { missed: *missed } }),
         };
-        text.map_err(|error| end(CloseCode::Error, &error.to_string()))
+        match text {
+            Ok(text) => self.send(text).await,
+            Err(error) => Err(end(CloseCode::Error, &error.to_string())),
+        }
     }
 
     async fn hear(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), End> {
