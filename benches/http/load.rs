@@ -73,12 +73,13 @@ impl Connection {
     }
 }
 
-/// How long head and body are, once the head is there.
-fn measure(text: &[u8]) -> Option<(usize, usize)> {
+/// How long head and body are, once the head is there. Where no length is said (204) there is no body.
+pub(crate) fn measure(text: &[u8]) -> Option<(usize, usize)> {
     const LENGTH: &[u8] = b"\r\ncontent-length: ";
     let head = text.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
     let named = text[..head].windows(LENGTH.len()).position(|name| name.eq_ignore_ascii_case(LENGTH));
-    let digits = text[named? + LENGTH.len()..head].iter().take_while(|byte| byte.is_ascii_digit());
+    let Some(named) = named else { return Some((head, 0)) };
+    let digits = text[named + LENGTH.len()..head].iter().take_while(|byte| byte.is_ascii_digit());
     Some((head, digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))))
 }
 
