@@ -131,7 +131,6 @@ impl World {
         Shown { object, token: self.token(user, object, back), system: system(user), user: who.holder.user.clone() }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one short arm an action")]
     pub(crate) fn act(&mut self, action: &Action) {
         if let Some(story) = &mut self.story {
             story.push(format!("{:>6} DO {action:?}", self.now_ms));
