@@ -14,7 +14,8 @@ impl Table {
         let holder = self.claims.get(object.holder);
         let mine = |claim: &&Claim| claim.system == shown.system && claim.who.holder.user == shown.user;
         if let Some(claim) = holder.filter(|claim| claim.lease().is_some_and(|lease| lease.token == shown.token)) {
-            return match claim.is_shown() {
+            let told = claim.lease().is_some_and(|lease| lease.shown && lease.unfenced == 0);
+            return match told {
                 true if mine(&claim) => Ok(object.holder),
                 true => Err(Refused::NotYours),
                 // Nobody was told of this token: it was guessed.

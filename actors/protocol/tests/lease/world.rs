@@ -50,7 +50,7 @@ pub(crate) fn limits() -> LeaseLimits {
     }
 }
 
-/// By then nobody wants anything any more, in milliseconds.
+/// By then nobody wants anything, in milliseconds.
 const REST_MS: u64 = 12_000;
 
 #[derive(Clone, Debug)]
@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) happenings: BTreeMap<(u64, u64), Happening>,
     pub(crate) order: BTreeMap<(u8, EntityId), u64>,
     counter: u64,
+    /// A backup was restored: a device that is replaced after that has seen nothing, and nobody would notice.
+    pub(crate) restored: bool,
     /// For when the next tick is on its way.
     pub(crate) due_ms: u64,
     chance: u64,
@@ -167,6 +169,7 @@ impl World {
             happenings: BTreeMap::new(),
             order: BTreeMap::new(),
             counter: 0,
+            restored: false,
             due_ms: u64::MAX,
             chance: setup.seed,
             now_ms: 1,
@@ -486,7 +489,7 @@ impl World {
                 return;
             }
             for number in 0..self.setup.objects.len() {
-                let view = self.table.view(object(number), 0);
+                let view = self.table.view(object(number), 0).filter(|_| !self.restored);
                 if view.is_some_and(|view| view.phase == twinway_protocol::lease::Phase::Quarantined) {
                     let reply = self.reply(0, Vec::new());
                     self.step(Input::ReplaceGate { object: object(number), reply });
