@@ -1,6 +1,5 @@
-//! A world around the table: a supervisor with a journal, gates, devices, metaverse systems and their users, and
-//! messages between them that take their time, overtake each other, are lost and doubled. Everything that can be seen
-//! goes to an observer of the fourteen rules.
+//! A world around the table: a supervisor, gates, devices, systems and users, and messages that take their time, overtake
+//! each other, are lost and doubled. Everything that can be seen goes to an observer of the fourteen rules.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -220,7 +219,7 @@ impl World {
         self.at(at_ms, happening);
     }
 
-    /// Over a session: it may be lost, doubled, and overtaken.
+    /// It may be lost, doubled, and overtaken.
     fn over_session(&mut self, happening: Happening) {
         let copies = match self.chance(16) {
             _ if self.calm => 1,
@@ -403,10 +402,8 @@ impl World {
     pub(crate) fn step(&mut self, input: Input) {
         let (now, mut effects) = (self.now(), Vec::new());
         self.table.step(input.clone(), now, &mut effects);
-        if self.story.is_some() {
-            for effect in &effects {
-                self.tell(|_| format!("  table: {effect:?}"));
-            }
+        for effect in &effects {
+            self.tell(|_| format!("  table: {effect:?}"));
         }
         self.observer.see(Event::Step { input: &input, effects: &effects }, now);
         let before = self.log.len();
