@@ -3,6 +3,13 @@
 //! A pair is what one user does with one object: a request, the gate's answer, the release, the gate's answer. Memory
 //! is the growth of the resident set, divided by the objects.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a bench may stop at the first surprise, and prints"
+)]
+
 mod common;
 
 use std::{sync::Arc, time::Instant};

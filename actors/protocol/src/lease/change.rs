@@ -177,6 +177,8 @@ pub enum Change {
         end: End,
         /// Whether a safe stop is owed.
         stop: bool,
+        /// The last number of a request so far: those that the snapshot leaves out are not given again.
+        arrivals: u64,
     },
 }
 

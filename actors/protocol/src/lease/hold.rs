@@ -13,6 +13,7 @@ impl Table {
         let object = self.object(shown.object.slot() as usize).ok_or(Refused::TokenUnknown)?;
         let holder = self.claims.get(object.holder);
         let mine = |claim: &&Claim| claim.system == shown.system && claim.who.holder.user == shown.user;
+<<<<<<< HEAD
         // A lease of one change is over with the change, whatever token its gate was fenced at anew meanwhile.
         let of = |claim: &&Claim| {
             let brief = claim.manner.one_shot;
@@ -20,6 +21,11 @@ impl Table {
         };
         if let Some(claim) = holder.filter(of) {
             return match claim.is_shown() {
+=======
+        if let Some(claim) = holder.filter(|claim| claim.lease().is_some_and(|lease| lease.token == shown.token)) {
+            let told = claim.lease().is_some_and(|lease| lease.shown && lease.unfenced == 0);
+            return match told {
+>>>>>>> proof
                 true if mine(&claim) => Ok(object.holder),
                 true => Err(Refused::NotYours),
                 // Nobody was told of this token: it was guessed.

@@ -75,7 +75,8 @@ impl Table {
                 let key = self.known(claim, entity);
                 self.remember(key, *end);
             }
-            Change::Stands { token, previous, end, stop } => {
+            Change::Stands { token, previous, end, stop, arrivals } => {
+                self.arrivals = self.arrivals.max(*arrivals);
                 self.advance_token(slot, *token);
                 if let Some(object) = self.object_mut(slot) {
                     (object.previous, object.previous_end, object.stop) = (*previous, *end, *stop);
@@ -255,7 +256,7 @@ impl Table {
         }
         if object.token != super::Token::NONE {
             let (token, previous, end) = (object.token, object.previous, object.previous_end);
-            into.push(Change::Stands { token, previous, end, stop: object.stop });
+            into.push(Change::Stands { token, previous, end, stop: object.stop, arrivals: self.arrivals });
         }
         if let Some((claim, lease)) = self.claims.get(object.holder).and_then(|claim| Some((claim, claim.lease()?))) {
             let reference = ClaimRef::New(Box::new(claim.record(self.now)));

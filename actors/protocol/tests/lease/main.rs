@@ -7,6 +7,8 @@ mod actions;
 mod gate;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod lives;
 #[cfg(all(test, feature = "mutations"))]
 mod proof;
 #[cfg(test)]

@@ -1,10 +1,8 @@
-//! A world around the table: a supervisor with a journal, gates, devices, metaverse systems and their users, and
-//! messages between them that take their time, overtake each other, are lost and doubled. Everything that can be seen
-//! goes to an observer of the fourteen rules.
+//! A world around the table: a supervisor, gates, devices, systems and users, and messages that take their time, overtake
+//! each other, are lost and doubled. Everything that can be seen goes to an observer of the fourteen rules.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-
 use twinway_protocol::{
     EntityId, Recovery,
     lease::{
@@ -51,11 +49,11 @@ pub(crate) fn limits() -> LeaseLimits {
     }
 }
 
-/// After so long nothing is left of what anybody wanted, in milliseconds.
+/// By then nobody wants anything, in milliseconds.
 const REST_MS: u64 = 12_000;
 
 #[derive(Clone, Debug)]
-enum Happening {
+pub(crate) enum Happening {
     FromSession(Asked),
     ToTable(Input),
     ToGate(EntityId, Option<u32>, ToGate),
@@ -70,7 +68,7 @@ enum Happening {
 
 impl Happening {
     /// Whether it is lost when the daemon dies: all but what is on its way between devices and users.
-    fn is_in_process(&self) -> bool {
+    pub(crate) fn is_in_process(&self) -> bool {
         !matches!(
             self,
             Self::ToDevice(..) | Self::FromDevice(..) | Self::ToUser(..) | Self::Command(..) | Self::FromSession(_)
@@ -108,15 +106,17 @@ pub(crate) struct World {
     pub(crate) log: Vec<(Option<EntityId>, Change)>,
     pub(crate) snapshots: BTreeMap<EntityId, (usize, Vec<Change>)>,
     pub(crate) commits: Vec<usize>,
-    durable: usize,
-    outbox: VecDeque<(usize, Effect)>,
-    replies: BTreeMap<Reply, (usize, Vec<EntityId>)>,
-    next_reply: Reply,
-    happenings: BTreeMap<(u64, u64), Happening>,
-    order: BTreeMap<(u8, EntityId), u64>,
+    pub(crate) durable: usize,
+    pub(crate) outbox: VecDeque<(usize, Effect)>,
+    pub(crate) replies: BTreeMap<Reply, (usize, Vec<EntityId>)>,
+    pub(crate) next_reply: Reply,
+    pub(crate) happenings: BTreeMap<(u64, u64), Happening>,
+    pub(crate) order: BTreeMap<(u8, EntityId), u64>,
     counter: u64,
+    /// A backup was restored: a device that is replaced after that has seen nothing, and nobody would notice.
+    pub(crate) restored: bool,
     /// For when the next tick is on its way.
-    due_ms: u64,
+    pub(crate) due_ms: u64,
     chance: u64,
     pub(crate) now_ms: u64,
     pub(crate) wall_offset_ms: i64,
@@ -168,6 +168,7 @@ impl World {
             happenings: BTreeMap::new(),
             order: BTreeMap::new(),
             counter: 0,
+            restored: false,
             due_ms: u64::MAX,
             chance: setup.seed,
             now_ms: 1,
@@ -202,23 +203,23 @@ impl World {
     fn tell(&mut self, line: impl FnOnce(&Self) -> String) {
         if self.story.is_some() {
             let line = format!("{:>6} {}", self.now_ms, line(self));
-            self.story.as_mut().expect("there is one").push(line);
+            self.story.get_or_insert_default().push(line);
         }
     }
 
-    fn at(&mut self, at_ms: u64, happening: Happening) {
+    pub(crate) fn at(&mut self, at_ms: u64, happening: Happening) {
         self.counter += 1;
         self.happenings.insert((at_ms.max(self.now_ms), self.counter), happening);
     }
 
     /// In `delay_ms` at most, and after what was sent before it on the same way.
-    fn in_order(&mut self, way: (u8, EntityId), delay_ms: u64, happening: Happening) {
+    pub(crate) fn in_order(&mut self, way: (u8, EntityId), delay_ms: u64, happening: Happening) {
         let at_ms = (self.now_ms + self.chance(delay_ms)).max(self.order.get(&way).copied().unwrap_or(0));
         self.order.insert(way, at_ms);
         self.at(at_ms, happening);
     }
 
-    /// Over a session: it may be lost, doubled, and overtaken.
+    /// It may be lost, doubled, and overtaken.
     fn over_session(&mut self, happening: Happening) {
         let copies = match self.chance(16) {
             _ if self.calm => 1,
@@ -401,10 +402,8 @@ impl World {
     pub(crate) fn step(&mut self, input: Input) {
         let (now, mut effects) = (self.now(), Vec::new());
         self.table.step(input.clone(), now, &mut effects);
-        if self.story.is_some() {
-            for effect in &effects {
-                self.tell(|_| format!("  table: {effect:?}"));
-            }
+        for effect in &effects {
+            self.tell(|_| format!("  table: {effect:?}"));
         }
         self.observer.see(Event::Step { input: &input, effects: &effects }, now);
         let before = self.log.len();
@@ -428,50 +427,8 @@ impl World {
         }
     }
 
-    /// What was written down so far is durable.
-    pub(crate) fn commit(&mut self) {
-        if self.durable == self.log.len() {
-            return;
-        }
-        let now = self.now();
-        self.observer.see(Event::Durable(self.log.len() - self.durable), now);
-        self.durable = self.log.len();
-        self.commits.push(self.durable);
-        if self.chance(4) == 0 {
-            self.check_replay();
-        }
-        self.release();
-    }
-
-    pub(crate) fn check_replay(&mut self) {
-        let (replayed, now) = (self.replay(), self.now());
-        self.observer.see(Event::Replayed { live: &self.table, replayed: &replayed }, now);
-    }
-
-    pub(crate) fn is_all_durable(&self) -> bool {
-        self.durable == self.log.len()
-    }
-
-    fn replay(&self) -> Table {
-        let mut table = Table::new(limits());
-        for at in 0..=self.log.len() {
-            for (object, (taken_at, changes)) in &self.snapshots {
-                if *taken_at == at {
-                    changes.iter().for_each(|change| table.replay(Some(*object), change));
-                }
-            }
-            if let Some((object, change)) = self.log.get(at) {
-                let in_snapshot = object.and_then(|object| self.snapshots.get(&object));
-                if in_snapshot.is_none_or(|(taken_at, _)| *taken_at <= at) {
-                    table.replay(*object, change);
-                }
-            }
-        }
-        table
-    }
-
     /// Sends what its records no longer hold back.
-    fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         let at_once = broken(Mutation::ToldBeforeDurable);
         while let Some((_, effect)) = self.outbox.pop_front_if(|(needs, _)| *needs <= self.durable || at_once) {
             let now = self.now();
@@ -516,63 +473,6 @@ impl World {
         self.in_order((0, object), 10, Happening::ToGate(object, None, told));
     }
 
-    /// An operator has seen to the device: nothing is on its way to it any more.
-    fn replace_device(&mut self, object: EntityId, token: Token) {
-        self.purge(object);
-        self.gates.get_mut(&object).expect("it has a gate").forget();
-        self.devices.get_mut(&object).expect("it has a device").replaced(token);
-    }
-
-    pub(crate) fn purge(&mut self, object: EntityId) {
-        self.happenings.retain(|_, happening| !matches!(happening, Happening::ToDevice(to, _) if *to == object));
-    }
-
-    /// The gate's actor panics, and begins a new life.
-    pub(crate) fn restart_gate(&mut self, object: EntityId) {
-        let gate = self.gates.get_mut(&object).expect("it has a gate");
-        gate.restart();
-        let incarnation = gate.incarnation;
-        self.in_order((1, object), 10, Happening::ToTable(Input::GateStarted { object, incarnation }));
-    }
-
-    /// The daemon dies, and starts again: what was not durable and what was on its way inside it is lost.
-    pub(crate) fn die(&mut self, backup: Option<usize>) {
-        if let Some(kept) = backup {
-            self.log.truncate(kept);
-            self.snapshots.retain(|_, (taken_at, _)| *taken_at <= kept);
-            self.commits.retain(|commit| *commit <= kept);
-        } else {
-            self.log.truncate(self.durable);
-        }
-        self.durable = self.log.len();
-        self.happenings.retain(|_, happening| !happening.is_in_process());
-        self.order.clear();
-        self.due_ms = u64::MAX;
-        self.paused_until_ms = 0;
-        let now = self.now();
-        let records = backup.map(|_| &self.log[..]);
-        self.observer.see(Event::Died(records), now);
-        self.begin_life(Recovery::Start);
-        for object in self.gates.keys().copied().collect::<Vec<_>>() {
-            self.restart_gate(object);
-        }
-    }
-
-    /// The supervisor alone panics: its records become durable, and it replays them.
-    pub(crate) fn panic(&mut self) {
-        self.commit();
-        let now = self.now();
-        self.observer.see(Event::Died(None), now);
-        self.begin_life(Recovery::Failure);
-    }
-
-    fn begin_life(&mut self, why: Recovery) {
-        self.outbox.clear();
-        self.replies.clear();
-        self.table = self.replay();
-        self.step(Input::Recover(why));
-    }
-
     /// Faults stop, and time passes until nobody can be waiting any more.
     pub(crate) fn rest(&mut self) {
         self.calm = true;
@@ -586,7 +486,7 @@ impl World {
                 return;
             }
             for number in 0..self.setup.objects.len() {
-                let view = self.table.view(object(number), 0);
+                let view = self.table.view(object(number), 0).filter(|_| !self.restored);
                 if view.is_some_and(|view| view.phase == twinway_protocol::lease::Phase::Quarantined) {
                     let reply = self.reply(0, Vec::new());
                     self.step(Input::ReplaceGate { object: object(number), reply });
