@@ -13,19 +13,13 @@ impl Table {
         let object = self.object(shown.object.slot() as usize).ok_or(Refused::TokenUnknown)?;
         let holder = self.claims.get(object.holder);
         let mine = |claim: &&Claim| claim.system == shown.system && claim.who.holder.user == shown.user;
-<<<<<<< HEAD
         // A lease of one change is over with the change, whatever token its gate was fenced at anew meanwhile.
-        let of = |claim: &&Claim| {
-            let brief = claim.manner.one_shot;
-            claim.lease().is_some_and(|lease| lease.token == shown.token || (brief && lease.first == shown.token))
-        };
-        if let Some(claim) = holder.filter(of) {
-            return match claim.is_shown() {
-=======
-        if let Some(claim) = holder.filter(|claim| claim.lease().is_some_and(|lease| lease.token == shown.token)) {
-            let told = claim.lease().is_some_and(|lease| lease.shown && lease.unfenced == 0);
+        let first =
+            |claim: &Claim| claim.lease().is_some_and(|lease| claim.manner.one_shot && lease.first == shown.token);
+        let newest = |claim: &Claim| claim.lease().is_some_and(|lease| lease.token == shown.token);
+        if let Some(claim) = holder.filter(|claim| newest(claim) || first(claim)) {
+            let told = claim.lease().is_some_and(|lease| lease.shown && (lease.unfenced == 0 || first(claim)));
             return match told {
->>>>>>> proof
                 true if mine(&claim) => Ok(object.holder),
                 true => Err(Refused::NotYours),
                 // Nobody was told of this token: it was guessed.
