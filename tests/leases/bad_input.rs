@@ -64,8 +64,8 @@ async fn a_token_that_does_not_count_is_refused_by_its_own_kind_and_changes_noth
     let guessed = Token { n: belt.n + 1_000, ..belt };
     let later = Token { epoch: arm.epoch + 1, n: 1 };
     for (system, user, token, slugs) in [
-        (PLAZA, "worker-cyd", belt, ["lease-token-foreign", "lease-token-unknown"]),
-        (PLAZA, "worker-cyd", guessed, ["lease-token-unknown", "lease-token-unknown"]),
+        (PLAZA, "worker-cyd", belt, ["lease-token-foreign", "lease-token-foreign"]),
+        (PLAZA, "worker-cyd", guessed, ["lease-token-unknown", "lease-token-foreign"]),
         (PLAZA, "worker-cyd", later, ["lease-token-unknown", "lease-token-unknown"]),
         (PLAZA, "worker-cyd", Token::NONE, ["lease-token-unknown", "lease-lost"]),
         (PLAZA, "worker-dan", arm, ["lease-not-yours", "lease-not-yours"]),

@@ -53,7 +53,8 @@ pub struct PhysicalObject {
     object: Option<ObjectUri>,
     twins: Arc<[Representation]>,
     synchronization: Arc<Synchronization>,
-    incarnation: u32,
+    /// Its life since the daemon started: 0, and after a failure the turn in which it began again.
+    life: u32,
     gate: Gate,
     /// A token that the device had seen and this life of the gate had not sent, not below ours then: a backup was
     /// restored.
@@ -84,7 +85,7 @@ impl Behaviour for PhysicalObject {
             object: None,
             twins: Arc::from([]),
             synchronization: Arc::default(),
-            incarnation,
+            life: 0,
             gate: Gate::default(),
             ahead: Token::NONE,
             asked: Pending::new(questions_max.saturating_add(URGENT_QUESTIONS_MAX), incarnation),
@@ -143,7 +144,9 @@ impl Behaviour for PhysicalObject {
         // When the daemon starts, DTSR recovers too and tells everybody, and the supervisor fences every gate.
         if why == Recovery::Failure {
             out.send(DTSR, Reannounce);
-            out.send(SYNC_SUPERVISOR, GateStarted { incarnation: self.incarnation });
+            // Turns are counted through all lives of an entity: what an earlier life says is told from what this one says.
+            self.life = out.event().to_bits() as u32;
+            out.send(SYNC_SUPERVISOR, GateStarted { incarnation: self.life });
         }
     }
 }
@@ -292,7 +295,7 @@ impl PhysicalObject {
     }
 
     fn say_fenced(&self, token: Token, out: &mut Out<'_, Self>) {
-        let (incarnation, fencing) = (self.incarnation, self.synchronization.fencing);
+        let (incarnation, fencing) = (self.life, self.synchronization.fencing);
         let seen_before = if self.ahead >= token { self.ahead } else { Token::NONE };
         out.send(SYNC_SUPERVISOR, GateFenced { token, incarnation, fencing, seen_before });
     }

@@ -23,7 +23,7 @@ fn a_gate_that_failed_tells_the_supervisor_and_asks_dtsr() {
             [
                 Wire::Dtsr(DtsrMsg::Reannounce(_)),
                 Wire::SyncSupervisor(SyncSupervisorMsg::GateStarted(GateStarted { incarnation })),
-            ] if *incarnation == gate.behaviour.incarnation
+            ] if *incarnation == gate.behaviour.life
         ),
         "{told:?}"
     );
