@@ -1,6 +1,9 @@
 //! The table of all objects, and the one function that moves it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use indexmap::IndexMap;
 use slab::Slab;
@@ -16,6 +19,26 @@ use crate::{
     EntityId,
     time::{Now, Timestamp},
 };
+
+/// Spreads addresses, which the daemon gives and nobody outside can choose: Fibonacci hashing (Knuth, volume 3, 6.4).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        let spread = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // A map takes its place from the low bits.
+        self.0 = spread ^ (spread >> 32);
+    }
+}
 
 /// Who may drive which physical object: all objects, all leases, all who wait. See the [module](super).
 ///
@@ -34,7 +57,7 @@ pub struct Table {
     /// Other ids of claims, under which their holders came back after a restart.
     pub(super) aliases: BTreeMap<Key, Vec<RequestId>>,
     /// The first lease of each system.
-    pub(super) systems: IndexMap<EntityId, Key>,
+    pub(super) systems: IndexMap<EntityId, Key, BuildHasherDefault<AddressHasher>>,
     pub(super) claims_due: Due,
     pub(super) objects_due: Due,
     /// Reservations that have not begun.
@@ -65,7 +88,7 @@ impl Table {
             claims: Slab::new(),
             ids: IndexMap::new(),
             aliases: BTreeMap::new(),
-            systems: IndexMap::new(),
+            systems: IndexMap::default(),
             claims_due: Due::default(),
             objects_due: Due::default(),
             upcoming: BTreeSet::new(),
