@@ -252,7 +252,8 @@ impl Table {
                 .find(|slot| self.object(*slot).is_some_and(|object| object.holder != NOBODY))
                 .unwrap_or(first);
             // Who asks is itself in line now, and stands in nobody's way.
-            let in_the_way = self.conflict(held).filter(|conflict| conflict.who != claim.who);
+            let alone = self.object(held).is_some_and(|at| at.holder == NOBODY && at.head() == Some(key));
+            let in_the_way = if alone { None } else { self.conflict(held) };
             return Err(Refused::Ended(end, in_the_way));
         }
         Ok(())
