@@ -13,12 +13,9 @@ impl Table {
         let object = self.object(shown.object.slot() as usize).ok_or(Refused::TokenUnknown)?;
         let holder = self.claims.get(object.holder);
         let mine = |claim: &&Claim| claim.system == shown.system && claim.who.holder.user == shown.user;
-        // A lease of one change is over with the change, whatever token its gate was fenced at anew meanwhile.
-        let first =
-            |claim: &Claim| claim.lease().is_some_and(|lease| claim.manner.one_shot && lease.first == shown.token);
-        let newest = |claim: &Claim| claim.lease().is_some_and(|lease| lease.token == shown.token);
-        if let Some(claim) = holder.filter(|claim| newest(claim) || first(claim)) {
-            let told = claim.lease().is_some_and(|lease| lease.shown && (lease.unfenced == 0 || first(claim)));
+        let newest = |claim: &&Claim| claim.lease().is_some_and(|lease| lease.token == shown.token);
+        if let Some(claim) = holder.filter(newest) {
+            let told = claim.lease().is_some_and(|lease| lease.shown && lease.unfenced == 0);
             return match told {
                 true if mine(&claim) => Ok(object.holder),
                 true => Err(Refused::NotYours),
@@ -102,8 +99,16 @@ impl Table {
         latest_ms
     }
 
+    /// A lease of one change is over with the change, whatever token its gate was fenced at anew meanwhile.
+    fn brief(&self, shown: &Shown) -> Option<Key> {
+        let key = self.object(shown.object.slot() as usize)?.holder;
+        let claim = self.claims.get(key).filter(|claim| claim.manner.one_shot && claim.system == shown.system)?;
+        let lease = claim.lease().filter(|lease| lease.shown && lease.first == shown.token)?;
+        (claim.who.holder.user == shown.user && lease.first != Token::NONE).then_some(key)
+    }
+
     pub(super) fn release(&mut self, shown: &Shown, reply: Reply, out: &mut Vec<Effect>) {
-        match self.shown(shown) {
+        match self.brief(shown).map_or_else(|| self.shown(shown), Ok) {
             Ok(key) => self.let_go(key, End::Released, Some(reply), out),
             Err(refused) => out.push(Effect::Answer(reply, Err(refused))),
         }

@@ -1,7 +1,10 @@
 //! The fourteen invariants hold in every history of every world. `TWINWAY_HISTORIES` or else `PROPTEST_CASES` says how
 //! many are tried.
 
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{FailurePersistence, FileFailurePersistence},
+};
 
 use crate::actions::{history, run};
 
@@ -16,7 +19,12 @@ fn config() -> ProptestConfig {
     let cases = std::env::var("TWINWAY_HISTORIES").ok().and_then(|cases| cases.parse().ok());
     let usual = ProptestConfig::default();
     let cases = cases.unwrap_or(usual.cases);
-    ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: None, ..usual }
+    ProptestConfig { cases, max_shrink_iters: 20_000, failure_persistence: regressions(), ..usual }
+}
+
+/// What was found once is tried first, for ever.
+fn regressions() -> Option<Box<dyn FailurePersistence>> {
+    Some(Box::new(FileFailurePersistence::Direct("tests/lease/regressions.txt")))
 }
 
 proptest! {

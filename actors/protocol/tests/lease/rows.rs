@@ -243,3 +243,21 @@ fn bad_input_is_refused_each_by_its_own_reason_and_changes_nothing() {
     one.step(twice.clone());
     assert_eq!(ended(&one.step(twice), 91), Some(End::Released));
 }
+
+#[test]
+fn a_lease_of_one_change_is_given_back_by_its_first_token_and_renewed_by_its_newest_only() {
+    let mut one = One::new();
+    let mut brief = request(0, &[0], 2, 0);
+    brief.manner.one_shot = true;
+    let (system, user) = (brief.system, brief.who.holder.user.clone());
+    one.ask(brief);
+    one.fenced(object(0));
+    let token = one.table.view(object(0), 0).expect("it is known").token;
+    let shown = || Shown { object: object(0), token, system, user: user.clone() };
+    // Its gate began a new life, and has not answered the new token.
+    one.step(Input::GateStarted { object: object(0), incarnation: 9 });
+    let effects = one.step(Input::Renew { shown: shown(), ttl_ms: 100, reply: 7 });
+    assert!(matches!(answer(&effects, 7), Some(Err(_))), "{effects:?}");
+    one.step(Input::Release { shown: shown(), reply: 8 });
+    assert_eq!(one.table.view(object(0), 0).expect("it is known").holder, None);
+}
