@@ -295,8 +295,8 @@ impl State {
 
     fn send(&mut self, effect: Effect) {
         match effect {
-            Effect::Fence { object, token, to, ttl_ms, stop, replaced, .. } => {
-                self.tell_gate(object, ToGate::Fence { token, to, ttl_ms, stop, replaced });
+            Effect::Fence { object, token, to, ttl_ms, stop, replaced, restricted, .. } => {
+                self.tell_gate(object, ToGate::Fence { token, to, ttl_ms, stop, replaced, restricted });
             }
             Effect::Restrict { object, token, restricted } => {
                 self.tell_gate(object, ToGate::Restrict { token, restricted });

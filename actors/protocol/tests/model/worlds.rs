@@ -63,7 +63,7 @@ fn three_who_want_one_object_of_a_slow_gate_break_no_rule_in_any_order() {
 
 #[test]
 fn a_daemon_that_dies_anywhere_breaks_no_rule_in_any_order() {
-    let budget = Budget { deaths: 1, ..Budget::default() };
+    let budget = Budget { commands: 1, deaths: 1, ..Budget::default() };
     let budget = if long() { Budget { slow: 1, releases: 1, ..budget } } else { budget };
     let world = Leases { wishes: vec![wish(&[0], 1), wish(&[0], 2)], ..three(budget) };
     search("two for one object, and a death", world);
