@@ -23,6 +23,7 @@ Environment:
   PROPTEST_CASES        cases a property
   TWINWAY_HISTORIES     histories of sync leases tried against their invariants (default: as the
                         other properties; 100000 with --long)
+  TWINWAY_MODEL_LONG=1  larger worlds for the searched model of sync leases (set by --long)
 
 The exit code is that of the test runner; if the tests pass but an earlier step failed, 1.
 EOF
@@ -186,7 +187,7 @@ benches() {
 # With each check of the sync leases taken out, some rule has to be seen failing. A build of its own: the switches
 # are in no other.
 proof_of_the_proof() {
-    cargo test --quiet --package twinway-protocol --features mutations --test lease -- proof --nocapture
+    cargo test --quiet --package twinway-protocol --features mutations --test lease --test model -- proof --nocapture
 }
 
 # The tests, last: the output ends with the runner's own summary.
@@ -230,7 +231,7 @@ run_tests() {
 
 # A fresh clone builds once: incremental data would only cost time and disk.
 if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
-if $long; then export PROPTEST_CASES="${PROPTEST_CASES:-4096}" TWINWAY_HISTORIES="${TWINWAY_HISTORIES:-100000}"; fi
+if $long; then export PROPTEST_CASES="${PROPTEST_CASES:-4096}" TWINWAY_HISTORIES="${TWINWAY_HISTORIES:-100000}" TWINWAY_MODEL_LONG=1; fi
 
 heading "tools"
 tools

@@ -73,8 +73,8 @@ impl SyncSupervisor {
         match effect {
             Effect::Record(object, change) => self.record(object, change, figures, out),
             // FGMV-28 7.1.3 step 8.
-            Effect::Fence { object, token, to, priority, ttl_ms, stop, replaced } => {
-                out.send(gate(object), FenceGate { token, to, priority, ttl_ms, stop, replaced });
+            Effect::Fence { object, token, to, priority, ttl_ms, stop, replaced, restricted } => {
+                out.send(gate(object), FenceGate { token, to, priority, ttl_ms, stop, replaced, restricted });
             }
             Effect::Restrict { object, token, restricted } => {
                 out.send(gate(object), RestrictGate { token, restricted })

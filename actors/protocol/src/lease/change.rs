@@ -307,6 +307,9 @@ pub enum Effect {
         stop: bool,
         /// The gate was replaced: nothing is under way that has to be waited for.
         replaced: bool,
+        /// Open for the safe stop only: the holder is being revoked. A restriction of its own could come after the
+        /// holder's first command with this token.
+        restricted: bool,
     },
     /// Have the gate accept the safe stop only, or everything again.
     Restrict {

@@ -38,11 +38,9 @@ impl Table {
             ttl_ms,
             stop,
             replaced,
+            // A lease that is being revoked stays restricted behind its new token.
+            restricted: claim.and_then(Claim::lease).is_some_and(|lease| lease.revoked_ms.is_some()),
         });
-        // A lease that is being revoked stays restricted behind its new token.
-        if let Some(lease) = claim.and_then(Claim::lease).filter(|lease| lease.revoked_ms.is_some()) {
-            out.push(Effect::Restrict { object: entity, token: lease.token, restricted: true });
-        }
     }
 
     /// A gate has answered. Only an answer for the newest token counts, and only of the gate's present life.

@@ -253,6 +253,8 @@ pub struct FenceGate {
     pub stop: bool,
     /// The device was seen to be at rest: nothing has to be waited for.
     pub replaced: bool,
+    /// Open for the safe stop only: the holder is being revoked.
+    pub restricted: bool,
 }
 
 /// 7.1.3 step 9: nothing sent under a lower token can act on the device any more.

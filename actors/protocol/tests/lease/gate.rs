@@ -13,7 +13,7 @@ use twinway_protocol::{
 /// What a gate is told.
 #[derive(Clone, Debug)]
 pub(crate) enum ToGate {
-    Fence { token: Token, to: Option<Arc<Claimant>>, ttl_ms: u64, stop: bool, replaced: bool },
+    Fence { token: Token, to: Option<Arc<Claimant>>, ttl_ms: u64, stop: bool, replaced: bool, restricted: bool },
     Restrict { token: Token, restricted: bool },
     Extend { token: Token, ttl_ms: u64 },
 }
@@ -116,8 +116,8 @@ impl Gate {
 
     pub(crate) fn told(&mut self, told: ToGate, now_ms: u64, out: &mut Vec<GateOut>) {
         match told {
-            ToGate::Fence { token, to, ttl_ms, stop, replaced } => {
-                self.fence(token, to, ttl_ms, stop, replaced, now_ms, out);
+            ToGate::Fence { token, to, ttl_ms, stop, replaced, restricted } => {
+                self.fence(token, to, ttl_ms, stop, replaced, restricted, now_ms, out);
             }
             ToGate::Restrict { token, restricted } if token == self.token => {
                 self.restricted = restricted;
@@ -140,6 +140,7 @@ impl Gate {
         ttl_ms: u64,
         stop: bool,
         replaced: bool,
+        restricted: bool,
         now_ms: u64,
         out: &mut Vec<GateOut>,
     ) {
@@ -150,7 +151,7 @@ impl Gate {
             return out.push(GateOut::Fenced { token, seen_before: self.seen_before(), to });
         }
         if token != self.token {
-            self.restricted = false;
+            self.restricted = restricted;
         }
         self.token = token;
         self.open_for = None;

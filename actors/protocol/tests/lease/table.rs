@@ -205,10 +205,11 @@ fn short(effect: &Effect) -> String {
         }
         Effect::Record(_, Change::Left { end, .. }) => format!("record Left {end:?}"),
         Effect::Record(_, change) => format!("record {}", debug(change)),
-        Effect::Fence { to, stop, replaced, .. } => {
+        Effect::Fence { to, stop, replaced, restricted, .. } => {
             let stop = if *stop { ", safe stop first" } else { "" };
             let replaced = if *replaced { ", replaced" } else { "" };
-            format!("fence {}{stop}{replaced}", if to.is_some() { "for the holder" } else { "closed" })
+            let restricted = if *restricted { ", restricted" } else { "" };
+            format!("fence {}{stop}{replaced}{restricted}", if to.is_some() { "for the holder" } else { "closed" })
         }
         Effect::Restrict { restricted, .. } => format!("restrict {restricted}"),
         Effect::Extend { ttl_ms, .. } => format!("extend {ttl_ms} ms"),

@@ -439,11 +439,11 @@ impl World {
 
     fn send(&mut self, effect: Effect) {
         let (object, told) = match effect {
-            Effect::Fence { object, token, to, ttl_ms, stop, replaced, .. } => {
+            Effect::Fence { object, token, to, ttl_ms, stop, replaced, restricted, .. } => {
                 if replaced {
                     self.replace_device(object, token);
                 }
-                (object, ToGate::Fence { token, to, ttl_ms, stop, replaced })
+                (object, ToGate::Fence { token, to, ttl_ms, stop, replaced, restricted })
             }
             Effect::Restrict { object, token, restricted } => (object, ToGate::Restrict { token, restricted }),
             Effect::Extend { object, token, ttl_ms } => (object, ToGate::Extend { token, ttl_ms }),

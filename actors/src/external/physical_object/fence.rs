@@ -61,7 +61,7 @@ impl Work {
 impl PhysicalObject {
     /// FGMV-28 7.1.3 step 8: from now on nothing of a lower token passes, and this one only when the fence is done.
     pub(super) fn fence(&mut self, fence: FenceGate, out: &mut Out<'_, Self>) {
-        let FenceGate { token, to, priority, ttl_ms, stop, replaced } = fence;
+        let FenceGate { token, to, priority, ttl_ms, stop, replaced, restricted } = fence;
         let newest = self.gate.newest();
         if token < newest && !broken(Mutation::GateTakesOlderFence) {
             return;
@@ -75,7 +75,7 @@ impl PhysicalObject {
             }
             None if token == newest && token != Token::NONE => return self.say_fenced(token, out),
             _ => {
-                self.gate.shut(Holder { token, to, priority, restricted: false });
+                self.gate.shut(Holder { token, to, priority, restricted });
                 let device = Device::Unasked;
                 self.work = Some(Work { token, ttl_ms, stop, replaced, device, device_asked: 0, stop_failed: false });
             }

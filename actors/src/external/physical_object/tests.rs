@@ -101,7 +101,7 @@ fn held(synchronization: Synchronization) -> Gate {
 }
 
 fn order(token: Token, to: Option<Arc<Claimant>>) -> FenceGate {
-    FenceGate { token, to, priority: 5, ttl_ms: 10_000, stop: false, replaced: false }
+    FenceGate { token, to, priority: 5, ttl_ms: 10_000, stop: false, replaced: false, restricted: false }
 }
 
 fn fence(gate: &mut Gate, token: Token, to: Option<Arc<Claimant>>) -> Effects {
