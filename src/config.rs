@@ -50,6 +50,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// The record of the steps that were taken.
     pub trace: TraceConfig,
+    /// The judge of what is done while it is done.
+    pub monitor: MonitorConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -148,6 +150,17 @@ pub struct TraceConfig {
     pub file: Option<PathBuf>,
 }
 
+/// The monitor: it judges by flows what the daemon does, counts verdicts as metrics and logs what is not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MonitorConfig {
+    /// Whether it watches.
+    pub enabled: bool,
+    /// By which of the flows that come with Twinway (`twinway flow list`); empty: by both procedures of FGMV-29
+    /// clause 9 and the lease flow, FGMV-28 7.1.3.
+    pub flows: Vec<String>,
+}
+
 /// What is logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -181,6 +194,7 @@ impl Default for Config {
             outside: OutsideConfig::default(),
             journal: JournalConfig::default(),
             trace: TraceConfig::default(),
+            monitor: MonitorConfig::default(),
             log: LogConfig::default(),
         }
     }
