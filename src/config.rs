@@ -10,11 +10,12 @@ use std::{
     fmt, fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize, Serializer};
 use twinway_actors::{Settings, runtime::Options};
-use twinway_protocol::SystemId;
+use twinway_protocol::{SystemId, flow::Flow};
 
 pub use check::TOKEN_BYTES_MIN;
 pub use error::{ConfigError, Place};
@@ -213,6 +214,19 @@ impl Default for OutsideConfig {
             webhook_answer_ms_max: limits.webhook_answer_ms_max,
             webhook_backoff_ms: limits.webhook_backoff_ms,
         }
+    }
+}
+
+impl MonitorConfig {
+    /// What is watched when nothing is named.
+    const FLOWS: [&str; 3] = ["9.1", "9.2", "7.1.3"];
+
+    /// The flows that it watches by; names that are no flow are left out, which [`Config::check`] does not let pass.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Arc<Flow>> {
+        let named = self.flows.iter().map(String::as_str);
+        let all = named.chain(Self::FLOWS.into_iter().filter(|_| self.flows.is_empty()));
+        all.filter_map(twinway_scenarios::flow::find).collect()
     }
 }
 

@@ -237,7 +237,7 @@ pub fn procedure_7_1_3() -> World<Wire> {
     line_of_bob = bob.release(bob.change(bob.request(line_of_bob, WAIT_MS, 2), true, "5"));
     // Line 3.
     let mut line_of_cleo = cleo.permitted(opening("plaza", PLAZA));
-    line_of_cleo = cleo.release(cleo.change(cleo.request(line_of_cleo, WAIT_MS, 3), true, "9"));
+    line_of_cleo = cleo.release(cleo.change(cleo.request(line_of_cleo.after(1, 4), WAIT_MS, 3), true, "9"));
     // Line 4: refused at once if somebody has it.
     let mut line_of_guest = guest.permitted(Line::new("guest").after(1, 2));
     line_of_guest = guest.release(guest.request(line_of_guest, 0, 4));
