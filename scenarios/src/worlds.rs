@@ -47,7 +47,11 @@ pub type Make = fn() -> World<Wire>;
 
 /// The worlds that have names, each with what it is.
 pub const WORLDS: [(&str, &str, Make); 5] = [
-    ("7.1.3", "FGMV-28 7.1.3: users of two metaverse systems want one object, and lose it to each other", procedure_7_1_3),
+    (
+        "7.1.3",
+        "FGMV-28 7.1.3: users of two metaverse systems want one object, and lose it to each other",
+        procedure_7_1_3,
+    ),
     ("9.1", "FGMV-29 9.1: a user of a virtual world uses a third-party system, which reads a twin", procedure_9_1),
     ("9.1-rejected", "FGMV-29 9.1: a user without authorization is rejected in step 14", procedure_9_1_rejected),
     ("9.2", "FGMV-29 9.2: a user of a virtual world changes a twin while its object changes", procedure_9_2_judged),

@@ -9,13 +9,12 @@ use twinway_actors::sync_supervisor::{SyncSupervisor, SyncSupervisorRecord};
 use twinway_protocol::{
     EntityId, Mailbox, Meta, PendingKey, Recovery, WireSet,
     lease::{
-        Change, Claimant, Effect, Grant, Input, LeaseLimits, Notice, Objects, Reply, Table, Terms, Token,
-        Wanted,
+        Change, Claimant, Effect, Grant, Input, LeaseLimits, Notice, Objects, Reply, Table, Terms, Token, Wanted,
         rules::{Event, Observer},
     },
     message::{
-        FenceGate, MetaverseSystemMsg, PhysicalObjectMsg, SYNC_SUPERVISOR, SyncLease, SyncLeaseGranted, SyncLeasesDecided,
-        SyncSupervisorMsg, Wire,
+        FenceGate, MetaverseSystemMsg, PhysicalObjectMsg, SYNC_SUPERVISOR, SyncLease, SyncLeaseGranted,
+        SyncLeasesDecided, SyncSupervisorMsg, Wire,
     },
     signal::Signal,
     time::Now,
@@ -100,8 +99,7 @@ impl LeaseInvariants {
     /// The supervisor has taken a turn: its records, and its table as it stands now.
     fn turned(&mut self, table: &Table, now: Now) {
         let begins = |effect: &Effect| matches!(effect, Effect::Record(None, Change::Epoch(_)));
-        let input =
-            if self.turn.iter().any(begins) { Input::Recover(Recovery::Start) } else { Input::Tick };
+        let input = if self.turn.iter().any(begins) { Input::Recover(Recovery::Start) } else { Input::Tick };
         let mut effects = std::mem::take(&mut self.turn);
         if let Some(question) = self.asking.take() {
             self.asked += 1;
@@ -166,8 +164,7 @@ impl LeaseInvariants {
     }
 
     fn granted(&mut self, system: EntityId, lease: &SyncLease, now: Now) {
-        let claimant =
-            Claimant { holder: lease.holder.clone(), role: None, claimed: None, twins: Box::default() };
+        let claimant = Claimant { holder: lease.holder.clone(), role: None, claimed: None, twins: Box::default() };
         let grant = Grant {
             token: lease.token,
             priority: lease.priority,

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, AuthorizationGrant, Right},
+    lease::Synchronization,
     message::{
         AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg, OutsideAnswer,
         OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant, TwinPropertiesAndPermission,
@@ -47,6 +48,10 @@ const PLANT_DESCRIPTION: &str = r#"{"id": "plant", "type": "plant", "title": "A 
      "characteristics": {"synchronization": {"graceMs": 300, "defaultPriority": 3, "safeStop": {"speed": 0},
         "priorities": [{"user": "cleo", "priority": 9}, {"user": "guest", "priority": 1}]}}}]}"#;
 
+/// What the plant says later: Bob is above the others, and Cleo below.
+const RAISED: &str = r#"{"graceMs": 300, "defaultPriority": 3, "safeStop": {"speed": 0},
+    "priorities": [{"user": "bob", "priority": 5}, {"user": "cleo", "priority": 1}, {"user": "guest", "priority": 1}]}"#;
+
 const SHOP_DESCRIPTION: &str = r#"{"id": "shop", "type": "commerce", "title": "A shop", "apis": [{"operation": "order"}],
     "serviceCharge": {"amount": 2.5, "currency": "EUR", "per": "call"},
     "serviceLevel": {"availability": 0.99, "p99Ms": 300.0}}"#;
@@ -62,6 +67,10 @@ mod constants {
 
     pub(in super::super) fn plant() -> Box<TwinSystemDescription> {
         serde_json::from_str(PLANT_DESCRIPTION).expect("the plant is well described")
+    }
+
+    pub(in super::super) fn raised() -> Arc<Synchronization> {
+        Arc::new(serde_json::from_str(RAISED).expect("the terms are well described"))
     }
 
     pub(in super::super) fn shop() -> Box<ThirdPartyDescription> {
@@ -88,7 +97,7 @@ mod constants {
         JsonDoc::parse(text).expect("it is JSON")
     }
 }
-pub(super) use constants::{home, json, lamp, plant, shop, system, twin, user};
+pub(super) use constants::{home, json, lamp, plant, raised, shop, system, twin, user};
 
 pub(super) fn lamps() -> Arc<[TwinId]> {
     Arc::from([lamp()])

@@ -8,14 +8,14 @@ use twinway_protocol::{
     message::{
         AnswerRequest, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideRequest,
         RegisterTwinSystem, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestTwinPropertiesAndPermission,
-        SelectTwins, ShownToken, SyncLeaseGranted, Wire,
+        SelectTwins, SetSynchronization, ShownToken, SyncLeaseGranted, Wire,
     },
     signal::Signal,
 };
 
 use super::{
     enabler, lease_invariants,
-    outsiders::{self, PLANT, PLAZA, WORLD, plant, rights, system, twin, user, values, willing},
+    outsiders::{self, PLANT, PLAZA, WORLD, plant, raised, rights, system, twin, user, values, willing},
 };
 use crate::{
     outside::{CallId, Hands, Outside},
@@ -27,6 +27,13 @@ use crate::{
 const TTL_MS: u32 = 4_000;
 /// How long those wait who wait, in milliseconds.
 const WAIT_MS: u32 = 3_000;
+
+/// How long the lease lasts of somebody who does not let go, in milliseconds.
+const LONG_TTL_MS: u32 = 60_000;
+/// How long one waits for what such a one holds, in milliseconds: longer than any gate may take.
+const LONG_WAIT_MS: u32 = 20_000;
+/// How long a higher one waits for it, in milliseconds.
+const LONGER_WAIT_MS: u32 = 30_000;
 
 /// A plant whose device takes its time: it moves when it must, or when there is nothing else to do. Everything else
 /// that is asked of outside systems is answered at once.
@@ -144,7 +151,7 @@ impl Person {
     }
 
     /// FGMV-28 7.1.3 steps 7 and 10.
-    fn request(&self, line: Line<Wire>, wait_ms: u32, id: u128) -> Line<Wire> {
+    fn request(&self, line: Line<Wire>, (ttl_ms, wait_ms): (u32, u32), id: u128) -> Line<Wire> {
         let (who, token) = (self.clone(), Rc::clone(&self.token));
         let request = move || RequestSyncLease {
             metaverse: system(who.metaverse),
@@ -155,7 +162,7 @@ impl Person {
                 twins: vec![who.twin.clone()],
                 request_id: Some(RequestId(id)),
                 priority: None,
-                ttl_ms: TTL_MS,
+                ttl_ms,
                 wait_ms,
                 ask: false,
                 requeue: false,
@@ -222,34 +229,53 @@ pub fn procedure_7_1_3() -> World<Wire> {
     let guest = Person::new(WORLD, "world", "guest", "arm");
     let cleo = Person::new(PLAZA, "plaza", "cleo", "arm");
     let dan = Person::new(PLAZA, "plaza", "dan", "arm-shown");
+    let eve = Person::new(WORLD, "world", "eve", "arm-shown");
     let mallory = ada.named("mallory");
-    let description = plant();
+    let (description, raised) = (plant(), raised());
     // Line 0: FGMV-29 9.2 steps 1 to 3.
     let registering = Line::new("plant")
         .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
-        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted);
+        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted)
+        // FGMV-28 REQ-DT-08: priorities change while leases are held and waited for.
+        .after(1, 4)
+        .ask(PLANT, move || SetSynchronization { twin: twin("arm"), synchronization: Arc::clone(&raised) }, either);
     // Line 1.
     let mut line = ada.permitted(opening("world", WORLD));
-    line = ada.renew(ada.change(ada.request(line, WAIT_MS, 1), true, "3"));
+    line = ada.renew(ada.change(ada.request(line, (TTL_MS, WAIT_MS), 1), true, "3"));
     line = ada.release(ada.change(line, true, "4"));
     // Line 2.
     let mut line_of_bob = bob.permitted(Line::new("bob").after(1, 2));
-    line_of_bob = bob.release(bob.change(bob.request(line_of_bob, WAIT_MS, 2), true, "5"));
+    line_of_bob = bob.release(bob.change(bob.request(line_of_bob, (TTL_MS, WAIT_MS), 2), true, "5"));
+    line_of_bob = bob.release(bob.request(line_of_bob.after(8, 2), (TTL_MS, LONGER_WAIT_MS), 6));
     // Line 3.
     let mut line_of_cleo = cleo.permitted(opening("plaza", PLAZA));
-    line_of_cleo = cleo.release(cleo.change(cleo.request(line_of_cleo.after(1, 4), WAIT_MS, 3), true, "9"));
+    line_of_cleo = cleo.release(cleo.change(cleo.request(line_of_cleo.after(1, 4), (TTL_MS, WAIT_MS), 3), true, "9"));
+    line_of_cleo = cleo.release(cleo.request(line_of_cleo.after(8, 2), (TTL_MS, LONG_WAIT_MS), 5));
     // Line 4: refused at once if somebody has it.
     let mut line_of_guest = guest.permitted(Line::new("guest").after(1, 2));
-    line_of_guest = guest.release(guest.request(line_of_guest, 0, 4));
+    line_of_guest = guest.release(guest.request(line_of_guest, (TTL_MS, 0), 4));
     // Line 5: without a token.
     let line_of_dan = dan.change(dan.permitted(Line::new("dan").after(3, 2)), false, "2");
     // Line 6: what Ada was told is worth nothing to others.
     let line_of_mallory = mallory.change(mallory.permitted(Line::new("mallory").after(1, 4)), true, "7");
     // Line 7: Bob's request again, as by a client that heard nothing.
     let again = bob.named("bob");
-    let line_again = Person { token: Rc::default(), ..again }.request(Line::new("again").after(2, 2), WAIT_MS, 2);
-    let lines =
-        vec![registering, line, line_of_bob, line_of_cleo, line_of_guest, line_of_dan, line_of_mallory, line_again];
+    let line_again =
+        Person { token: Rc::default(), ..again }.request(Line::new("again").after(2, 2), (TTL_MS, WAIT_MS), 2);
+    // Line 8: somebody who does not let go.
+    let line_of_eve = eve.permitted(Line::new("eve").after(1, 2)).after(1, 8);
+    let line_of_eve = eve.request(line_of_eve, (LONG_TTL_MS, WAIT_MS), 7);
+    let lines = vec![
+        registering,
+        line,
+        line_of_bob,
+        line_of_cleo,
+        line_of_guest,
+        line_of_dan,
+        line_of_mallory,
+        line_again,
+        line_of_eve,
+    ];
     let story = Story::new(lines).on_signal(outsiders::answer);
     enabler(SlowPlant::new(story)).rule(lease_invariants())
 }
