@@ -158,7 +158,7 @@ pub struct MonitorConfig {
     /// Whether it watches.
     pub enabled: bool,
     /// By which of the flows that come with Twinway (`twinway flow list`); empty: by both procedures of FGMV-29
-    /// clause 9 and the lease flow, FGMV-28 7.1.3.
+    /// clause 9.
     pub flows: Vec<String>,
 }
 
@@ -219,7 +219,7 @@ impl Default for OutsideConfig {
 
 impl MonitorConfig {
     /// What is watched when nothing is named.
-    const FLOWS: [&str; 3] = ["9.1", "9.2", "7.1.3"];
+    const FLOWS: [&str; 2] = ["9.1", "9.2"];
 
     /// The flows that it watches by; names that are no flow are left out, which [`Config::check`] does not let pass.
     #[must_use]

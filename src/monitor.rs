@@ -4,10 +4,10 @@
 //! and logs what is not as a flow says. It cannot hold the enabler back: what it is too slow for is lost to it, counted,
 //! and not judged.
 //!
-//! Of the fourteen [invariants of sync leases](twinway_protocol::lease::rules) it judges what a trace can show, by the
-//! flow 7.1.3: that a grant (step 10) is caused by the answer of a gate (step 9), which a fence (step 8) caused for a
-//! request (step 7) — invariant 4 as far as the gates — and that nobody hears twice (13). A trace has no tokens,
-//! priorities or deadlines, and no records: the others are judged where those are seen, in the simulator and the tests.
+//! Of the fourteen [invariants of sync leases](twinway_protocol::lease::rules) a trace shows none: it says who sent what
+//! because of what, and has no tokens, holders, priorities, deadlines or records. They are judged where those are seen, in
+//! the simulator and in the tests. The flow file of FGMV-28 7.1.3 has steps 8 to 10 outside the enabler: judged by it, what
+//! the supervisor and the gates say to each other counts as unexpected.
 
 use std::{
     io,
