@@ -48,6 +48,8 @@ pub struct LeaseInvariants {
     objects: BTreeMap<Token, Vec<EntityId>>,
     /// The question that the supervisor is taking up.
     asking: Option<(EntityId, PendingKey)>,
+    /// Whether this turn puts a request to the table.
+    requesting: bool,
     asks: BTreeMap<(EntityId, PendingKey), Reply>,
     asked: Reply,
     /// Until when each object is promised, by the monotonic clock in milliseconds, and under which token.
@@ -70,6 +72,7 @@ impl LeaseInvariants {
             replica: Table::new(limits.clone()),
             objects: BTreeMap::new(),
             asking: None,
+            requesting: false,
             asks: BTreeMap::new(),
             asked: 0,
             promised: BTreeMap::new(),
@@ -83,6 +86,7 @@ impl LeaseInvariants {
     fn delivered(&mut self, meta: &Meta, wire: &Wire) {
         let asks = meta.pending != PendingKey::NONE && wire.refusal().is_some();
         self.asking = asks.then_some((meta.from, meta.pending));
+        self.requesting = matches!(wire, Wire::SyncSupervisor(SyncSupervisorMsg::SyncVerified(_)));
     }
 
     fn recorded(&mut self, position: u64, record: &SyncSupervisorRecord) {
@@ -130,7 +134,8 @@ impl LeaseInvariants {
         let Some(grant) = holder.grant else { return };
         let promise = (grant.token, table.now().monotonic_ms.saturating_add(grant.expires_in_ms));
         let before = self.promised.get(&object).copied();
-        if before.is_none_or(|before| before < promise) {
+        // Who comes back after a restart is promised what it asks for then; otherwise nothing is ever shortened.
+        if before.is_none_or(|before| before < promise || (self.requesting && before != promise)) {
             self.promised.insert(object, promise);
             effects.push(Effect::Extend { object, token: grant.token, ttl_ms: grant.expires_in_ms });
         }
@@ -233,7 +238,9 @@ impl Rule<Wire> for LeaseInvariants {
             Seen::Delivery { meta, wire, .. } if meta.to == supervisor => self.delivered(meta, wire),
             Seen::Delivery { event, meta, wire } => self.gates.delivered(*event, meta, wire),
             // A turn that nobody's message began.
-            Seen::Event(event) if event.to == supervisor && event.from == supervisor => self.asking = None,
+            Seen::Event(event) if event.to == supervisor && event.from == supervisor => {
+                (self.asking, self.requesting) = (None, false);
+            }
             Seen::Record { entity, record, position, .. } if *entity == supervisor => {
                 if let Some(record) = record.as_any().downcast_ref() {
                     self.recorded(*position, record);
