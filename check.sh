@@ -187,7 +187,8 @@ benches() {
 # With each check of the sync leases taken out, some rule has to be seen failing. A build of its own: the switches
 # are in no other.
 proof_of_the_proof() {
-    cargo test --quiet --package twinway-protocol --features mutations --test lease --test model -- proof --nocapture
+    cargo test --quiet --package twinway-protocol --features mutations --test lease --test model -- proof --nocapture &&
+        cargo test --quiet --package twinway-scenarios --features mutations --test lease_mutations -- --nocapture
 }
 
 # The tests, last: the output ends with the runner's own summary.

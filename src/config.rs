@@ -10,11 +10,12 @@ use std::{
     fmt, fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize, Serializer};
 use twinway_actors::{Settings, runtime::Options};
-use twinway_protocol::SystemId;
+use twinway_protocol::{SystemId, flow::Flow};
 
 pub use check::TOKEN_BYTES_MIN;
 pub use error::{ConfigError, Place};
@@ -50,6 +51,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// The record of the steps that were taken.
     pub trace: TraceConfig,
+    /// The judge of what is done while it is done.
+    pub monitor: MonitorConfig,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -148,6 +151,17 @@ pub struct TraceConfig {
     pub file: Option<PathBuf>,
 }
 
+/// The monitor: it judges by flows what the daemon does, counts verdicts as metrics and logs what is not kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MonitorConfig {
+    /// Whether it watches.
+    pub enabled: bool,
+    /// By which of the flows that come with Twinway (`twinway flow list`); empty: by both procedures of FGMV-29
+    /// clause 9.
+    pub flows: Vec<String>,
+}
+
 /// What is logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -181,6 +195,7 @@ impl Default for Config {
             outside: OutsideConfig::default(),
             journal: JournalConfig::default(),
             trace: TraceConfig::default(),
+            monitor: MonitorConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -199,6 +214,19 @@ impl Default for OutsideConfig {
             webhook_answer_ms_max: limits.webhook_answer_ms_max,
             webhook_backoff_ms: limits.webhook_backoff_ms,
         }
+    }
+}
+
+impl MonitorConfig {
+    /// What is watched when nothing is named.
+    const FLOWS: [&str; 2] = ["9.1", "9.2"];
+
+    /// The flows that it watches by; names that are no flow are left out, which [`Config::check`] does not let pass.
+    #[must_use]
+    pub fn flows(&self) -> Vec<Arc<Flow>> {
+        let named = self.flows.iter().map(String::as_str);
+        let all = named.chain(Self::FLOWS.into_iter().filter(|_| self.flows.is_empty()));
+        all.filter_map(twinway_scenarios::flow::find).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use twinway_actors::{
     port::journal::{Journal, JournalError},
-    runtime::StartError,
+    runtime::{StartError, TraceFeed},
 };
 use twinway_protocol::{JsonDoc, Problem, ProblemKind};
 
@@ -21,6 +21,7 @@ use crate::{
     config::{Config, TokenConfig},
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
+    monitor::Monitor,
     trace::TraceFile,
 };
 
@@ -67,6 +68,7 @@ pub struct Daemon {
     enabler: Enabler,
     gateway: Gateway,
     trace: Option<TraceFile>,
+    monitor: Option<Monitor>,
 }
 
 /// The directory of backups, within the data directory.
@@ -100,24 +102,20 @@ impl Daemon {
         };
         let opened = SqliteJournal::open(directory, &options).map_err(|error| advise(error, &data))?;
         let journal: Arc<dyn Journal> = Arc::new(opened);
-        let (trace, feed) = match &config.trace.file {
-            None => (None, None),
-            Some(path) => {
-                let (file, feed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
-                (Some(file), Some(feed))
-            }
-        };
+        // Before the first verdict is counted.
+        let metrics = recorder();
+        let Listeners { trace, monitor, feed } = Listeners::begin(config)?;
         let mut options = config.enabler_options();
         options.trace = feed;
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,
         })?;
-        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data, metrics: recorder() });
+        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data, metrics });
         let options = GatewayOptions { config: config.limits.clone(), host };
         let gateway =
             gateway::serve(enabler.clone(), principals, options, listener).await.map_err(io_error("the gateway"))?;
-        Ok(Self { enabler, gateway, trace })
+        Ok(Self { enabler, gateway, trace, monitor })
     }
 
     /// Where it listens, as a URL.
@@ -138,12 +136,41 @@ impl Daemon {
     /// # Errors
     /// What did not end in order; everything has ended all the same.
     pub async fn stop(self) -> Result<(), DaemonError> {
-        let Self { enabler, gateway, trace } = self;
+        let Self { enabler, gateway, trace, monitor } = self;
         let served = gateway.stop().await.map_err(io_error("the gateway"));
         let ended = enabler.shutdown().await;
         drop(enabler);
         let traced = trace.map_or(Ok(()), TraceFile::finish).map_err(io_error("the trace"));
-        served.and(ended.map_err(DaemonError::from)).and(traced)
+        // What it found is counted and logged already.
+        let watched = monitor.map_or(Ok(()), |monitor| monitor.finish().map(drop)).map_err(io_error("the monitor"));
+        served.and(ended.map_err(DaemonError::from)).and(traced).and(watched)
+    }
+}
+
+/// Those who listen to what the actors do.
+struct Listeners {
+    trace: Option<TraceFile>,
+    monitor: Option<Monitor>,
+    feed: Option<TraceFeed>,
+}
+
+impl Listeners {
+    /// Those that the configuration wants; none of them can hold an actor back.
+    fn begin(config: &Config) -> Result<Self, DaemonError> {
+        let (mut trace, mut monitor, mut feed) = (None, None, None::<TraceFeed>);
+        if let Some(path) = &config.trace.file {
+            let (file, fed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
+            (trace, feed) = (Some(file), Some(fed));
+        }
+        if config.monitor.enabled {
+            let (watch, fed) = Monitor::begin(&config.monitor.flows()).map_err(io_error("the monitor"))?;
+            monitor = Some(watch);
+            feed = Some(match feed {
+                Some(file) => file.and(fed),
+                None => fed,
+            });
+        }
+        Ok(Self { trace, monitor, feed })
     }
 }
 

@@ -3,6 +3,11 @@
 //! It listens to the feed of traces ([`EnablerOptions::trace`](crate::enabler::EnablerOptions)), counts verdicts as metrics
 //! and logs what is not as a flow says. It cannot hold the enabler back: what it is too slow for is lost to it, counted,
 //! and not judged.
+//!
+//! Of the fourteen [invariants of sync leases](twinway_protocol::lease::rules) a trace shows none: it says who sent what
+//! because of what, and has no tokens, holders, priorities, deadlines or records. They are judged where those are seen, in
+//! the simulator and in the tests. The flow file of FGMV-28 7.1.3 has steps 8 to 10 outside the enabler: judged by it, what
+//! the supervisor and the gates say to each other counts as unexpected.
 
 use std::{
     io,
@@ -75,6 +80,10 @@ struct Watch {
 impl Watch {
     fn run(mut self, chunks: &Receiver<TraceChunk>, lost: &dyn Fn() -> u64) -> Vec<(Arc<Flow>, Report)> {
         let mut told = 0;
+        for checker in &self.checkers {
+            // A verdict that was never given is shown as none, and not left out.
+            VERDICTS.into_iter().for_each(|verdict| counter(checker.flow(), verdict).absolute(0));
+        }
         loop {
             let chunk = match chunks.recv_timeout(SETTLED_AFTER) {
                 Ok(chunk) if chunk.events.is_empty() => break,
@@ -84,6 +93,9 @@ impl Watch {
             };
             let missing = lost() - told;
             told += missing;
+            if missing > 0 {
+                metrics::counter!("twinway_flow_events_lost_total").increment(missing);
+            }
             self.take(&chunk, missing);
         }
         let Self { checkers, mut logged } = self;
@@ -119,10 +131,16 @@ impl Watch {
     }
 }
 
+/// All verdicts that are counted.
+const VERDICTS: [&str; 7] = ["satisfied", "lucky", "violated", "missing", "repeated", "unexpected", "broken"];
+
+fn counter(flow: &Flow, verdict: &'static str) -> metrics::Counter {
+    metrics::counter!("twinway_flow_verdicts_total", "flow" => flow.name().to_owned(), "verdict" => verdict)
+}
+
 fn count(flow: &Flow, verdict: &'static str, more: u64) {
     if more > 0 {
-        metrics::counter!("twinway_flow_verdicts_total", "flow" => flow.name().to_owned(), "verdict" => verdict)
-            .increment(more);
+        counter(flow, verdict).increment(more);
     }
 }
 

@@ -283,6 +283,12 @@ impl Behaviour for SyncSupervisor {
 }
 
 impl SyncSupervisor {
+    /// The table that decides, for whoever judges it by [`rules`](twinway_protocol::lease::rules).
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Begins the table's life, once.
     fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         if !std::mem::replace(&mut self.began, true) {

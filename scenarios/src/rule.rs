@@ -1,5 +1,7 @@
 //! Rules: predicates over what happens in a world. The same rule serves every strategy, and the shrinking.
 
+use std::any::Any;
+
 use twinway_actors::runtime::CALLER_KIND;
 use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet, time::Now, trace::TraceEvent};
 
@@ -31,6 +33,16 @@ pub enum Seen<'s, W: WireSet> {
         position: u64,
         /// The record: an entity's own type.
         record: &'s dyn AnyRecord,
+    },
+    /// A turn was taken and its records are written down: the entity as it is now, before anything leaves it. Only of
+    /// kinds that a rule [watches](Rule::watches).
+    State {
+        /// The turn.
+        event: EventId,
+        /// The entity.
+        entity: EntityId,
+        /// Its behaviour, to be downcast to its type.
+        behaviour: &'s dyn Any,
     },
     /// Everything up to this position is durable.
     Durable {
@@ -149,6 +161,10 @@ impl std::fmt::Display for Violation {
 pub trait Rule<W: WireSet> {
     /// The name, for reports.
     fn name(&self) -> &str;
+    /// Whether it wants to see the [state](Seen::State) of entities of this kind of mailbox.
+    fn watches(&self, _kind: u8) -> bool {
+        false
+    }
     /// Another run begins: what was kept of the last one is gone.
     fn begin(&mut self);
     /// Something happened.

@@ -94,6 +94,8 @@ const OUTSIDE: usize = usize::MAX - 1;
 
 struct Rules<W: WireSet> {
     all: Vec<Box<dyn Rule<W>>>,
+    /// The kinds of mailboxes whose entities' state some rule wants to see.
+    watched: [bool; 256],
     found: Found,
 }
 
@@ -167,7 +169,7 @@ impl<W: WireSet> World<W> {
             options: WorldOptions::default(),
             links: Links::default(),
             faults: Faults::NONE,
-            rules: Rules { all: Vec::new(), found: Found::default() },
+            rules: Rules { all: Vec::new(), watched: [false; 256], found: Found::default() },
             shells: Vec::new(),
             known: Vec::new(),
             flights: Flights::new(),
@@ -203,6 +205,9 @@ impl<W: WireSet> World<W> {
     /// The same, judged by one more rule.
     #[must_use]
     pub fn rule(mut self, rule: impl Rule<W> + 'static) -> Self {
+        for (kind, watched) in (0..=u8::MAX).zip(&mut self.rules.watched) {
+            *watched |= rule.watches(kind);
+        }
         self.rules.all.push(Box::new(rule));
         self
     }
@@ -323,7 +328,7 @@ impl<W: WireSet> World<W> {
     }
 
     fn name_violations(&mut self) {
-        let Rules { all, found } = &mut self.rules;
+        let Rules { all, found, .. } = &mut self.rules;
         for violation in &mut found.violations {
             violation.name = match all.get(violation.rule) {
                 Some(rule) => rule.name().to_owned(),

@@ -47,6 +47,9 @@ pub(crate) struct ServeOptions {
     /// Where to record the steps that are taken.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+    /// Judges what is done by the flows while it is done, as `[monitor]` of the configuration does.
+    #[arg(long)]
+    pub(crate) monitor: bool,
 }
 
 /// A daemon that runs.
@@ -109,6 +112,7 @@ async fn start(options: &ServeOptions, demo_tokens: Option<&DemoTokens>) -> Resu
     if let Some(trace) = &options.trace {
         config.trace.file = Some(trace.clone());
     }
+    config.monitor.enabled |= options.monitor;
     log::begin(&config.log)?;
     let operator_token = operator_token(&config.data)?;
     let mut tokens = vec![token(&operator_token, Role::Operator, "operator")?];

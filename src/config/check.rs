@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use tracing_subscriber::EnvFilter;
+use twinway_scenarios::flow;
 
 use super::{Config, TokenConfig};
 
@@ -49,6 +50,7 @@ impl Config {
         self.check_entities(&mut findings);
         self.check_outside(&mut findings);
         self.check_journal(&mut findings);
+        self.check_monitor(&mut findings);
         if let Err(error) = EnvFilter::try_new(&self.log.level) {
             findings.0.push(format!("`log.level` is `{}`: {error}", self.log.level));
         }
@@ -175,6 +177,16 @@ impl Config {
         );
         findings.within("outside.webhook_answer_ms_max", outside.webhook_answer_ms_max, 1..=DAY_MS);
         findings.within("outside.webhook_backoff_ms", outside.webhook_backoff_ms, 1..=60_000);
+    }
+
+    fn check_monitor(&self, findings: &mut Findings) {
+        for (index, name) in self.monitor.flows.iter().enumerate() {
+            if flow::find(name).is_none() {
+                let known: Vec<_> = flow::embedded().iter().map(|flow| flow.name()).collect();
+                let known = known.join(", ");
+                findings.0.push(format!("`monitor.flows[{index}]` is `{name}`, which is no flow; these are: {known}"));
+            }
+        }
     }
 
     fn check_journal(&self, findings: &mut Findings) {

@@ -33,6 +33,17 @@ fn what_is_given_is_taken_over_and_the_rest_stays_as_built_in() {
 }
 
 #[test]
+fn the_monitor_watches_by_flows_that_there_are() {
+    let names = |config: &Config| config.monitor.flows().iter().map(|flow| flow.name().to_owned()).collect::<Vec<_>>();
+    assert!(!config("").monitor.enabled);
+    assert_eq!(names(&config("")), ["9.1", "9.2"]);
+    let given = config("[monitor]\nenabled = true\nflows = [\"7.2.1\"]");
+    assert_eq!((given.monitor.enabled, names(&given), given.check()), (true, vec!["7.2.1".to_owned()], Ok(())));
+    let found = findings("[monitor]\nflows = [\"9.2\", \"9.3\"]");
+    assert!(found[0].starts_with("`monitor.flows[1]` is `9.3`, which is no flow; these are: "), "{found:?}");
+}
+
+#[test]
 fn a_misspelt_key_is_refused_with_its_place_and_the_one_that_was_meant() {
     let top = "data = \"d\"\nlisen = \"127.0.0.1:1\"";
     assert_eq!(refusal(top), "twinway.toml:2:1: `lisen`: there is no such setting; did you mean `listen`?");

@@ -2,7 +2,7 @@
 //! commands as its clients, and an orderly end.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
@@ -28,9 +28,10 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    fn start(data: &Path) -> Self {
+    fn start(data: &Path, more: &[&str]) -> Self {
         let data = data.to_str().expect("it is text");
         let mut command = twinway(&["serve", "--demo", "--listen", "127.0.0.1:0", "--data", data]);
+        command.args(more);
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let (told, lines) = mpsc::channel();
@@ -74,7 +75,7 @@ fn ask(url: &str, token: &str, arguments: &[&str]) -> Output {
 fn the_demo_tells_both_procedures_the_commands_see_it_and_a_signal_ends_it_in_order() {
     let directory = tempfile::tempdir().expect("there is a place for it");
     let data = directory.path().join("data");
-    let mut daemon = Daemon::start(&data);
+    let mut daemon = Daemon::start(&data, &[]);
     let greeting = daemon.until("twinway ");
     let url = greeting[0].rsplit(' ').next().expect("it says where").to_owned();
     let integrated = daemon.until("FGMV-29 9.1");
@@ -116,4 +117,57 @@ fn the_demo_tells_both_procedures_the_commands_see_it_and_a_signal_ends_it_in_or
     assert_eq!(code(&ask(&url, token, &["twin", "list"])), 6);
     let data = data.to_str().expect("it is text");
     assert_eq!(code(&run(&["journal", "verify", "--data", data])), 0);
+}
+
+/// What the daemon counts of a verdict on a flow.
+fn verdicts(metrics: &str, flow: &str, verdict: &str) -> Option<u64> {
+    let named = |line: &&str| {
+        line.starts_with("twinway_flow_verdicts_total{")
+            && line.contains(&format!("flow=\"{flow}\""))
+            && line.contains(&format!("verdict=\"{verdict}\""))
+    };
+    metrics.lines().find(named)?.rsplit(' ').next()?.parse().ok()
+}
+
+fn metrics_of(url: &str, token: &str) -> String {
+    let address = url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("it listens");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    text
+}
+
+#[test]
+fn a_daemon_that_is_told_to_judges_itself_by_the_flows_beside_its_trace() {
+    let directory = tempfile::tempdir().expect("there is a place for it");
+    let (data, trace) = (directory.path().join("data"), directory.path().join("trace.jsonl"));
+    let mut daemon = Daemon::start(&data, &["--monitor", "--trace", trace.to_str().expect("it is text")]);
+    let url = daemon.until("twinway ")[0].rsplit(' ').next().expect("it says where").to_owned();
+    daemon.until("Both procedures are done");
+    let token = std::fs::read_to_string(data.join("token")).expect("serve has left it");
+    let began = std::time::Instant::now();
+    // It judges what happened when what came before is there: soon after.
+    let metrics = loop {
+        let metrics = metrics_of(&url, token.trim());
+        let judged = |flow| verdicts(&metrics, flow, "satisfied").is_some_and(|count| count > 0);
+        if judged("9.1") && judged("9.2") {
+            break metrics;
+        }
+        assert!(began.elapsed() < PATIENCE, "it judges nothing: {metrics}");
+        thread::yield_now();
+    };
+    for flow in ["9.1", "9.2"] {
+        for verdict in ["lucky", "violated", "unexpected", "repeated", "broken"] {
+            assert_eq!(verdicts(&metrics, flow, verdict), Some(0), "{flow} {verdict}: {metrics}");
+        }
+        assert!(verdicts(&metrics, flow, "missing").is_some(), "{metrics}");
+    }
+    daemon.signal("-INT");
+    assert_eq!(daemon.child.wait().expect("it ends").code(), Some(0));
+    let checked = run(&["flow", "check", "9.2", trace.to_str().expect("it is text")]);
+    assert_eq!(code(&checked), 0, "both hear everything: {}", text(&checked.stdout));
 }

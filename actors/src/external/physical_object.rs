@@ -62,6 +62,8 @@ pub struct PhysicalObject {
     asked: Pending<Asked>,
     under_way: UnderWay,
     commanding: Option<Commanding>,
+    /// Whether this life of the gate has begun.
+    began: bool,
     /// The fence that is worked on.
     work: Option<Work>,
     /// A safe stop is asked for that a fence waits for.
@@ -91,6 +93,7 @@ impl Behaviour for PhysicalObject {
             asked: Pending::new(questions_max.saturating_add(URGENT_QUESTIONS_MAX), incarnation),
             under_way: UnderWay::default(),
             commanding: None,
+            began: false,
             work: None,
             stopping: false,
             questions_max,
@@ -102,6 +105,8 @@ impl Behaviour for PhysicalObject {
 
     fn handle(&mut self, Envelope { meta, message }: Envelope<PhysicalObjectMsg>, out: &mut Out<'_, Self>) {
         use PhysicalObjectMsg as Msg;
+        // Others that began before may speak before this entity was told to begin.
+        self.begin(out);
         match message {
             Msg::RepresentObject(representation) => self.represent(&meta, representation, out),
             Msg::ObserveChange(change) => self.observe(&change, out),
@@ -138,9 +143,7 @@ impl Behaviour for PhysicalObject {
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
-        if let Some(commanding) = self.commanding {
-            self.under_way.unknown(commanding, self.margin_ms, out.now());
-        }
+        self.begin(out);
         // When the daemon starts, DTSR recovers too and tells everybody, and the supervisor fences every gate.
         if why == Recovery::Failure {
             out.send(DTSR, Reannounce);
@@ -152,6 +155,15 @@ impl Behaviour for PhysicalObject {
 }
 
 impl PhysicalObject {
+    /// Begins the gate's life, once: what an earlier one may have sent is under way.
+    fn begin(&mut self, out: &Out<'_, Self>) {
+        let commanding = self.commanding.filter(|_| !self.began);
+        self.began = true;
+        if let Some(commanding) = commanding {
+            self.under_way.unknown(commanding, self.margin_ms, out.now());
+        }
+    }
+
     /// Within FGMV-29 9.2 step 2: what stands for the object, and how it is synchronized.
     fn represent(&mut self, meta: &Meta, representation: RepresentObject, out: &mut Out<'_, Self>) {
         let RepresentObject { object, twins, synchronization } = representation;

@@ -38,6 +38,8 @@ pub struct TraceFeed {
     waiting: Arc<AtomicUsize>,
     waiting_max: usize,
     lost: Arc<AtomicU64>,
+    /// Another listener that hears the same.
+    other: Option<Arc<TraceFeed>>,
 }
 
 impl TraceFeed {
@@ -45,10 +47,20 @@ impl TraceFeed {
     #[must_use]
     pub fn new(chunks: SyncSender<TraceChunk>) -> Self {
         let (waiting, lost) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
-        Self { chunks, waiting, waiting_max: EVENTS_WAITING_MAX, lost }
+        Self { chunks, waiting, waiting_max: EVENTS_WAITING_MAX, lost, other: None }
     }
 
-    /// How many events the listener missed so far, to be asked again and again.
+    /// Feeds both: each has its own channel, and loses for itself what it does not keep up with.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let other = match self.other {
+            None => other,
+            Some(first) => other.and((*first).clone()),
+        };
+        Self { other: Some(Arc::new(other)), ..self }
+    }
+
+    /// How many events the listener missed so far, to be asked again and again; of several, the first.
     pub fn lost(&self) -> impl Fn() -> u64 + Send + use<> {
         // Holding the feed itself would keep the listener's channel open for ever.
         let lost = Arc::clone(&self.lost);
@@ -56,6 +68,9 @@ impl TraceFeed {
     }
 
     fn send(&self, events: Vec<TraceEvent>) {
+        if let Some(other) = &self.other {
+            other.send(events.clone());
+        }
         let count = events.len();
         let room = Room { events: count, waiting: Arc::clone(&self.waiting) };
         let full = self.waiting.fetch_add(count, Ordering::Relaxed) + count > self.waiting_max;

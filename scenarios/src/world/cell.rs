@@ -73,6 +73,7 @@ pub(crate) trait Cell<W: WireSet> {
     /// A crash: what stands after `durable` is lost.
     fn lose_after(&mut self, durable: u64);
     fn has_records(&self) -> bool;
+    fn behaviour(&self) -> &dyn Any;
     /// Makes the behaviour anew and replays its records.
     ///
     /// # Errors
@@ -141,6 +142,10 @@ impl<B: Behaviour> Cell<B::Wire> for CellOf<B> {
 
     fn has_records(&self) -> bool {
         !self.written.is_empty()
+    }
+
+    fn behaviour(&self) -> &dyn Any {
+        &self.behaviour
     }
 
     fn restore(&mut self, id: EntityId, incarnation: u32) -> Result<(), String> {

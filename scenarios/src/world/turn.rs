@@ -131,6 +131,7 @@ impl<W: WireSet> World<W> {
         if records > 0 {
             self.write_down(at, event, records);
         }
+        self.show_state(at, event);
         self.note_answers(at, question);
         let effects = std::mem::take(&mut self.yielded.effects);
         let Some(shell) = self.shells.get_mut(at as usize) else { return };
@@ -156,6 +157,15 @@ impl<W: WireSet> World<W> {
         });
         self.appended += records;
         shell.last = self.appended;
+    }
+
+    /// Shows an entity to the rules that watch its kind.
+    #[inline]
+    fn show_state(&mut self, at: u32, event: EventId) {
+        let Some(shell) = self.shells.get(at as usize) else { return };
+        if self.rules.watched.get(usize::from(shell.id.kind())).is_some_and(|watched| *watched) {
+            self.rules.see(&Seen::State { event, entity: shell.id, behaviour: shell.cell.behaviour() });
+        }
     }
 
     /// Lets effects out, and keeps their memory: as the next turn's, or else as spare.

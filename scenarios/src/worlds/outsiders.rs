@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, AuthorizationGrant, Right},
+    lease::Synchronization,
     message::{
         AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg, OutsideAnswer,
         OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant, TwinPropertiesAndPermission,
@@ -18,6 +19,10 @@ use crate::outside::Hands;
 
 /// The actor of the metaverse system `world`.
 pub(super) const WORLD: Ref<MetaverseSystemMsg> = Ref::new(EntityId::new(MetaverseSystemMsg::KIND, 0, 0));
+/// The actor of the metaverse system `plaza`.
+pub(super) const PLAZA: Ref<MetaverseSystemMsg> = Ref::new(EntityId::new(MetaverseSystemMsg::KIND, 0, 1));
+/// The actor of the digital twin system `plant`, in worlds without the home.
+pub(super) const PLANT: Ref<DigitalTwinSystemMsg> = Ref::new(EntityId::new(DigitalTwinSystemMsg::KIND, 0, 0));
 /// The actor of the digital twin system `home`.
 pub(super) const HOME: Ref<DigitalTwinSystemMsg> = Ref::new(EntityId::new(DigitalTwinSystemMsg::KIND, 0, 0));
 /// The actor of the third-party system `shop`.
@@ -29,6 +34,23 @@ const HOME_DESCRIPTION: &str = r#"{"id": "home", "type": "home", "title": "A hom
         "securityDefinitions": {"none": {"scheme": "nosec"}},
         "properties": {"on": {"type": "boolean", "forms": [{"href": "/on"}]},
             "power": {"type": "number", "readOnly": true, "forms": [{"href": "/power"}]}}}}]}"#;
+
+const PLANT_DESCRIPTION: &str = r#"{"id": "plant", "type": "plant", "title": "A plant", "twins": [
+    {"id": "arm", "physicalObject": "urn:arm:1", "description": {"@context": "https://www.w3.org/2022/wot/td/v1.1",
+        "title": "Arm", "security": "none", "securityDefinitions": {"none": {"scheme": "nosec"}},
+        "properties": {"speed": {"type": "number", "forms": [{"href": "/speed"}]}}},
+     "characteristics": {"synchronization": {"graceMs": 300, "defaultPriority": 3, "safeStop": {"speed": 0},
+        "priorities": [{"user": "cleo", "priority": 9}, {"user": "guest", "priority": 1}]}}},
+    {"id": "arm-shown", "physicalObject": "urn:arm:1", "description": {"@context": "https://www.w3.org/2022/wot/td/v1.1",
+        "title": "The same arm, as a visitor sees it", "security": "none",
+        "securityDefinitions": {"none": {"scheme": "nosec"}},
+        "properties": {"speed": {"type": "number", "forms": [{"href": "/speed"}]}}},
+     "characteristics": {"synchronization": {"graceMs": 300, "defaultPriority": 3, "safeStop": {"speed": 0},
+        "priorities": [{"user": "cleo", "priority": 9}, {"user": "guest", "priority": 1}]}}}]}"#;
+
+/// What the plant says later: Bob is above the others, and Cleo below.
+const RAISED: &str = r#"{"graceMs": 300, "defaultPriority": 3, "safeStop": {"speed": 0},
+    "priorities": [{"user": "bob", "priority": 5}, {"user": "cleo", "priority": 1}, {"user": "guest", "priority": 1}]}"#;
 
 const SHOP_DESCRIPTION: &str = r#"{"id": "shop", "type": "commerce", "title": "A shop", "apis": [{"operation": "order"}],
     "serviceCharge": {"amount": 2.5, "currency": "EUR", "per": "call"},
@@ -43,6 +65,14 @@ mod constants {
         serde_json::from_str(HOME_DESCRIPTION).expect("the home is well described")
     }
 
+    pub(in super::super) fn plant() -> Box<TwinSystemDescription> {
+        serde_json::from_str(PLANT_DESCRIPTION).expect("the plant is well described")
+    }
+
+    pub(in super::super) fn raised() -> Arc<Synchronization> {
+        Arc::new(serde_json::from_str(RAISED).expect("the terms are well described"))
+    }
+
     pub(in super::super) fn shop() -> Box<ThirdPartyDescription> {
         serde_json::from_str(SHOP_DESCRIPTION).expect("the shop is well described")
     }
@@ -55,15 +85,19 @@ mod constants {
         UserId::new(name).expect("it is a name")
     }
 
+    pub(in super::super) fn twin(name: &str) -> TwinId {
+        TwinId::new(name).expect("it is a name")
+    }
+
     pub(in super::super) fn lamp() -> TwinId {
-        TwinId::new("lamp").expect("it is a name")
+        twin("lamp")
     }
 
     pub(in super::super) fn json(text: &str) -> JsonDoc {
         JsonDoc::parse(text).expect("it is JSON")
     }
 }
-pub(super) use constants::{home, json, lamp, shop, system, user};
+pub(super) use constants::{home, json, lamp, plant, raised, shop, system, twin, user};
 
 pub(super) fn lamps() -> Arc<[TwinId]> {
     Arc::from([lamp()])
@@ -82,7 +116,7 @@ pub(super) fn scope() -> Arc<BTreeSet<String>> {
 }
 
 /// What a system answers that grants all that is asked and does all that it is told.
-fn willing(asked: OutsideRequest) -> OutsideAnswer {
+pub(super) fn willing(asked: OutsideRequest) -> OutsideAnswer {
     match asked {
         OutsideRequest::DescribeTwins(asked) => {
             let grant = |twin: &TwinId| TwinGrant {

@@ -111,6 +111,10 @@ pub enum Event<'a> {
         /// What it said.
         effects: &'a [Effect],
     },
+    /// Somebody asked the supervisor: for who sees its questions and answers, and not its steps.
+    Asked(Reply),
+    /// The supervisor answered who asked by [`Event::Asked`].
+    Answered(Reply),
     /// So many more records are durable, the oldest first.
     Durable(usize),
     /// An effect has left the supervisor: whom it is for can see it.
@@ -205,6 +209,10 @@ impl Observer {
         self.now = now;
         match event {
             Event::Step { input, effects } => self.step(input, effects),
+            Event::Asked(reply) => self.ask(reply, Box::default()),
+            Event::Answered(reply) => {
+                self.asker(reply);
+            }
             Event::Durable(records) => {
                 for (at_ms, entity, change) in self.pending.drain(..records.min(self.pending.len())) {
                     self.durable.apply(entity, &change, at_ms);

@@ -134,6 +134,12 @@ impl Table {
         self.finish(out);
     }
 
+    /// When it was last moved.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
     /// When something may become due, on the monotonic clock in milliseconds: the latest moment for an [`Input::Tick`].
     /// Reservations begin by the wall clock, which can jump: with one ahead it is at most a second away.
     #[must_use]

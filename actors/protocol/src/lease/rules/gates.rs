@@ -112,9 +112,11 @@ impl Observer {
                     );
                 }
             }
-            GateEvent::Restricted(_, restricted) => {
+            GateEvent::Restricted(token, restricted) => {
+                // One that comes late is about a lease that is over.
+                let its = self.durable.objects.get(&object).is_some_and(|object| object.token == token);
                 let Some(gate) = self.gate_facts(object) else { return };
-                gate.restricted = holder.filter(|_| restricted && revoking);
+                gate.restricted = holder.filter(|_| restricted && revoking && its);
             }
             GateEvent::Accepted(token, who) => self.accepted(object, token, who, holder.filter(|_| revoking)),
             GateEvent::Acted(token) => {

@@ -219,13 +219,7 @@ impl Observer {
     }
 
     fn asked(&mut self, input: &Input) {
-        let mut ask = |reply: Reply, objects: Vec<EntityId>| {
-            if self.asks.len() < ASKS_MAX {
-                self.asks.insert(reply, objects.into());
-            } else {
-                self.untracked += 1;
-            }
-        };
+        let mut ask = |reply: Reply, objects: Vec<EntityId>| self.ask(reply, objects.into());
         let all = |objects: &crate::lease::Objects| objects.as_slice().iter().map(|wanted| wanted.object).collect();
         match input {
             Input::Request(request, reply) => ask(*reply, all(&request.objects)),
@@ -248,14 +242,25 @@ impl Observer {
         }
     }
 
-    /// Rule 13: only who asked is answered, and once.
+    pub(super) fn ask(&mut self, reply: Reply, objects: Box<[EntityId]>) {
+        if self.asks.len() < ASKS_MAX {
+            self.asks.insert(reply, objects);
+        } else {
+            self.untracked += 1;
+        }
+    }
+
+    /// Rule 13: only who asked is answered, and once. Gives what it asked for.
+    pub(super) fn asker(&mut self, reply: Reply) -> Option<Box<[EntityId]>> {
+        let objects = self.asks.remove(&reply);
+        if objects.is_none() && self.untracked == 0 {
+            self.violated(Rule::OneAnswerEach, format!("asker {reply} is answered, and does not wait"));
+        }
+        objects
+    }
+
     fn answer(&mut self, reply: Reply, answer: &Result<Done, Refused>) {
-        let Some(objects) = self.asks.remove(&reply) else {
-            if self.untracked == 0 {
-                self.violated(Rule::OneAnswerEach, format!("asker {reply} is answered, and does not wait"));
-            }
-            return;
-        };
+        let Some(objects) = self.asker(reply) else { return };
         match answer {
             Ok(Done::Granted(grant)) => {
                 self.promise(objects.iter().copied(), grant);

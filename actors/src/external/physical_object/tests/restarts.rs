@@ -109,6 +109,21 @@ fn drained_asks_the_device_after_a_restart_and_waits_until_it_answers() {
     }
 }
 
+#[test]
+fn a_fence_that_comes_before_the_gate_was_told_to_begin_waits_for_the_device_too() {
+    // The supervisor may begin first, and its fence overtake the gate's own beginning.
+    let mut before = held(fenced_by(Fencing::Drained));
+    passes(&mut before, token(1));
+    let mut gate: Gate = restarted(&before, object_actor(0).id());
+    represent(&mut gate, fenced_by(Fencing::Drained));
+    let effects = fence(&mut gate, token(2), bob());
+    assert!(fenced(&effects).is_empty());
+    let asked = device_asked(effects);
+    assert!(gate.starts(Recovery::Start).is_empty());
+    device_answers(&mut gate, asked[0].1, None);
+    assert_eq!(fenced(&device_answers(&mut gate, asked[1].1, None)), [token(2)]);
+}
+
 /// In how many milliseconds a gate with deadlines answers a fence after a crash, if both clocks go on.
 fn waits_ms(gate: &mut Gate) -> u64 {
     let effects = fence(gate, token(2), bob());
