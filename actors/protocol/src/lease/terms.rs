@@ -1,12 +1,11 @@
 //! Who asks for an object, with which priority, and on which terms it is lent.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use super::{RequestId, Token};
 use crate::{EntityId, JsonDoc, SystemId, TwinId, UserId, WorldId, time::Timestamp};
-use std::collections::BTreeMap;
 
 /// How much a request for synchronization weighs: larger wins (FGMV-28 REQ-DT-08).
 pub type Priority = u8;
