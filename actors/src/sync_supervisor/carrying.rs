@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
-    lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
+    lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Refused, RequestId, Token},
     message::{
         ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
         ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
@@ -81,7 +81,7 @@ impl SyncSupervisor {
             }
             Effect::Extend { object, token, ttl_ms } => out.ask(gate(object), ExtendGate { token, ttl_ms }, extending),
             Effect::Answer(reply, answer) => self.answer(PendingKey::from_bits(reply), answer, figures, out),
-            Effect::Tell { system, who, id, objects, notice } => Self::tell(system, &who, id, &objects, notice, out),
+            Effect::Tell { system, who, id, notice, .. } => Self::tell(system, &who, id, notice, out),
         }
     }
 
@@ -244,20 +244,13 @@ impl SyncSupervisor {
     }
 
     /// Tells a requester something by its system's session or webhook.
-    fn tell(
-        system: EntityId,
-        who: &Claimant,
-        id: Option<RequestId>,
-        objects: &Objects,
-        notice: Notice,
-        out: &mut Out<'_, Self>,
-    ) {
+    fn tell(system: EntityId, who: &Claimant, id: Option<RequestId>, notice: Notice, out: &mut Out<'_, Self>) {
         let Some(twin) = who.twins.first() else { return };
         // DTS takes leases for single changes, and hears only answers.
         if system.kind() != MetaverseSystemMsg::KIND {
             return;
         }
-        let told = Told::new(who, id, objects, notice);
+        let told = Told::new(who, id, notice);
         let event = told.event;
         let data = JsonDoc::from_value(&told).unwrap_or_else(|_| JsonDoc::null());
         out.send(Ref::<MetaverseSystemMsg>::new(system), NotifyLease { event, twin: twin.clone(), data });
@@ -320,7 +313,7 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(who: &'a Claimant, request_id: Option<RequestId>, _objects: &Objects, notice: Notice) -> Self {
+    fn new(who: &'a Claimant, request_id: Option<RequestId>, notice: Notice) -> Self {
         let viewer = Some(&who.holder.system);
         let blank = Self {
             event: "lease.changed",
