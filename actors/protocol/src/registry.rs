@@ -1,6 +1,10 @@
 //! What a registration collects (FGMV-29 8.2.1 and 8.3.1), and what is made of it.
 
+mod standing;
+
 use std::{collections::BTreeMap, sync::Arc};
+
+pub use standing::{Health, Performance, Standing};
 
 use serde::{Deserialize, Serialize};
 
