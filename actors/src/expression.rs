@@ -218,7 +218,20 @@ impl Expression {
     /// # Errors
     /// As [`Expression::evaluate`], and [`Fault::Mismatch`] when it comes to something else than true or false.
     pub fn holds_within(&self, variables: &impl Variables, steps: &mut u64) -> Result<bool, ExpressionError> {
-        evaluate::holds(&self.root, variables, steps).map_err(|misfit| misfit.in_text(&self.text))
+        self.part_holds_within(&self.root, variables, steps)
+    }
+
+    /// Whether a part of it holds; takes the steps that are needed off `steps`.
+    ///
+    /// # Errors
+    /// As [`Expression::holds_within`].
+    pub fn part_holds_within(
+        &self,
+        part: &Node,
+        variables: &impl Variables,
+        steps: &mut u64,
+    ) -> Result<bool, ExpressionError> {
+        evaluate::holds(part, variables, steps).map_err(|misfit| misfit.in_text(&self.text))
     }
 
     /// The mistake that a part of this expression is, in words: for those who check it against what they know.

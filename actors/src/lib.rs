@@ -2,6 +2,7 @@
 
 pub mod assembly;
 pub mod codec;
+pub mod discovery;
 pub mod dtif;
 pub mod expression;
 pub mod external;

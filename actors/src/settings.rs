@@ -34,6 +34,12 @@ pub struct Settings {
     pub priority_rules_max: usize,
     /// The longest time that the terms of a sync lease may name, in milliseconds.
     pub lease_terms_ms_max: u32,
+    /// How many records one page of a search looks at.
+    pub search_records_scanned_max: usize,
+    /// How many records a search sorts.
+    pub search_records_sorted_max: usize,
+    /// How many sorted searches can be gone on with, of each kind of system.
+    pub search_cursors_max: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +58,9 @@ impl Default for Settings {
             lease: LeaseLimits::default(),
             priority_rules_max: 1_000,
             lease_terms_ms_max: 86_400_000,
+            search_records_scanned_max: 20_000,
+            search_records_sorted_max: 250_000,
+            search_cursors_max: 64,
         }
     }
 }

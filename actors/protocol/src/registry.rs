@@ -183,9 +183,16 @@ pub struct SystemQuery {
     /// This type of system.
     #[serde(default, rename = "type")]
     pub system_type: Option<String>,
-    /// A word or more that id, title or description contain, whatever the case.
+    /// The beginnings of words of id, title or description, whatever the case: all of them.
     #[serde(default)]
     pub text: Option<String>,
+    /// A CEL expression over the system: `system.type == "commerce" && charge.amount < 5.0`.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Fields to sort by, with commas between and `-` before those that go down: `performance.p99_ms,-charge.amount`.
+    /// Absent: by id, which also decides between equals.
+    #[serde(default)]
+    pub sort: Option<String>,
     /// Third-party systems that offer this operation.
     #[serde(default)]
     pub operation: Option<String>,
