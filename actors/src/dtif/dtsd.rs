@@ -6,9 +6,11 @@ use std::{
 };
 
 use twinway_protocol::{
-    Behaviour, EntityId, Envelope, Out, Problem, ProblemKind, Recovery, SystemId,
-    message::{DTSR, DtsdMsg, KeepTwinSystem, Kept, Reannounce, SearchTwinSystems, TwinSystemsFound, Wire},
-    registry::{Page, SystemQuery, TwinSystem, TwinSystemListing},
+    Behaviour, EntityId, Envelope, ObjectUri, Out, Problem, ProblemKind, Recovery, SystemId, TwinId,
+    message::{
+        DTSR, DtsdMsg, ForgetTwinSystem, KeepTwinSystem, Kept, Reannounce, SearchTwinSystems, TwinSystemsFound, Wire,
+    },
+    registry::{Page, Standing, SystemQuery, TwinSystem, TwinSystemListing},
 };
 
 use super::behind;
@@ -18,33 +20,66 @@ use crate::{NoRecord, Settings};
 #[derive(Debug)]
 struct Indexed {
     system: Arc<TwinSystem>,
+    standing: Arc<Standing>,
     /// Id, title and description in lower case.
     text: String,
-    objects: BTreeSet<String>,
+    /// The object of each twin that has one, and the twins of each object.
+    object_of: BTreeMap<TwinId, ObjectUri>,
+    objects: BTreeMap<ObjectUri, BTreeSet<TwinId>>,
 }
 
 impl Indexed {
     fn new(system: Arc<TwinSystem>) -> Self {
-        let description = &system.description;
-        let text = format!("{}\n{}\n{}", description.id, description.title, description.description).to_lowercase();
-        let objects = system.twins.iter().filter_map(|twin| twin.entry.physical_object.as_ref());
-        let objects = objects.map(|uri| uri.as_str().to_owned()).collect();
-        Self { system, text, objects }
+        let text = text_of(&system);
+        let standing = Arc::default();
+        Self { system, standing, text, object_of: BTreeMap::new(), objects: BTreeMap::new() }
+    }
+
+    /// Takes over what was told: cost grows with what changed, not with the list.
+    fn keep(&mut self, message: KeepTwinSystem) {
+        self.text = text_of(&message.system);
+        self.system = message.system;
+        for twin in message.gone.iter().chain(message.twins.iter()) {
+            self.unlink(&twin.entry.id);
+        }
+        for twin in message.twins.iter() {
+            if let Some(uri) = &twin.entry.physical_object {
+                self.object_of.insert(twin.entry.id.clone(), uri.clone());
+                self.objects.entry(uri.clone()).or_default().insert(twin.entry.id.clone());
+            }
+        }
+    }
+
+    fn unlink(&mut self, twin: &TwinId) {
+        let Some(uri) = self.object_of.remove(twin) else { return };
+        if let Some(twins) = self.objects.get_mut(&uri) {
+            twins.remove(twin);
+            if twins.is_empty() {
+                self.objects.remove(&uri);
+            }
+        }
     }
 
     fn matches(&self, query: &SystemQuery, words: &[String]) -> bool {
         query.system_type.as_ref().is_none_or(|wanted| *wanted == self.system.description.system_type)
-            && query.physical_object.as_ref().is_none_or(|uri| self.objects.contains(uri))
+            && query.physical_object.as_ref().is_none_or(|uri| self.objects.contains_key(uri.as_str()))
             && words.iter().all(|word| self.text.contains(word))
     }
 
     fn listing(&self) -> TwinSystemListing {
         TwinSystemListing {
             system: self.system.description.clone(),
-            twin_count: u32::try_from(self.system.twins.len()).unwrap_or(u32::MAX),
+            twin_count: self.system.twin_count,
             registered_at: self.system.registered_at,
+            version: self.system.version,
+            standing: Standing::clone(&self.standing),
         }
     }
+}
+
+fn text_of(system: &TwinSystem) -> String {
+    let description = &system.description;
+    format!("{}\n{}\n{}", description.id, description.title, description.description).to_lowercase()
 }
 
 /// Digital twin system discovery. All that it knows comes from DTSR.
@@ -65,9 +100,19 @@ impl Behaviour for Dtsd {
 
     fn handle(&mut self, Envelope { meta, message }: Envelope<DtsdMsg>, out: &mut Out<'_, Self>) {
         match message {
-            DtsdMsg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                self.systems.insert(system.description.id.clone(), Indexed::new(system));
+            DtsdMsg::KeepTwinSystem(message) => {
+                let id = message.system.description.id.clone();
+                self.systems.entry(id).or_insert_with(|| Indexed::new(Arc::clone(&message.system))).keep(message);
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), Ok(Kept));
+            }
+            DtsdMsg::ForgetTwinSystem(message) => {
+                self.systems.remove(&message.system.description.id);
+                out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
+            }
+            DtsdMsg::KeepStanding(message) => {
+                if let Some(known) = self.systems.get_mut(&message.system) {
+                    known.standing = message.standing;
+                }
             }
             DtsdMsg::SearchTwinSystems(SearchTwinSystems { query }) => {
                 let found = self.search(&query).map(|page| TwinSystemsFound { page });
@@ -112,7 +157,7 @@ impl Dtsd {
 mod tests {
     use twinway_protocol::{
         PendingKey, ProblemKind,
-        message::{DTSR, KeepTwinSystem, Kept, SearchTwinSystems, TwinSystemsFound},
+        message::{DTSR, Kept, SearchTwinSystems, TwinSystemsFound},
         registry::SystemQuery,
     };
 
@@ -128,7 +173,7 @@ mod tests {
         for (index, id) in ["barn", "attic", "cellar"].into_iter().enumerate() {
             let lamp = twin(&format!("{id}-lamp"), Some(&format!("urn:{id}:lamp")));
             let system = twin_system(id, u32::try_from(index).unwrap(), vec![lamp]);
-            let kept = trial.deliver(DTSR.id(), PendingKey::NONE, KeepTwinSystem { system });
+            let kept = trial.deliver(DTSR.id(), PendingKey::NONE, system.keep());
             assert!(matches!(heard::<Kept>(kept), Some(Ok(_))));
         }
         trial

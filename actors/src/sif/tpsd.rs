@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use twinway_protocol::{
     Behaviour, EntityId, Envelope, Out, Problem, ProblemKind, Recovery, SystemId,
     message::{
-        KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR, ThirdPartySystemsFound, TpsdMsg, Wire,
+        ForgetThirdPartySystem, KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR,
+        ThirdPartySystemsFound, TpsdMsg, Wire,
     },
-    registry::{Page, SystemQuery, ThirdPartyListing, ThirdPartySystem},
+    registry::{Page, Standing, SystemQuery, ThirdPartyListing, ThirdPartySystem},
 };
 
 use crate::{NoRecord, Settings};
@@ -22,10 +23,20 @@ pub struct Tpsd {
 #[derive(Debug)]
 struct Indexed {
     system: Arc<ThirdPartySystem>,
+    standing: Arc<Standing>,
     text: String,
 }
 
 impl Indexed {
+    fn listing(&self) -> ThirdPartyListing {
+        ThirdPartyListing {
+            system: self.system.description.clone(),
+            registered_at: self.system.registered_at,
+            version: self.system.version,
+            standing: Standing::clone(&self.standing),
+        }
+    }
+
     fn matches(&self, query: &SystemQuery, words: &[&str]) -> bool {
         let description = &self.system.description;
         query.system_type.as_ref().is_none_or(|wanted| description.system_type == *wanted)
@@ -38,7 +49,9 @@ impl Tpsd {
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
         let description = &system.description;
         let text = format!("{}\n{}\n{}", description.id, description.title, description.description).to_lowercase();
-        self.systems.insert(description.id.clone(), Indexed { system, text });
+        let id = description.id.clone();
+        let standing = self.systems.get(&id).map(|known| Arc::clone(&known.standing)).unwrap_or_default();
+        self.systems.insert(id, Indexed { system, standing, text });
     }
 
     fn search(&self, query: &SystemQuery) -> Result<ThirdPartySystemsFound, Problem> {
@@ -50,10 +63,10 @@ impl Tpsd {
         let words: Vec<&str> = text.split_whitespace().collect();
         let found = self.systems.iter().filter(|(_, indexed)| indexed.matches(query, &words));
         let page = Page::of(
-            found.map(|(id, indexed)| (id.as_str(), &*indexed.system)),
+            found.map(|(id, indexed)| (id.as_str(), indexed)),
             query.cursor.as_deref(),
             query.limit,
-            |system| ThirdPartyListing { system: system.description.clone(), registered_at: system.registered_at },
+            Indexed::listing,
         );
         Ok(ThirdPartySystemsFound { page })
     }
@@ -76,6 +89,15 @@ impl Behaviour for Tpsd {
             TpsdMsg::KeepThirdPartySystem(message) => {
                 self.keep(message.system);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
+            }
+            TpsdMsg::ForgetThirdPartySystem(message) => {
+                self.systems.remove(&message.system);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
+            }
+            TpsdMsg::KeepStanding(message) => {
+                if let Some(known) = self.systems.get_mut(&message.system) {
+                    known.standing = message.standing;
+                }
             }
             TpsdMsg::SearchThirdPartySystems(message) => {
                 out.reply(meta.asker::<SearchThirdPartySystems>(event), self.search(&message.query));
