@@ -25,10 +25,13 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
-use twinway_protocol::{JsonDoc, SystemId, registry::Standing};
+use twinway_protocol::{
+    JsonDoc, SystemId,
+    registry::{ServiceLevel, Standing},
+};
 
 use crate::{
     Settings,
@@ -91,7 +94,7 @@ pub(crate) enum Fact<'a> {
     /// A list of texts.
     List(Vec<&'a str>),
     /// Documents by name.
-    Documents(&'a std::collections::BTreeMap<String, JsonDoc>),
+    Documents(&'a BTreeMap<String, JsonDoc>),
 }
 
 impl<'a> Fact<'a> {
@@ -152,6 +155,16 @@ pub(crate) fn standing_fact(standing: &Standing, field: Field) -> Fact<'_> {
         Field::MeasuredP99 => Fact::number(measured.p99_ms),
         Field::MeasuredAvailability => Fact::number(measured.availability),
         _ => Fact::Absent,
+    }
+}
+
+/// What a system promises, as a field.
+pub(crate) fn promised_fact(level: Option<&ServiceLevel>, field: Field) -> Fact<'_> {
+    let Some(level) = level else { return Fact::Absent };
+    match field {
+        Field::PromisedAvailability => Fact::number(level.availability),
+        Field::PromisedP99 => Fact::number(level.p99_ms),
+        _ => Fact::text(level.description.as_deref()),
     }
 }
 

@@ -11,6 +11,7 @@ mod record;
 pub mod runtime;
 mod settings;
 pub mod sif;
+mod standing;
 pub mod sync_supervisor;
 pub mod twin;
 
@@ -18,4 +19,4 @@ pub mod twin;
 mod trial;
 
 pub use record::NoRecord;
-pub use settings::Settings;
+pub use settings::{HealthRules, Settings};

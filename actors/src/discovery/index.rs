@@ -131,6 +131,12 @@ impl<S: Subject> Index<S> {
         self.entry(*self.ids.get(id)?).map(|entry| &entry.subject)
     }
 
+    /// The system of this id, to change what no index keeps of it.
+    pub(crate) fn get_mut(&mut self, id: &SystemId) -> Option<&mut S> {
+        let slot = *self.ids.get(id)?;
+        self.slots.get_mut(slot as usize)?.as_mut().map(|entry| &mut entry.subject)
+    }
+
     /// Keeps a system, in place of what was kept of it. The items of its lists are told apart, with [`Index::link`].
     pub(crate) fn keep(&mut self, subject: S) {
         let id = subject.id().clone();
@@ -139,30 +145,30 @@ impl<S: Subject> Index<S> {
             None => self.admit(&id),
         };
         let words = words(&subject);
-        let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        let (before, born) = match place.take() {
-            Some(entry) => (Some(entry.subject), (entry.born, entry.words)),
+        let before = self.slots.get_mut(slot as usize).and_then(Option::take);
+        let (keys, born, words_before) = match before {
+            Some(entry) => (keys(Some(&entry.subject)), entry.born, entry.words),
             None => {
                 self.births = self.births.wrapping_add(1);
-                (None, (self.births, Box::default()))
+                (keys::<S>(None), self.births, Box::default())
             }
         };
-        let (born, words_before) = born;
         let words = self.index_words(&words, &words_before, &id, slot);
-        self.index_fields(before.as_ref(), Some(&subject), &id, slot);
+        self.index_fields(keys, Some(&subject), &id, slot);
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(Entry { subject, born, words });
         }
     }
 
-    /// Changes what is not written in words of a system.
-    pub(crate) fn change(&mut self, id: &SystemId, change: impl FnOnce(&S) -> S) {
+    /// Changes a system in what is not written in words.
+    pub(crate) fn change(&mut self, id: &SystemId, change: impl FnOnce(&mut S)) {
         let Some(slot) = self.ids.get(id).copied() else { return };
-        let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        let subject = change(&entry.subject);
-        self.index_fields(Some(&entry.subject), Some(&subject), id, slot);
+        let Some(mut entry) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        let before = keys(Some(&entry.subject));
+        change(&mut entry.subject);
+        self.index_fields(before, Some(&entry.subject), id, slot);
         if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = Some(Entry { subject, ..entry });
+            *place = Some(entry);
         }
     }
 
@@ -171,7 +177,7 @@ impl<S: Subject> Index<S> {
         let Some(slot) = self.ids.remove(id) else { return };
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         self.index_words(&BTreeSet::new(), &entry.words, id, slot);
-        self.index_fields(Some(&entry.subject), None, id, slot);
+        self.index_fields(keys(Some(&entry.subject)), None, id, slot);
         self.free.push(slot);
     }
 
@@ -220,33 +226,24 @@ impl<S: Subject> Index<S> {
         shared.into()
     }
 
-    fn index_fields(&mut self, before: Option<&S>, after: Option<&S>, id: &SystemId, slot: u32) {
-        let fact =
-            |subject: Option<&'_ S>, field| subject.map_or(Fact::Absent, |subject| subject.fact(field)).into_key();
-        for field in Field::ALL.iter().copied().filter(|field| field.is_indexed() && field.is_of(S::KIND)) {
-            if field.shape() == Shape::Texts {
-                continue;
-            }
-            let (before, after) = (fact(before, field), fact(after, field));
+    /// Costs as many changes of the index as there are changed fields.
+    fn index_fields(&mut self, before: Vec<Option<FieldKey>>, after: Option<&S>, id: &SystemId, slot: u32) {
+        for ((field, before), after) in indexed::<S>().zip(before).zip(keys(after)) {
             if before == after {
                 continue;
             }
             match before {
-                Some(FactKey::Text(text)) => {
-                    if let Some(postings) = self.texts.get_mut(&field) {
-                        take_out(postings, &*text, id);
-                    }
-                }
-                Some(FactKey::Number(key)) => {
+                Some(FieldKey::Text(text)) => self.unlink(field, &text, id),
+                Some(FieldKey::Number(key)) => {
                     self.numbers.entry(field).or_default().remove(&Numbered { key, id: Some(id.clone()), slot });
                 }
                 None => {}
             }
             match after {
-                Some(FactKey::Text(text)) => {
+                Some(FieldKey::Text(text)) => {
                     self.texts.entry(field).or_default().entry(text).or_default().insert(id.clone(), slot);
                 }
-                Some(FactKey::Number(key)) => {
+                Some(FieldKey::Number(key)) => {
                     self.numbers.entry(field).or_default().insert(Numbered { key, id: Some(id.clone()), slot });
                 }
                 None => {}
@@ -271,18 +268,24 @@ impl<S: Subject> Index<S> {
 
 /// A fact as an index keeps it.
 #[derive(PartialEq)]
-enum FactKey {
+enum FieldKey {
     Text(Box<str>),
     Number(Key),
 }
 
-impl Fact<'_> {
-    fn into_key(self) -> Option<FactKey> {
-        match self {
-            Self::Text(text) => Some(FactKey::Text(text.into())),
-            other => other.as_number().map(Key::new).map(FactKey::Number),
-        }
-    }
+/// The fields that have one value, and an index.
+fn indexed<S: Subject>() -> impl Iterator<Item = Field> {
+    let one = |field: &Field| field.is_indexed() && field.is_of(S::KIND) && field.shape() != Shape::Texts;
+    Field::ALL.iter().copied().filter(one)
+}
+
+/// What an index keeps of a system, by field.
+fn keys<S: Subject>(subject: Option<&S>) -> Vec<Option<FieldKey>> {
+    let key = |field| match subject?.fact(field) {
+        Fact::Text(text) => Some(FieldKey::Text(text.into())),
+        other => other.as_number().map(Key::new).map(FieldKey::Number),
+    };
+    indexed::<S>().map(key).collect()
 }
 
 fn words<S: Subject>(subject: &S) -> BTreeSet<Box<str>> {

@@ -86,7 +86,7 @@ impl World {
     fn measure(&mut self, id: &SystemId, p99: Option<f64>, health: &'static str) {
         if let Some(shop) = self.shops.get_mut(id) {
             (shop.p99, shop.health) = (p99, health);
-            self.index.change(id, |shop| Shop { p99, health, ..shop.clone() });
+            self.index.change(id, |shop| (shop.p99, shop.health) = (p99, health));
         }
     }
 

@@ -1,61 +1,99 @@
 //! Third-party system discovery (FGMV-29 8.2.2, 9.1 steps 4 and 5): finds registered systems.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use twinway_protocol::{
-    Behaviour, EntityId, Envelope, Out, Problem, ProblemKind, Recovery, SystemId,
+    Behaviour, EntityId, Envelope, Out, Recovery, SystemId,
     message::{
-        KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR, ThirdPartySystemsFound, TpsdMsg, Wire,
+        ForgetThirdPartySystem, KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR,
+        ThirdPartySystemsFound, TpsdMsg, Wire,
     },
-    registry::{Page, SystemQuery, ThirdPartyListing, ThirdPartySystem},
+    registry::{Standing, ThirdPartyListing, ThirdPartySystem},
 };
 
-use crate::{NoRecord, Settings};
+use crate::{
+    NoRecord, Settings,
+    discovery::{Fact, Field, Index, Kind, SearchLimits, Searches, Subject, promised_fact, standing_fact},
+};
 
 /// Third-party system discovery. Its index is derived from TPSR's register.
 #[derive(Debug)]
 pub struct Tpsd {
-    systems: BTreeMap<SystemId, Indexed>,
+    systems: Index<Known>,
+    searches: Searches,
+    limits: SearchLimits,
 }
 
-/// A system, and what a search for text looks at.
+/// A registered system.
 #[derive(Debug)]
-struct Indexed {
+struct Known {
     system: Arc<ThirdPartySystem>,
-    text: String,
+    standing: Arc<Standing>,
 }
 
-impl Indexed {
-    fn matches(&self, query: &SystemQuery, words: &[&str]) -> bool {
+impl Known {
+    fn operations(&self) -> impl Iterator<Item = &str> {
+        self.system.description.apis.iter().map(|api| api.operation.as_str())
+    }
+
+    fn listing(&self) -> ThirdPartyListing {
+        ThirdPartyListing {
+            system: self.system.description.clone(),
+            registered_at: self.system.registered_at,
+            version: self.system.version,
+            standing: Standing::clone(&self.standing),
+        }
+    }
+}
+
+impl Subject for Known {
+    const KIND: Kind = Kind::ThirdParty;
+
+    fn id(&self) -> &SystemId {
+        &self.system.description.id
+    }
+
+    fn fact(&self, field: Field) -> Fact<'_> {
         let description = &self.system.description;
-        query.system_type.as_ref().is_none_or(|wanted| description.system_type == *wanted)
-            && query.operation.as_ref().is_none_or(|wanted| description.apis.iter().any(|api| api.operation == *wanted))
-            && words.iter().all(|word| self.text.contains(word))
+        let charge = description.service_charge.as_ref();
+        match field {
+            Field::Id => Fact::Text(description.id.as_str()),
+            Field::Type => Fact::Text(&description.system_type),
+            Field::Title => Fact::Text(&description.title),
+            Field::Description => Fact::Text(&description.description),
+            Field::Properties => Fact::Documents(&description.properties),
+            Field::ChargeAmount => Fact::number(charge.map(|charge| charge.amount)),
+            Field::ChargeCurrency => Fact::text(charge.map(|charge| charge.currency.as_str())),
+            Field::ChargePer => Fact::text(charge.and_then(|charge| charge.per.as_deref())),
+            Field::PromisedAvailability | Field::PromisedP99 | Field::Promise => {
+                promised_fact(description.service_level.as_ref(), field)
+            }
+            Field::Apis => Fact::List(self.operations().collect()),
+            _ => standing_fact(&self.standing, field),
+        }
+    }
+
+    fn lists(&self, field: Field, item: &str) -> bool {
+        field == Field::Apis && self.operations().any(|operation| operation == item)
     }
 }
 
 impl Tpsd {
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
-        let description = &system.description;
-        let text = format!("{}\n{}\n{}", description.id, description.title, description.description).to_lowercase();
-        self.systems.insert(description.id.clone(), Indexed { system, text });
+        let id = system.description.id.clone();
+        self.unlink(&id);
+        let standing = self.systems.get(&id).map(|known| Arc::clone(&known.standing)).unwrap_or_default();
+        self.systems.keep(Known { system: Arc::clone(&system), standing });
+        for api in &system.description.apis {
+            self.systems.link(Field::Apis, &api.operation, &id);
+        }
     }
 
-    fn search(&self, query: &SystemQuery) -> Result<ThirdPartySystemsFound, Problem> {
-        if query.physical_object.is_some() {
-            let detail = "`physicalObject` is a parameter of the search for digital twin systems";
-            return Err(Problem::new(ProblemKind::InvalidQuery, detail));
+    fn unlink(&mut self, id: &SystemId) {
+        let Some(system) = self.systems.get(id).map(|known| Arc::clone(&known.system)) else { return };
+        for api in &system.description.apis {
+            self.systems.unlink(Field::Apis, &api.operation, id);
         }
-        let text = query.text.as_deref().unwrap_or_default().to_lowercase();
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let found = self.systems.iter().filter(|(_, indexed)| indexed.matches(query, &words));
-        let page = Page::of(
-            found.map(|(id, indexed)| (id.as_str(), &*indexed.system)),
-            query.cursor.as_deref(),
-            query.limit,
-            |system| ThirdPartyListing { system: system.description.clone(), registered_at: system.registered_at },
-        );
-        Ok(ThirdPartySystemsFound { page })
     }
 }
 
@@ -65,8 +103,8 @@ impl Behaviour for Tpsd {
     type Record = NoRecord;
     type Settings = Settings;
 
-    fn new(_id: EntityId, _settings: &Settings, _incarnation: u32) -> Self {
-        Self { systems: BTreeMap::new() }
+    fn new(_id: EntityId, settings: &Settings, _incarnation: u32) -> Self {
+        Self { systems: Index::default(), searches: Searches::default(), limits: settings.into() }
     }
 
     fn handle(&mut self, envelope: Envelope<TpsdMsg>, out: &mut Out<'_, Self>) {
@@ -77,8 +115,19 @@ impl Behaviour for Tpsd {
                 self.keep(message.system);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
             }
+            TpsdMsg::ForgetThirdPartySystem(message) => {
+                self.unlink(&message.system);
+                self.systems.forget(&message.system);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
+            }
+            TpsdMsg::KeepStanding(message) => {
+                self.systems.change(&message.system, |known| known.standing = message.standing);
+            }
             TpsdMsg::SearchThirdPartySystems(message) => {
-                out.reply(meta.asker::<SearchThirdPartySystems>(event), self.search(&message.query));
+                let chance = out.chance();
+                let page = self.searches.page(&self.systems, &message.query, &self.limits, chance, Known::listing);
+                let found = page.map(|page| ThirdPartySystemsFound { page });
+                out.reply(meta.asker::<SearchThirdPartySystems>(event), found);
             }
         }
     }
