@@ -37,7 +37,7 @@ use crate::{
     Settings,
     expression::{Gap, Variables, descend},
 };
-pub use field::Field;
+pub use field::{FILTER_HELP, Field};
 pub(crate) use index::Index;
 pub(crate) use search::Searches;
 

@@ -35,7 +35,7 @@ pub const EXPRESSION_BYTES_MAX: usize = 4_096;
 /// How many brackets stand in each other.
 pub const EXPRESSION_BRACKETS_MAX: usize = 24;
 /// How deeply the parts of an expression stand in each other: brackets, and operators and selections in a row.
-pub const EXPRESSION_DEPTH_MAX: usize = 48;
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
 /// How many steps one evaluation takes.
 pub const EXPRESSION_STEPS_MAX: u64 = 1_000_000;
 

@@ -105,7 +105,7 @@ impl Default for Settings {
             priority_rules_max: 1_000,
             lease_terms_ms_max: 86_400_000,
             search_records_scanned_max: 20_000,
-            search_records_sorted_max: 250_000,
+            search_records_sorted_max: 100_000,
             search_cursors_max: 64,
             registration_lifetime_ms_min: 1_000,
             registration_lifetime_ms_max: 366 * 86_400_000,

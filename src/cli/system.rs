@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use twinway::{
+    actors::discovery::FILTER_HELP,
     client::{Client, ClientError},
     protocol::{
         ProblemKind, SystemId,
@@ -73,7 +74,7 @@ pub(crate) struct Which {
     #[arg(long, value_name = "URI")]
     physical_object: Option<String>,
     /// Only systems for which this CEL expression is true: `charge.amount < 5 && performance.p99_ms < 200`.
-    #[arg(long, value_name = "EXPRESSION")]
+    #[arg(long, value_name = "EXPRESSION", long_help = FILTER_HELP)]
     filter: Option<String>,
     /// In the order of these fields, with `-` before those that go down: `performance.p99_ms,-charge.amount`.
     #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]

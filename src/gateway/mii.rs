@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use twinway_actors::discovery::FILTER_HELP;
 use twinway_protocol::{
     JsonDoc, Problem, ProblemKind, SystemId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
@@ -23,10 +24,7 @@ pub(super) const ACCESS: Access = Access::Only(Role::Metaverse);
 pub(super) const CURSOR: Parameter = Parameter::text("cursor", "Where the page before ended: its `next`.");
 pub(super) const LIMIT: Parameter = Parameter::number("limit", "At most this many items.");
 const TEXT: Parameter = Parameter::text("text", "The beginnings of words of id, title or description: all of them.");
-const FILTER: Parameter = Parameter::text(
-    "filter",
-    "A CEL expression over the system: `system.type == \"commerce\" && charge.amount < 5.0 && performance.p99_ms < 200.0`.",
-);
+const FILTER: Parameter = Parameter::text("filter", FILTER_HELP);
 const SORT: Parameter = Parameter::text(
     "sort",
     "Fields to sort by, with `-` before those that go down: `performance.p99_ms,-charge.amount`. Without: by id.",

@@ -26,6 +26,14 @@ macro_rules! fields {
             $(#[doc = $help] $Field,)*
         }
 
+        /// What a filter is, and the table of what it may name: for the documents of the interfaces.
+        pub const FILTER_HELP: &str = concat!(
+            "A CEL expression over the system, true or false: `system.type == \"commerce\" && charge.amount < 5.0 && ",
+            "performance.p99_ms < 200.0`. A comparison with a field that is absent does not hold; `has(charge.amount)` asks ",
+            "for it. It may name:\n\n| field | what it is | of | absent |\n|---|---|---|---|\n",
+            $("| `", $path, "` | ", $help, " | ", fields!(@of $of), " | ", $optional, " |\n",)*
+        );
+
         impl Field {
             /// Every field.
             pub const ALL: &'static [Self] = &[$(Self::$Field,)*];

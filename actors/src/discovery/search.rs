@@ -12,13 +12,15 @@ use super::{
     index::{Candidates, Entry, Place},
     plan::{Plan, in_filter},
 };
-use crate::expression::EXPRESSION_STEPS_MAX;
 
 /// What is not in the order of ids is gathered and sorted for each page, where going through the others can stop early. So
 /// it must be that many times less.
 const GATHERING_COSTS: usize = 8;
 /// All sorted searches that can be gone on with have at most this many times the records that one may sort.
 const SORTED_TOGETHER: usize = 4;
+
+/// How many steps of a filter one page takes: some ten milliseconds, in which nobody else is answered.
+const PAGE_STEPS_MAX: u64 = 200_000;
 
 /// A sorted search that can be gone on with.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ enum Taken {
 impl<T> Filling<T> {
     fn new(query: &SystemQuery, limits: &SearchLimits) -> Self {
         let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
-        Self { items: Vec::new(), limit, scanned: limits.scanned.max(1), steps: EXPRESSION_STEPS_MAX }
+        Self { items: Vec::new(), limit, scanned: limits.scanned.max(1), steps: PAGE_STEPS_MAX }
     }
 
     fn look<S: Subject>(&mut self, entry: &Entry<S>, plan: &Plan, item: &impl Fn(&S) -> T) -> Result<Taken, Problem> {
@@ -66,7 +68,7 @@ impl<T> Filling<T> {
             return Ok(Taken::Full);
         }
         // A filter that takes more than a whole page's steps for one record would never end.
-        let fresh = self.steps == EXPRESSION_STEPS_MAX;
+        let fresh = self.steps == PAGE_STEPS_MAX;
         let matches = match plan.matches(entry, &mut self.steps) {
             Err(error) if fresh => return Err(in_filter(error)),
             Err(_) => return Ok(Taken::Full),

@@ -424,7 +424,7 @@ fn a_search_that_takes_too_much_goes_on_or_says_so() {
     let heavy = SystemQuery { filter: Some(heavy), ..SystemQuery::default() };
     let problem = world.page(&heavy).unwrap_err();
     assert!(problem.detail.contains("more steps than it may"), "{}", problem.detail);
-    let list = format!("[{}]", vec!["1"; 30].join(","));
+    let list = format!("[{}]", vec!["1"; 25].join(","));
     let fair = format!("{list}.all(a, {list}.all(b, {list}.all(c, a + b + c > 0)))");
     let fair = SystemQuery { filter: Some(fair), ..SystemQuery::default() };
     assert_eq!(world.all(&fair).len(), 50);

@@ -177,10 +177,12 @@ impl Behaviour for Dtsd {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use twinway_protocol::{
         PendingKey, ProblemKind,
-        message::{DTSR, Kept, SearchTwinSystems, TwinSystemsFound},
-        registry::SystemQuery,
+        message::{DTSR, KeepStanding, KeepTwinSystem, Kept, SearchTwinSystems, TwinSystemsFound},
+        registry::{Health, Standing, SystemQuery},
     };
 
     use super::Dtsd;
@@ -224,6 +226,40 @@ mod tests {
         assert!(found(&mut trial, by_both).is_empty());
     }
 
+    fn by_object(uri: &str) -> SystemQuery {
+        SystemQuery { physical_object: Some(uri.into()), ..SystemQuery::default() }
+    }
+
+    fn filtered(filter: &str) -> SystemQuery {
+        SystemQuery { filter: Some(filter.into()), ..SystemQuery::default() }
+    }
+
+    /// FGMV-29 8.3.2
+    #[test]
+    fn what_a_list_gains_and_loses_is_found_so_by_the_next_search() {
+        let mut trial = trial();
+        let both = [twin("barn-lamp", Some("urn:barn:lamp")), twin("barn-door", Some("urn:barn:lamp"))];
+        let grown = twin_system("barn", 0, both.into());
+        trial.deliver(DTSR.id(), PendingKey::NONE, grown.keep());
+        assert_eq!(found(&mut trial, filtered("twins.count == 2 && 'urn:barn:lamp' in twins.objects")), ["barn"]);
+        let gone = |at: usize| KeepTwinSystem {
+            system: grown.system.clone(),
+            twins: [].into(),
+            gone: [grown.twins[at].clone()].into(),
+        };
+        trial.deliver(DTSR.id(), PendingKey::NONE, gone(0));
+        assert_eq!(found(&mut trial, by_object("urn:barn:lamp")), ["barn"], "another twin stands for it");
+        trial.deliver(DTSR.id(), PendingKey::NONE, gone(1));
+        assert!(found(&mut trial, by_object("urn:barn:lamp")).is_empty());
+        assert_eq!(found(&mut trial, filtered("twins.objects.exists(uri, uri.startsWith('urn:attic'))")), ["attic"]);
+        let standing = Standing { health: Health::Offline, ..Standing::default() };
+        let stands = KeepStanding { system: grown.system.description.id.clone(), standing: Arc::new(standing) };
+        trial.deliver(DTSR.id(), PendingKey::NONE, stands);
+        assert_eq!(found(&mut trial, filtered("standing.health == 'offline'")), ["barn"]);
+        assert!(heard::<Kept>(trial.deliver(DTSR.id(), PendingKey::NONE, grown.forget())).is_some());
+        assert_eq!(found(&mut trial, SystemQuery::default()), ["attic", "cellar"]);
+    }
+
     #[test]
     fn pages_show_everything_once() {
         let mut trial = trial();
@@ -242,6 +278,7 @@ mod tests {
         for query in [
             SystemQuery { operation: Some("pay".into()), ..SystemQuery::default() },
             SystemQuery { cursor: Some("no such cursor".into()), ..SystemQuery::default() },
+            filtered("charge.amount < 5.0"),
         ] {
             assert_eq!(search(&mut trial, query).expect_err("it is refused"), ProblemKind::InvalidQuery);
         }

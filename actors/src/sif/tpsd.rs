@@ -152,14 +152,17 @@ mod tests {
 
     use twinway_protocol::{
         EntityId, Mailbox, Problem, ProblemKind,
-        message::{KeepThirdPartySystem, SearchThirdPartySystems, ThirdPartySystemsFound, TpsdMsg, TpsrMsg},
-        registry::{SystemQuery, ThirdPartySystem},
+        message::{
+            ForgetThirdPartySystem, KeepStanding, KeepThirdPartySystem, SearchThirdPartySystems,
+            ThirdPartySystemsFound, TpsdMsg, TpsrMsg,
+        },
+        registry::{Api, Health, Performance, ServiceCharge, ServiceLevel, Standing, SystemQuery, ThirdPartySystem},
     };
 
     use super::Tpsd;
     use crate::{
         Settings,
-        sif::testing::{METAVERSE, answer, key, registered, shown},
+        sif::testing::{METAVERSE, answer, key, registered, shown, system_id},
         trial::Trial,
     };
 
@@ -221,6 +224,52 @@ mod tests {
         let cursor = search(&mut tpsd, query.clone()).expect("it is understood").page.next;
         assert!(cursor.is_some());
         assert_eq!(found(&mut tpsd, SystemQuery { cursor, ..query }), ["c"]);
+    }
+
+    fn filtered(filter: &str) -> SystemQuery {
+        SystemQuery { filter: Some(filter.to_owned()), ..SystemQuery::default() }
+    }
+
+    /// FGMV-29 8.2.2: what is measured counts as what was registered does, and at once.
+    #[test]
+    fn what_was_changed_measured_or_deregistered_is_found_so_by_the_next_search() {
+        let mut tpsd = tpsd(&["shop", "bank"]);
+        let mut shop = ThirdPartySystem::clone(&registered("shop", 1));
+        shop.description.service_charge =
+            Some(ServiceCharge { amount: 4.0, currency: "EUR".to_owned(), per: Some("call".to_owned()) });
+        shop.description.service_level =
+            Some(ServiceLevel { availability: Some(0.999), p99_ms: Some(300.0), description: None });
+        shop.description.apis = vec![Api { operation: "pay".to_owned(), description: None }];
+        tpsd.deliver(TPSR, key(1), KeepThirdPartySystem { system: Arc::new(shop) });
+        let cheap = "system.type == \"commerce\" && charge.amount < 5.0";
+        assert_eq!(found(&mut tpsd, filtered(cheap)), ["shop"]);
+        let by = |operation: &str| SystemQuery { operation: Some(operation.to_owned()), ..SystemQuery::default() };
+        assert_eq!(found(&mut tpsd, by("pay")), ["shop"]);
+        assert_eq!(found(&mut tpsd, by("order")), ["bank"], "what it offers no more is not found");
+        let fast = format!("{cheap} && performance.p99_ms < 200.0");
+        assert!(found(&mut tpsd, filtered(&fast)).is_empty(), "nothing was measured yet");
+        let measured = Performance { p99_ms: Some(120.0), calls: 9, ..Performance::default() };
+        let standing = Standing { health: Health::Degraded, performance: measured, ..Standing::default() };
+        tpsd.deliver(TPSR, key(1), KeepStanding { system: system_id("shop"), standing: Arc::new(standing) });
+        assert_eq!(found(&mut tpsd, filtered(&fast)), ["shop"]);
+        assert_eq!(found(&mut tpsd, filtered("standing.health == 'degraded'")), ["shop"]);
+        assert_eq!(found(&mut tpsd, filtered("standing.health == 'healthy'")), ["bank"]);
+        let promised = "performance.p99_ms < level.p99_ms && level.availability >= 0.99 && performance.calls > 5";
+        assert_eq!(found(&mut tpsd, filtered(promised)), ["shop"]);
+        let region = "system.properties.region == 'eu' && charge.per in ['call', 'month'] && 'pay' in apis";
+        assert_eq!(found(&mut tpsd, filtered(region)), ["shop"]);
+        let sorted =
+            SystemQuery { sort: Some("-performance.p99_ms,system.title".to_owned()), ..SystemQuery::default() };
+        assert_eq!(found(&mut tpsd, sorted), ["shop", "bank"]);
+        let page = search(&mut tpsd, filtered(&fast)).expect("it is understood").page;
+        assert_eq!(page.items[0].standing.health, Health::Degraded);
+        let entity = registered("shop", 1).entity;
+        let effects = tpsd.deliver(TPSR, key(1), ForgetThirdPartySystem { system: system_id("shop"), entity });
+        assert_eq!(shown(&effects), ["Kept to Tpsr"]);
+        assert_eq!(found(&mut tpsd, SystemQuery::default()), ["bank"]);
+        assert!(found(&mut tpsd, by("pay")).is_empty() && found(&mut tpsd, filtered(&fast)).is_empty());
+        tpsd.deliver(TPSR, key(1), KeepThirdPartySystem { system: registered("shop", 1) });
+        assert_eq!(found(&mut tpsd, filtered("standing.health == 'healthy'")), ["bank", "shop"], "it begins anew");
     }
 
     #[test]
