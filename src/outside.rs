@@ -23,7 +23,7 @@ use twinway_actors::port::outlet::Outlet;
 use twinway_protocol::{
     EntityId, PendingKey, Problem, SystemId, TwinId,
     message::{OutsideRequest, Wire},
-    registry::{Reach, ThirdPartySystem, TwinSystem},
+    registry::{Reach, Standing, ThirdPartySystem, TwinSystem},
     signal::{Event, LeaseFigures, Signal},
     twin::TwinView,
 };
@@ -178,6 +178,12 @@ impl Outside {
         self.hub.readers.third_party_systems.get(id)
     }
 
+    /// How a registered system stands, by its actor.
+    #[must_use]
+    pub fn standing(&self, entity: EntityId) -> Arc<Standing> {
+        self.hub.readers.standings.get(&entity).unwrap_or_default()
+    }
+
     /// The actor of an external system that came before.
     #[must_use]
     pub fn entity(&self, kind: SystemKind, id: &SystemId) -> Option<EntityId> {
@@ -249,6 +255,10 @@ impl Outlet<Wire> for Outside {
             Signal::ThirdPartySystem(system) => {
                 self.hub.readers.third_party_systems.put(system.description.id.clone(), system);
             }
+            Signal::TwinSystemGone(id) => self.hub.readers.twin_systems.remove(&id),
+            Signal::ThirdPartySystemGone(id) => self.hub.readers.third_party_systems.remove(&id),
+            Signal::TwinGone(id) => self.hub.readers.twins.remove(&id),
+            Signal::Standing { entity, standing, .. } => self.hub.readers.standings.put(entity, standing),
             Signal::Opened { entity, id, reach } => {
                 if let Some(system) = self.hub.keep(entity, &id, reach.clone()) {
                     system.state.lock().reach = reach;

@@ -2,13 +2,16 @@
 
 pub mod assembly;
 pub mod codec;
+pub mod discovery;
 pub mod dtif;
+pub mod expression;
 pub mod external;
 pub mod port;
 mod record;
 pub mod runtime;
 mod settings;
 pub mod sif;
+mod standing;
 pub mod sync_supervisor;
 pub mod twin;
 
@@ -16,4 +19,4 @@ pub mod twin;
 mod trial;
 
 pub use record::NoRecord;
-pub use settings::Settings;
+pub use settings::{HealthRules, Settings};

@@ -34,6 +34,58 @@ pub struct Settings {
     pub priority_rules_max: usize,
     /// The longest time that the terms of a sync lease may name, in milliseconds.
     pub lease_terms_ms_max: u32,
+    /// How many records one page of a search looks at.
+    pub search_records_scanned_max: usize,
+    /// How many records a search sorts.
+    pub search_records_sorted_max: usize,
+    /// How many sorted searches can be gone on with, of each kind of system.
+    pub search_cursors_max: usize,
+    /// The shortest lifetime of a registration, in milliseconds.
+    pub registration_lifetime_ms_min: u64,
+    /// The longest lifetime of a registration, in milliseconds.
+    pub registration_lifetime_ms_max: u64,
+    /// How often the actor of an external system reports what it measured, in milliseconds.
+    pub performance_report_ms: u64,
+    /// When a registered system is healthy, degraded or offline.
+    pub health: HealthRules,
+}
+
+/// When a registered system is healthy, degraded or offline (FGMV-29 8.2.1 and 8.3.1). What makes it worse is apart from
+/// what makes it better again, so that a system on the edge does not go back and forth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthRules {
+    /// The window over which calls are measured, in milliseconds.
+    pub window_ms: u64,
+    /// How many calls of the window must have been measured before error rate and times count.
+    pub calls_min: u64,
+    /// Degraded: a higher share than this of the calls failed, between 0 and 1.
+    pub degraded_error_rate: f64,
+    /// Healthy again: at most this share failed, between 0 and `degraded_error_rate`.
+    pub recovered_error_rate: f64,
+    /// Degraded: the measured p99 is above the promised one by more than this factor, 1 or more.
+    pub degraded_p99_factor: f64,
+    /// Offline: this many calls in a row failed; 0: however many.
+    pub offline_failed_in_a_row: u32,
+    /// Offline: a system that keeps a session, or sends heartbeats, was not heard of for this long, in milliseconds;
+    /// 0: however long.
+    pub offline_silence_ms: u64,
+}
+
+impl Eq for HealthRules {}
+
+impl Default for HealthRules {
+    fn default() -> Self {
+        Self {
+            window_ms: 60_000,
+            calls_min: 5,
+            degraded_error_rate: 0.1,
+            recovered_error_rate: 0.05,
+            degraded_p99_factor: 1.0,
+            offline_failed_in_a_row: 5,
+            offline_silence_ms: 90_000,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -52,6 +104,13 @@ impl Default for Settings {
             lease: LeaseLimits::default(),
             priority_rules_max: 1_000,
             lease_terms_ms_max: 86_400_000,
+            search_records_scanned_max: 20_000,
+            search_records_sorted_max: 100_000,
+            search_cursors_max: 64,
+            registration_lifetime_ms_min: 1_000,
+            registration_lifetime_ms_max: 366 * 86_400_000,
+            performance_report_ms: 5_000,
+            health: HealthRules::default(),
         }
     }
 }

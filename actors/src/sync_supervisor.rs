@@ -17,12 +17,13 @@ use twinway_protocol::{
     SystemId, TwinId,
     lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
     message::{
-        CancelSyncLease, CancelSyncReservation, DTSR, GateFenced, KeepSyncLeases, KeepTwinSystem, Kept, LeaseRequest,
-        OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
-        RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, Wire, YieldSyncLease,
+        CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
+        Kept, LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease,
+        RenewSyncLease, RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, Wire,
+        YieldSyncLease,
     },
-    registry::TwinSystem,
     time::Timestamp,
+    twin::RegisteredTwin,
 };
 
 use crate::Settings;
@@ -194,10 +195,15 @@ impl Behaviour for SyncSupervisor {
         // Others that began before may speak before this entity was told to begin.
         self.begin(Recovery::Start, out);
         match message {
-            Msg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                self.keep(&system);
+            Msg::ForgetTwinSystem(ForgetTwinSystem { twins, .. }) => {
+                self.forget(&twins, out);
+                out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
+            }
+            Msg::KeepTwinSystem(KeepTwinSystem { twins, gone, .. }) => {
+                self.forget(&gone, out);
+                self.keep(&twins);
                 // A priority may have changed before a crash that this entity had not heard of.
-                for twin in &system.twins {
+                for twin in twins.iter() {
                     self.weigh_again(&twin.entry.id, |_| true, out);
                 }
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), Ok(Kept));
@@ -297,8 +303,8 @@ impl SyncSupervisor {
     }
 
     /// Within FGMV-29 9.2 step 2: which twins stand for which objects.
-    fn keep(&mut self, system: &TwinSystem) {
-        for twin in &system.twins {
+    fn keep(&mut self, twins: &[RegisteredTwin]) {
+        for twin in twins {
             let object = twin.object.map(|object| object.id());
             self.twins.insert(twin.entry.id.clone(), object);
             let (Some(entity), Some(uri)) = (object, &twin.entry.physical_object) else { continue };
@@ -309,6 +315,19 @@ impl SyncSupervisor {
             });
             if !known.twins.contains(&twin.entry.id) {
                 known.twins.push(twin.entry.id.clone());
+            }
+        }
+    }
+
+    /// FGMV-29 8.3.1: twins that no system lists any more; with the last twin of an object goes the object.
+    fn forget(&mut self, twins: &[RegisteredTwin], _out: &mut Out<'_, Self>) {
+        for twin in twins {
+            let id = &twin.entry.id;
+            let Some(object) = self.twins.remove(id).flatten() else { continue };
+            let Some(known) = self.objects.get_mut(&object) else { continue };
+            known.twins.retain(|other| other != id);
+            if known.twins.is_empty() {
+                self.objects.remove(&object);
             }
         }
     }

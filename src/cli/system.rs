@@ -3,9 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use twinway::{
+    actors::discovery::FILTER_HELP,
     client::{Client, ClientError},
     protocol::{
-        SystemId,
+        ProblemKind, SystemId,
         registry::{PAGE_ITEMS_MAX, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
         time::Timestamp,
     },
@@ -42,8 +43,8 @@ pub(crate) enum SystemCommand {
     },
     /// Searches as a metaverse system does (FGMV-29 9.1 and 9.2, steps 4 and 5).
     Search {
-        /// Words that id, title or description contain.
-        text: String,
+        /// The beginnings of words of id, title or description.
+        text: Option<String>,
         #[command(flatten)]
         which: Which,
     },
@@ -72,6 +73,12 @@ pub(crate) struct Which {
     /// Only twin systems with a twin of this object.
     #[arg(long, value_name = "URI")]
     physical_object: Option<String>,
+    /// Only systems for which this CEL expression is true: `charge.amount < 5 && performance.p99_ms < 200`.
+    #[arg(long, value_name = "EXPRESSION", long_help = FILTER_HELP)]
+    filter: Option<String>,
+    /// In the order of these fields, with `-` before those that go down: `performance.p99_ms,-charge.amount`.
+    #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]
+    sort: Option<String>,
 }
 
 /// A system of either kind.
@@ -190,34 +197,53 @@ pub(crate) const HEAD: [&str; 6] = ["ID", "KIND", "TYPE", "TITLE", "OFFERS", "RE
 pub(crate) async fn run(client: Client, command: SystemCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         SystemCommand::List(which) => show_all(&find(&client, &which, None).await?, output),
-        SystemCommand::Search { text, which } => show_all(&find(&client, &which, Some(text)).await?, output),
+        SystemCommand::Search { text, which } => show_all(&find(&client, &which, text).await?, output),
         SystemCommand::Show { id, kind } => show(&client, &id, kind, output).await,
         SystemCommand::Watch { which, every_ms } => watch::systems(&client, &which, every_ms, output).await,
     }
 }
 
-/// All systems that match, by kind and id.
+/// All systems that match, by kind, and by id or as they are sorted.
 pub(crate) async fn find(client: &Client, which: &Which, text: Option<String>) -> Result<Vec<Listing>, ClientError> {
     let query = SystemQuery {
         system_type: which.system_type.clone(),
         text,
+        filter: which.filter.clone(),
+        sort: which.sort.clone(),
         operation: which.operation.clone(),
         physical_object: which.physical_object.clone(),
         cursor: None,
         limit: Some(PAGE_ITEMS_MAX),
     };
     let after = |cursor| SystemQuery { cursor, ..query.clone() };
-    let mut found = Vec::new();
     // An operation is a third party's and an object a twin system's: who asks for one asks for that kind.
-    if which.kind != Some(Kind::ThirdParty) && which.operation.is_none() {
-        let systems = all(async |cursor| client.search_twin_systems(&after(cursor)).await).await?;
-        found.extend(systems.into_iter().map(Listing::of_twin_system));
+    let twin_systems = which.kind != Some(Kind::ThirdParty) && which.operation.is_none();
+    let third_parties = which.kind != Some(Kind::TwinSystem) && which.physical_object.is_none();
+    // So does a filter with a field that only one kind has: the other kind refuses it.
+    let mut found = Vec::new();
+    let mut answered = false;
+    if twin_systems {
+        match all(async |cursor| client.search_twin_systems(&after(cursor)).await).await {
+            Ok(systems) => {
+                answered = true;
+                found.extend(systems.into_iter().map(Listing::of_twin_system));
+            }
+            Err(error) if third_parties && is_invalid(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
-    if which.kind != Some(Kind::TwinSystem) && which.physical_object.is_none() {
-        let systems = all(async |cursor| client.search_third_party_systems(&after(cursor)).await).await?;
-        found.extend(systems.into_iter().map(Listing::of_third_party));
+    if third_parties {
+        match all(async |cursor| client.search_third_party_systems(&after(cursor)).await).await {
+            Ok(systems) => found.extend(systems.into_iter().map(Listing::of_third_party)),
+            Err(error) if answered && is_invalid(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(found)
+}
+
+fn is_invalid(error: &ClientError) -> bool {
+    error.kind() == Some(ProblemKind::InvalidQuery)
 }
 
 fn show_all(found: &[Listing], output: &mut Output) -> Result<(), Failure> {

@@ -7,9 +7,9 @@ use twinway_protocol::{
     lease::Synchronization,
     message::{
         DigitalTwinSystemMsg, OutsideAnswer, PropertyValues, RegisterTwinSystem, ReportPhysicalChange,
-        SetSynchronization,
+        SetSynchronization, TwinSystemRegistered,
     },
-    registry::{TwinSystem, TwinSystemDescription},
+    registry::TwinSystemDescription,
     time::Timestamp,
 };
 
@@ -32,16 +32,17 @@ impl Dii {
         self.enabler.actor(SystemKind::DigitalTwin, &self.id).await
     }
 
-    /// Registers the system and its twins (FGMV-29 9.2 steps 1 to 3). The same again changes nothing.
+    /// Registers the system and its twins (FGMV-29 9.2 steps 1 to 3). The same again changes nothing but the
+    /// end of a lifetime.
     ///
     /// # Errors
     /// An invalid description with its place, a twin or object that belongs to another system, or
     /// [`twinway_protocol::ProblemKind::AlreadyRegistered`] with what differs. Nothing was changed then.
-    pub async fn register(&self, description: TwinSystemDescription) -> Result<Arc<TwinSystem>, Problem> {
+    pub async fn register(&self, description: TwinSystemDescription) -> Result<TwinSystemRegistered, Problem> {
         super::same_id(&self.id, &description.id)?;
         check_reach(&description.reach).map_err(|problem| problem.at("/reach/webhook"))?;
         let question = RegisterTwinSystem { description: Box::new(description) };
-        Ok(self.enabler.ask(self.actor().await?, question).await?.system)
+        self.enabler.ask(self.actor().await?, question).await
     }
 
     /// Opens this system's session: what it is asked comes out of it. An earlier session ends.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use twinway_actors::discovery::FILTER_HELP;
 use twinway_protocol::{
     JsonDoc, Problem, ProblemKind, SystemId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
@@ -22,6 +23,12 @@ use crate::outside::SystemKind;
 pub(super) const ACCESS: Access = Access::Only(Role::Metaverse);
 pub(super) const CURSOR: Parameter = Parameter::text("cursor", "Where the page before ended: its `next`.");
 pub(super) const LIMIT: Parameter = Parameter::number("limit", "At most this many items.");
+const TEXT: Parameter = Parameter::text("text", "The beginnings of words of id, title or description: all of them.");
+const FILTER: Parameter = Parameter::text("filter", FILTER_HELP);
+const SORT: Parameter = Parameter::text(
+    "sort",
+    "Fields to sort by, with `-` before those that go down: `performance.p99_ms,-charge.amount`. Without: by id.",
+);
 pub(super) const LAST_EVENT: Parameter =
     Parameter::number("lastEventId", "Begin behind this event, for those who cannot set `Last-Event-ID`.");
 pub(super) const EVENT_STREAM: Answer =
@@ -38,7 +45,9 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .query(&[
         Parameter::text("type", "This type of system."),
-        Parameter::text("text", "Words that id, title or description contain."),
+        TEXT,
+        FILTER,
+        SORT,
         Parameter::text("operation", "Systems that offer this operation."),
         CURSOR,
         LIMIT,
@@ -92,7 +101,9 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .query(&[
         Parameter::text("type", "This type of system."),
-        Parameter::text("text", "Words that id, title or description contain."),
+        TEXT,
+        FILTER,
+        SORT,
         Parameter::text("physicalObject", "Systems that maintain a twin of this object."),
         CURSOR,
         LIMIT,
@@ -172,6 +183,8 @@ fn query(call: &Call<'_>) -> Result<SystemQuery, Problem> {
     Ok(SystemQuery {
         system_type: call.text("type"),
         text: call.text("text"),
+        filter: call.text("filter"),
+        sort: call.text("sort"),
         operation: call.text("operation"),
         physical_object: call.text("physicalObject"),
         cursor: call.text("cursor"),

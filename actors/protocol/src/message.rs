@@ -6,11 +6,13 @@
 mod dtif;
 mod external;
 mod lease;
+mod registering;
 mod sif;
 
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
+pub use registering::*;
 pub use sif::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
@@ -68,26 +70,26 @@ mailboxes! {
     pub enum Wire signals Signal {
         /// What third-party system registration accepts (FGMV-29 8.2.1).
         Tpsr(TpsrMsg) = 1 {
-            asks { RegisterThirdPartySystem }
-            tells { Reannounce }
+            asks { RegisterThirdPartySystem, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat }
+            tells { Reannounce, ReportPerformance }
             hears { Kept }
         }
         /// What third-party system discovery accepts (FGMV-29 8.2.2).
         Tpsd(TpsdMsg) = 2 {
-            asks { KeepThirdPartySystem, SearchThirdPartySystems }
-            tells {}
+            asks { KeepThirdPartySystem, SearchThirdPartySystems, ForgetThirdPartySystem }
+            tells { KeepStanding }
             hears {}
         }
         /// What third-party system authentication and authorization accepts (FGMV-29 8.2.3).
         Tpsaa(TpsaaMsg) = 3 {
-            asks { KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization }
+            asks { KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization, ForgetThirdPartySystem }
             tells {}
             hears { UserAndPermissionInformation }
         }
         /// What system and data collaboration accepts (FGMV-29 8.2.4).
         Sdc(SdcMsg) = 4 {
-            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData }
-            tells {}
+            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData, ForgetThirdPartySystem }
+            tells { KeepStanding }
             hears { UserAuthorizationVerified, ServiceExecuted }
         }
         /// What digital twin data acquisition accepts (FGMV-29 8.2.5).
@@ -98,31 +100,34 @@ mailboxes! {
         }
         /// What digital twin system registration accepts (FGMV-29 8.3.1).
         Dtsr(DtsrMsg) = 6 {
-            asks { RegisterTwinSystem, SetSynchronization }
-            tells { Reannounce }
+            asks {
+                RegisterTwinSystem, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister, RenewRegistration,
+                Heartbeat
+            }
+            tells { Reannounce, ReportPerformance }
             hears { Kept }
         }
         /// What digital twin system discovery accepts (FGMV-29 8.3.2).
         Dtsd(DtsdMsg) = 7 {
-            asks { KeepTwinSystem, SearchTwinSystems }
-            tells {}
+            asks { KeepTwinSystem, SearchTwinSystems, ForgetTwinSystem }
+            tells { KeepStanding }
             hears {}
         }
         /// What digital twin information acquisition accepts (FGMV-29 8.3.3).
         Dtia(DtiaMsg) = 8 {
-            asks { KeepTwinSystem, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, CollectTwinInformation }
+            asks { KeepTwinSystem, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, CollectTwinInformation, ForgetTwinSystem }
             tells { Reannounce }
             hears { Kept, TwinPropertiesAndPermission, TwinPermissionManaged, TwinRead }
         }
         /// What digital twin synchronization accepts (FGMV-29 8.3.4).
         Dts(DtsMsg) = 9 {
-            asks { KeepTwinSystem, ChangeTwin, StopTwin }
+            asks { KeepTwinSystem, ChangeTwin, StopTwin, ForgetTwinSystem }
             tells { PhysicalChange }
             hears { ChangeVerified, ChangeApplied, SyncVerified, SyncLeaseGranted, SyncLeaseSettled }
         }
         /// What digital twin access control accepts (FGMV-29 8.3.5).
         Dtac(DtacMsg) = 10 {
-            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission }
+            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission, ForgetTwinSystem }
             tells {}
             hears { Kept }
         }
@@ -140,7 +145,7 @@ mailboxes! {
                 SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
                 YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
+            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
@@ -151,19 +156,21 @@ mailboxes! {
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
-                AnswerRequest, SetSynchronization
+                AnswerRequest, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister, RenewRegistration, Heartbeat,
+                ForgetTwinSystem
             }
-            tells { PhysicalChange, ChangeReflected, RequestUndelivered }
-            hears { TwinSystemRegistered, Kept }
+            tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
+            hears { TwinSystemRegistered, Kept, OwnTwinsListed, Deregistered, SystemStands }
         }
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
             asks {
                 OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization, ExecuteService,
-                AcquireTwinInformation, AnswerRequest
+                AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
+                ForgetThirdPartySystem
             }
-            tells { RequestUndelivered }
-            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation }
+            tells { RequestUndelivered, SessionChanged }
+            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands }
         }
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
@@ -179,7 +186,7 @@ mailboxes! {
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
-            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange }
+            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ForgetTwin }
             tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease }
             hears { ChangeApplied }
         }
@@ -187,7 +194,7 @@ mailboxes! {
         SyncSupervisor(SyncSupervisorMsg) = 18 {
             asks {
                 KeepTwinSystem, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease, YieldSyncLease, CancelSyncLease,
-                KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases
+                KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases, ForgetTwinSystem
             }
             tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged }
             hears { SyncVerified, GateExtended }
@@ -201,7 +208,7 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed
+                SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands
             }
         }
     }
@@ -247,6 +254,9 @@ mailboxes! {
         SyncVerified => SyncSupervisor(SyncSupervisorMsg), Dts(DtsMsg);
         GateExtended => SyncSupervisor(SyncSupervisorMsg);
         DeviceFenced => PhysicalObject(PhysicalObjectMsg);
+        OwnTwinsListed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        Deregistered => ThirdPartySystem(ThirdPartySystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        SystemStands => ThirdPartySystem(ThirdPartySystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     EntityId, JsonDoc, PendingKey, SystemId, TwinId,
     message::OutsideRequest,
-    registry::{Reach, ThirdPartySystem, TwinSystem},
+    registry::{Reach, Standing, ThirdPartySystem, TwinSystem},
     time::Timestamp,
     twin::TwinView,
 };
@@ -19,6 +19,23 @@ pub enum Signal {
     TwinSystem(Arc<TwinSystem>),
     /// A third-party system is registered like this now.
     ThirdPartySystem(Arc<ThirdPartySystem>),
+    /// A digital twin system is registered no more.
+    TwinSystemGone(SystemId),
+    /// A third-party system is registered no more.
+    ThirdPartySystemGone(SystemId),
+    /// A twin is no more.
+    TwinGone(TwinId),
+    /// A registered system stands like this now.
+    Standing {
+        /// Its actor.
+        entity: EntityId,
+        /// The system.
+        system: SystemId,
+        /// How it stands.
+        standing: Arc<Standing>,
+        /// Whether its health is another one than before.
+        changed: bool,
+    },
     /// An external system has this name, and is reached like this.
     Opened {
         /// Its actor.

@@ -15,7 +15,7 @@ use twinway_protocol::{
         RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
-        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown,
+        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent, TwinPermissionShown,
         TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem,
         UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
     },
@@ -212,6 +212,8 @@ impl Behaviour for MetaverseSystem {
             }
             // FGMV-29 9.2 step 14.
             Msg::ReflectChange(message) => tell(change_event(&message), out),
+            // FGMV-29 8.3.1: a selected twin is no more.
+            Msg::TwinGone(TwinGone { twin }) => tell(gone_event(twin, out.now().wall), out),
             // FGMV-29 9.2 steps 15 and 18x.
             Msg::ChangeTwin(message) => pass(pending, meta, message, out),
             Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
@@ -327,6 +329,10 @@ fn message_event(message: TwinMessage, at: Timestamp) -> Event {
     let TwinMessage { from, to, user, content } = &message;
     let data = document(&TwinSaid { from, to, user, content });
     Event { kind: "twin.message", subject: to.to_string(), twin: Some(message.to), at, data }
+}
+
+fn gone_event(twin: TwinId, at: Timestamp) -> Event {
+    Event { kind: "twin.gone", subject: twin.to_string(), twin: Some(twin), at, data: JsonDoc::null() }
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
     message::{
-        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, ExecuteService,
-        ForwardUserAuthorization, KeepThirdPartySystem, Kept, OpenSystem, RegisterThirdPartySystem, TPSAA, TPSR,
-        ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, Wire,
+        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, Deregister, Deregistered,
+        ExecuteService, ForgetThirdPartySystem, ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem, Kept,
+        OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance, SystemStands, TPSAA, TPSR,
+        ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, UpdateThirdPartySystem, Wire,
     },
     registry::ThirdPartyDescription,
 };
@@ -32,7 +33,10 @@ pub enum Record {
 passes! {
     ThirdPartySystem {
         // FGMV-29 9.1 steps 1 and 3.
-        ThirdPartySystemRegistered: RegisterThirdPartySystem => TPSR;
+        ThirdPartySystemRegistered: RegisterThirdPartySystem => TPSR, UpdateThirdPartySystem => TPSR;
+        // FGMV-29 8.2.1.
+        Deregistered: Deregister => TPSR;
+        SystemStands: RenewRegistration => TPSR, Heartbeat => TPSR;
         // FGMV-29 9.1 step 8, later.
         AuthorizationSettled: DecideUserAuthorization => TPSAA;
         // FGMV-29 9.1 steps 15 and 19.
@@ -78,6 +82,13 @@ impl ThirdPartySystem {
     }
 }
 
+/// FGMV-29 8.2.1: what was measured of the system.
+fn tell_register(report: Option<ReportPerformance>, out: &mut Out<'_, ThirdPartySystem>) {
+    if let Some(report) = report {
+        out.send(TPSR, report);
+    }
+}
+
 impl Behaviour for ThirdPartySystem {
     type Wire = Wire;
     type Msg = ThirdPartySystemMsg;
@@ -108,6 +119,24 @@ impl Behaviour for ThirdPartySystem {
             ThirdPartySystemMsg::KeepThirdPartySystem(message) => {
                 self.keep_registered(&message.system.description, out);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
+                let report = self.outside.told_again(&message.system.description.id, out.now().monotonic_ms);
+                tell_register(report, out);
+            }
+            // FGMV-29 8.2.1: the registration is changed, renewed or ended.
+            ThirdPartySystemMsg::UpdateThirdPartySystem(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::Deregister(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::Deregistered(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            ThirdPartySystemMsg::RenewRegistration(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::Heartbeat(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::SystemStands(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            ThirdPartySystemMsg::ForgetThirdPartySystem(message) => {
+                self.outside.refuse_all(&format!("`{}` is registered no more", message.system), out);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
+            }
+            ThirdPartySystemMsg::SessionChanged(changed) => {
+                let id = self.opened.as_ref().map(|opened| &opened.id);
+                let report = self.outside.session(changed.open, id, out.now().monotonic_ms);
+                tell_register(report, out);
             }
             // FGMV-29 9.1 steps 7 and 8.
             ThirdPartySystemMsg::ForwardUserAuthorization(question) => {
@@ -128,7 +157,9 @@ impl Behaviour for ThirdPartySystem {
     }
 
     fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
-        self.outside.timeout(key, out);
+        let id = self.opened.as_ref().map(|opened| &opened.id);
+        let report = self.outside.timeout(key, id, out);
+        tell_register(report, out);
     }
 
     fn replay(&mut self, record: Record) {

@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, sync::Arc};
 use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery, Ref, SystemId, UserId,
     message::{
-        ExecuteService, KeepThirdPartySystem, Kept, Reannounce, SdcMsg, ServiceExecuted, ServiceRequest, ServiceResult,
-        ShareData, TPSAA, TPSR, ThirdPartySystemMsg, UseThirdPartySystem, UserAuthorizationVerified,
-        VerifyUserAuthorization, Wire,
+        ExecuteService, ForgetThirdPartySystem, KeepThirdPartySystem, Kept, Reannounce, SdcMsg, ServiceExecuted,
+        ServiceRequest, ServiceResult, ShareData, TPSAA, TPSR, ThirdPartySystemMsg, UseThirdPartySystem,
+        UserAuthorizationVerified, VerifyUserAuthorization, Wire,
     },
-    registry::ThirdPartySystem,
+    registry::{Standing, ThirdPartySystem},
 };
 
 use crate::{NoRecord, Settings, settings::pending_full};
@@ -22,6 +22,7 @@ const SHARE: &str = "share";
 #[derive(Debug)]
 pub struct Sdc {
     systems: BTreeMap<SystemId, Arc<ThirdPartySystem>>,
+    standings: BTreeMap<SystemId, Arc<Standing>>,
     pending: Pending<Waiting>,
 }
 
@@ -139,7 +140,8 @@ impl Behaviour for Sdc {
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
-        Self { systems: BTreeMap::new(), pending: Pending::new(settings.pending_questions_max, incarnation) }
+        let standings = BTreeMap::new();
+        Self { systems: BTreeMap::new(), standings, pending: Pending::new(settings.pending_questions_max, incarnation) }
     }
 
     fn handle(&mut self, envelope: Envelope<SdcMsg>, out: &mut Out<'_, Self>) {
@@ -149,6 +151,14 @@ impl Behaviour for Sdc {
             SdcMsg::KeepThirdPartySystem(message) => {
                 self.systems.insert(message.system.description.id.clone(), message.system);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
+            }
+            SdcMsg::ForgetThirdPartySystem(message) => {
+                self.systems.remove(&message.system);
+                self.standings.remove(&message.system);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
+            }
+            SdcMsg::KeepStanding(message) => {
+                self.standings.insert(message.system, message.standing);
             }
             SdcMsg::UseThirdPartySystem(message) => {
                 let UseThirdPartySystem { system, metaverse, user, operation, input } = message;

@@ -16,10 +16,10 @@ use twinway_protocol::{
     SystemId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        self, AuthorizationSettled, DecideUserAuthorization, ForwardUserAuthorization, KeepThirdPartySystem,
-        MetaverseSystemMsg, ReadUserAuthorization, Reannounce, RequestUserAuthorization, TPSR, ThirdPartySystemMsg,
-        TpsaaMsg, UserAndPermissionInformation, UserAuthorizationDecided, UserAuthorizationSettled,
-        UserAuthorizationVerified, VerifyUserAuthorization, Wire, own,
+        self, AuthorizationSettled, DecideUserAuthorization, ForgetThirdPartySystem, ForwardUserAuthorization,
+        KeepThirdPartySystem, MetaverseSystemMsg, ReadUserAuthorization, Reannounce, RequestUserAuthorization, TPSR,
+        ThirdPartySystemMsg, TpsaaMsg, UserAndPermissionInformation, UserAuthorizationDecided,
+        UserAuthorizationSettled, UserAuthorizationVerified, VerifyUserAuthorization, Wire, own,
     },
 };
 
@@ -183,6 +183,16 @@ impl Tpsaa {
         Ok(UserAuthorizationVerified { authorization: authorization.clone(), grant: Box::new(grant.clone()) })
     }
 
+    /// FGMV-29 8.2.1: a system that is registered no more gives no user anything; who was told otherwise hears it.
+    fn forget(&mut self, system: &SystemId, out: &mut Out<'_, Self>) {
+        self.systems.remove(system);
+        for (number, entity, mut authorization) in self.register.of_system(system) {
+            self.write(number, Record::Forgotten(number), out);
+            authorization.decision = AuthorizationDecision::Denied(format!("`{system}` is registered no more"));
+            out.send(entity, UserAuthorizationSettled { authorization: Box::new(authorization) });
+        }
+    }
+
     fn write(&mut self, part: u64, record: Record, out: &mut Out<'_, Self>) {
         out.record(part, record.clone());
         self.replay(record);
@@ -210,6 +220,10 @@ impl Behaviour for Tpsaa {
             TpsaaMsg::KeepThirdPartySystem(message) => {
                 self.systems.insert(message.system.description.id.clone(), message.system.entity);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(message::Kept));
+            }
+            TpsaaMsg::ForgetThirdPartySystem(message) => {
+                self.forget(&message.system, out);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(message::Kept));
             }
             TpsaaMsg::RequestUserAuthorization(message) => self.request(meta, message, out),
             TpsaaMsg::UserAndPermissionInformation(answer) => self.decided(meta, answer, out),

@@ -24,6 +24,8 @@ pub struct RegisterThirdPartySystem {
 pub struct ThirdPartySystemRegistered {
     /// What is kept of it.
     pub system: Arc<ThirdPartySystem>,
+    /// Whether it was not registered before.
+    pub is_new: bool,
 }
 
 /// Within step 2: TPSR tells the entities that derive something from its register.

@@ -85,6 +85,12 @@ impl Register {
         }
     }
 
+    /// All authorizations at one third-party system, with their numbers and the actors of who asked for them.
+    pub(super) fn of_system(&self, system: &SystemId) -> Vec<(u64, Ref<MetaverseSystemMsg>, UserAuthorization)> {
+        let of_it = self.by_number.iter().filter(|(_, kept)| kept.authorization.system == *system);
+        of_it.map(|(number, kept)| (*number, kept.metaverse_entity, kept.authorization.clone())).collect()
+    }
+
     fn of(&self, holder: &Holder) -> impl DoubleEndedIterator<Item = &Kept> {
         self.by_holder.get(holder).into_iter().flatten().filter_map(|number| self.by_number.get(number))
     }

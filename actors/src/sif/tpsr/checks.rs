@@ -53,7 +53,7 @@ fn charge(charge: &ServiceCharge) -> Result<(), Problem> {
     charge.per.as_deref().map_or(Ok(()), |per| label("/serviceCharge/per", per))
 }
 
-fn level(level: &ServiceLevel) -> Result<(), Problem> {
+pub(crate) fn level(level: &ServiceLevel) -> Result<(), Problem> {
     // A NaN is in no range.
     if level.availability.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
         return Err(refuse("/serviceLevel/availability", "a share between 0 and 1 is expected here"));

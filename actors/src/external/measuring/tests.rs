@@ -1,0 +1,1 @@
+//! What is measured of a system (FGMV-29 8.2.1).

@@ -1,0 +1,1 @@
+//! How systems stand (FGMV-29 8.2.1 and 8.3.1).
