@@ -3,11 +3,15 @@
 //! A message that an external system's actor accepts and sends on is one type: what comes from outside
 //! is the step's message already, and the actor's sending it is the step.
 
+mod authorizing;
+mod collaborating;
 mod dtif;
 mod external;
 mod lease;
 mod sif;
 
+pub use authorizing::*;
+pub use collaborating::*;
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
@@ -80,13 +84,16 @@ mailboxes! {
         }
         /// What third-party system authentication and authorization accepts (FGMV-29 8.2.3).
         Tpsaa(TpsaaMsg) = 3 {
-            asks { KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization }
+            asks {
+                KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization,
+                RevokeUserAuthorization, ListUserAuthorizations
+            }
             tells {}
             hears { UserAndPermissionInformation }
         }
         /// What system and data collaboration accepts (FGMV-29 8.2.4).
         Sdc(SdcMsg) = 4 {
-            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData }
+            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData, RunChain, ReadExecution, CancelExecution, ListExecutions }
             tells {}
             hears { UserAuthorizationVerified, ServiceExecuted }
         }
@@ -138,13 +145,15 @@ mailboxes! {
                 OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
                 SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
-                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
+                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases,
+                RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution, ListExecutions
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
+            tells { UserAuthorizationSettled, NotifyExecution, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
-                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed
+                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
+                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -160,10 +169,10 @@ mailboxes! {
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
             asks {
                 OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization, ExecuteService,
-                AcquireTwinInformation, AnswerRequest
+                AcquireTwinInformation, AnswerRequest, RevokeUserAuthorization, ListUserAuthorizations
             }
-            tells { RequestUndelivered }
-            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation }
+            tells { RequestUndelivered, UserAuthorizationRevoked }
+            hears { ThirdPartySystemRegistered, AuthorizationSettled, UserAuthorizationsListed, TwinInformation }
         }
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
@@ -201,7 +210,7 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed
+                SyncLeasesListed, UserAuthorizationsListed, ExecutionShown, ExecutionsListed
             }
         }
     }
@@ -212,7 +221,10 @@ mailboxes! {
         ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAndPermissionInformation => Tpsaa(TpsaaMsg);
         UserAuthorizationDecided => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
-        AuthorizationSettled => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        AuthorizationSettled => MetaverseSystem(MetaverseSystemMsg), ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        UserAuthorizationsListed => MetaverseSystem(MetaverseSystemMsg), ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ExecutionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ExecutionsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAuthorizationVerified => Sdc(SdcMsg);
         ServiceExecuted => Sdc(SdcMsg);
         ServiceResult => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);

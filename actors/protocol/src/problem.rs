@@ -102,6 +102,7 @@ kinds! {
     ReservationTaken = "reservation-taken", 409, "The object is reserved", "Somebody of a priority that is not below yours has reserved the object for a part of this time.";
     SafeStopNone = "safe-stop-none", 409, "The object has no safe stop", "The twin's characteristics do not say how its object is brought to a safe stop.";
     OutsideUnclear = "outside-unclear", 502, "It is not known whether it was done", "The request was handed to the external system, and what it says to it will not be heard: its session closed, or its webhook broke off. It may have been carried out, or may be yet.";
+    ExecutionCancelled = "execution-cancelled", 409, "The execution was cancelled", "Its metaverse system wanted it to go no further; what was done is undone as far as compensations are declared.";
 }
 
 impl fmt::Display for ProblemKind {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     JsonDoc, Ref, SystemId,
+    collaboration::ApiMapping,
     message::{DigitalTwinSystemMsg, ThirdPartySystemMsg},
     time::Timestamp,
     twin::{RegisteredTwin, TwinEntry},
@@ -67,6 +68,10 @@ pub struct Api {
     /// What it does.
     #[serde(default)]
     pub description: Option<String>,
+    /// How the system's own API is called for it; absent: the system is asked by session or webhook.
+    #[serde(default, with = "crate::access::apart")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ApiMapping>))]
+    pub mapping: Option<Arc<ApiMapping>>,
 }
 
 /// What a third-party system registers (FGMV-29 8.2.1, 9.1 step 1).
@@ -99,6 +104,30 @@ pub struct ThirdPartyDescription {
     /// How it is reached.
     #[serde(default)]
     pub reach: Reach,
+}
+
+impl ThirdPartyDescription {
+    /// How the system's own API is called, operation by operation, if it is for any: records of the description do not
+    /// carry it, and whoever keeps those writes it down beside them.
+    #[must_use]
+    pub fn mappings(&self) -> Option<JsonDoc> {
+        let mappings: Vec<_> = self.apis.iter().map(|api| api.mapping.as_deref()).collect();
+        // A mapping is a plain document: its keys are text.
+        mappings.iter().any(Option::is_some).then(|| JsonDoc::from_value(&mappings).ok()).flatten()
+    }
+
+    /// Takes over what [`ThirdPartyDescription::mappings`] gave.
+    pub fn set_mappings(&mut self, mappings: &JsonDoc) {
+        let read: Vec<Option<Arc<ApiMapping>>> = mappings
+            .read::<Vec<Option<ApiMapping>>>()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|m| m.map(Arc::new))
+            .collect();
+        for (api, mapping) in self.apis.iter_mut().zip(read) {
+            api.mapping = mapping;
+        }
+    }
 }
 
 /// What a digital twin system registers (FGMV-29 8.3.1, 9.2 step 1).
@@ -216,6 +245,12 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// How many items a page has when this many are asked for.
+    #[must_use]
+    pub fn items(limit: Option<u32>) -> usize {
+        limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize
+    }
+
     /// The page after `cursor` of `all`, which come in the order of their keys.
     ///
     /// Cursors are keys: a page starts behind the last key of the page before, so that what is there
@@ -226,7 +261,7 @@ impl<T> Page<T> {
         limit: Option<u32>,
         item: impl Fn(U) -> T,
     ) -> Self {
-        let limit = limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
+        let limit = Self::items(limit);
         let mut items = Vec::new();
         let mut last: Option<&'k str> = None;
         for (key, value) in all.filter(|(key, _)| cursor.is_none_or(|cursor| *key > cursor)) {

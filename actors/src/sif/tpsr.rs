@@ -11,8 +11,8 @@ use std::{
 pub use checks::{APIS_MAX, LABEL_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, Meta, Out, Pending, PendingKey, Problem, ProblemKind,
-    Recovery, Ref, SystemId,
+    Asker, Behaviour, EntityId, Envelope, EventId, JsonDoc, Mailbox, Meta, Out, Pending, PendingKey, Problem,
+    ProblemKind, Recovery, Ref, SystemId,
     message::{
         KeepThirdPartySystem, Kept, RegisterThirdPartySystem, SDC, SdcMsg, TPSAA, TPSD, ThirdPartySystemMsg,
         ThirdPartySystemRegistered, TpsaaMsg, TpsdMsg, TpsrMsg, Wire, own,
@@ -63,6 +63,13 @@ struct Spreading {
 pub enum Record {
     /// A system was registered.
     Registered(Arc<ThirdPartySystem>),
+    /// How the APIs of the system are called, in the order in which it registered them.
+    Mapped {
+        /// The system.
+        id: SystemId,
+        /// A list with a mapping, or null, for each API.
+        mappings: JsonDoc,
+    },
 }
 
 impl Tpsr {
@@ -82,6 +89,9 @@ impl Tpsr {
         let record = Record::Registered(Arc::clone(&system));
         out.record(part_of(&system), record.clone());
         self.replay(record);
+        if let Some(mapped) = mapped(&system.description) {
+            out.record(part_of(&system), mapped);
+        }
         out.own(own::THIRD_PARTY_MANAGED);
         out.signal(Signal::ThirdPartySystem(Arc::clone(&system)));
         self.tell_deriving(&system, key, out);
@@ -252,16 +262,25 @@ impl Behaviour for Tpsr {
     }
 
     fn replay(&mut self, record: Record) {
-        let Record::Registered(system) = record;
-        let id = system.description.id.clone();
-        self.parts.insert(part_of(&system), id.clone());
-        self.unspread.insert(id.clone());
-        self.systems.insert(id, system);
+        match record {
+            Record::Registered(system) => {
+                let id = system.description.id.clone();
+                self.parts.insert(part_of(&system), id.clone());
+                self.unspread.insert(id.clone());
+                self.systems.insert(id, system);
+            }
+            Record::Mapped { id, mappings } => {
+                if let Some(system) = self.systems.get_mut(&id) {
+                    Arc::make_mut(system).description.set_mappings(&mappings);
+                }
+            }
+        }
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<Record>) {
         let system = self.parts.get(&part).and_then(|id| self.systems.get(id));
         into.extend(system.cloned().map(Record::Registered));
+        into.extend(system.and_then(|system| mapped(&system.description)));
     }
 
     fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
@@ -274,6 +293,11 @@ impl Behaviour for Tpsr {
             out.signal(Signal::ThirdPartySystem(Arc::clone(system)));
         }
     }
+}
+
+/// How the system's APIs are called, which the record of its description does not carry.
+fn mapped(description: &ThirdPartyDescription) -> Option<Record> {
+    Some(Record::Mapped { id: description.id.clone(), mappings: description.mappings()? })
 }
 
 fn part_of(system: &ThirdPartySystem) -> u64 {

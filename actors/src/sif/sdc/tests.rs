@@ -1,3 +1,5 @@
+mod chains;
+
 use std::sync::Arc;
 
 use twinway_protocol::{

@@ -1,0 +1,392 @@
+//! One execution of a chain: what happened to it, as records, and what follows from that. No message and no clock.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use twinway_protocol::{
+    ExecutionId, JsonDoc, PermissionId, Problem, ProblemKind, Ref, SystemId,
+    collaboration::{self as view, Chain, ChainStep, ExecutionProblem, ExecutionState, StepState, StepView},
+    message::MetaverseSystemMsg,
+    time::Timestamp,
+};
+
+use crate::sif::transform::{Names, value};
+
+/// An execution as it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Counts the executions: a later one has a higher number.
+    pub number: u64,
+    /// Its id.
+    pub id: ExecutionId,
+    /// Who asked.
+    pub metaverse: SystemId,
+    /// The actor of the one who asked.
+    pub metaverse_entity: Ref<MetaverseSystemMsg>,
+    /// The key under which it was asked for.
+    pub key: Option<Box<str>>,
+    /// How many executions it stands within.
+    pub depth: u32,
+    /// When.
+    pub at: Timestamp,
+    /// By when its steps have to be done.
+    pub deadline_at: Timestamp,
+    /// The chain, as its document.
+    pub chain: JsonDoc,
+}
+
+/// What happened to an execution after it began; `step` counts from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Happening {
+    /// The step's condition was not true.
+    Skipped {
+        /// Which.
+        step: u32,
+    },
+    /// The system is asked. From here on it may have done it.
+    Sent {
+        /// Which.
+        step: u32,
+        /// Under this authorization.
+        authorization: PermissionId,
+        /// What undoes the step will be asked under this one.
+        undo: Option<PermissionId>,
+        /// What the system knows the user by.
+        information: JsonDoc,
+    },
+    /// It was not done, or may be asked again, and will be.
+    Deferred {
+        /// Which.
+        step: u32,
+        /// Why.
+        why: Why,
+    },
+    /// It is done.
+    Done {
+        /// Which.
+        step: u32,
+        /// Its result.
+        output: JsonDoc,
+    },
+    /// It is done, but its result cannot be used.
+    Spoiled {
+        /// Which.
+        step: u32,
+        /// Why.
+        why: Why,
+    },
+    /// It was not done.
+    Failed {
+        /// Which.
+        step: u32,
+        /// Why.
+        why: Why,
+    },
+    /// Nobody knows whether it was done.
+    Uncertain {
+        /// Which.
+        step: u32,
+        /// Why.
+        why: Why,
+    },
+    /// It shall go no further.
+    CancelRequested,
+    /// It goes no further: what was done is undone.
+    TurnedBack {
+        /// Why.
+        why: Why,
+    },
+    /// The system is asked to undo a step.
+    UndoSent {
+        /// Which.
+        step: u32,
+    },
+    /// It was not undone yet, and will be tried again.
+    UndoDeferred {
+        /// Which.
+        step: u32,
+        /// Why.
+        why: Why,
+    },
+    /// It is undone.
+    Undone {
+        /// Which.
+        step: u32,
+    },
+    /// It could not be undone.
+    UndoFailed {
+        /// Which.
+        step: u32,
+        /// Why.
+        why: Why,
+    },
+    /// It has ended.
+    Ended {
+        /// How.
+        state: ExecutionState,
+        /// With what result.
+        output: Option<JsonDoc>,
+    },
+}
+
+/// A problem as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Which kind of problem.
+    pub kind: ProblemKind,
+    /// What happened.
+    pub detail: String,
+    /// The place in the chain's document.
+    pub pointer: Option<String>,
+}
+
+impl From<Problem> for Why {
+    fn from(problem: Problem) -> Self {
+        Self { kind: problem.kind, detail: problem.detail, pointer: problem.pointer }
+    }
+}
+
+impl Why {
+    fn shown(&self) -> ExecutionProblem {
+        ExecutionProblem { kind: self.kind, detail: self.detail.clone(), pointer: self.pointer.clone() }
+    }
+}
+
+/// How a step stands.
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) state: StepState,
+    pub(super) attempts: u32,
+    pub(super) output: Option<JsonDoc>,
+    pub(super) authorization: Option<PermissionId>,
+    pub(super) undo: Option<PermissionId>,
+    pub(super) information: JsonDoc,
+    /// How often it was put off, and its compensation.
+    pub(super) deferred: u32,
+    why: Option<Why>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The step's turn.
+    Step(usize),
+    /// The step is to be undone.
+    Undo(usize),
+    /// All is done: it ends like this.
+    End(ExecutionState),
+    /// It has ended.
+    Nothing,
+}
+
+/// An execution, made of its records.
+#[derive(Clone, Debug)]
+pub(super) struct Execution {
+    pub(super) started: Started,
+    pub(super) chain: Arc<Chain>,
+    pub(super) steps: Vec<Step>,
+    pub(super) happened: Vec<(Timestamp, Happening)>,
+    pub(super) cancelling: bool,
+    why: Option<Why>,
+    turned_back: bool,
+    output: Option<JsonDoc>,
+    pub(super) ended: Option<(ExecutionState, Timestamp)>,
+}
+
+impl Execution {
+    /// An execution to which nothing has happened. `None`: its chain cannot be read, by a newer version's record.
+    pub(super) fn new(started: Started) -> Option<Self> {
+        let chain: Arc<Chain> = Arc::new(started.chain.read().ok()?);
+        let step = Step {
+            state: StepState::Waiting,
+            attempts: 0,
+            deferred: 0,
+            output: None,
+            authorization: None,
+            undo: None,
+            information: JsonDoc::null(),
+            why: None,
+        };
+        let steps = vec![step; chain.steps.len()];
+        Some(Self {
+            started,
+            chain,
+            steps,
+            happened: Vec::new(),
+            cancelling: false,
+            why: None,
+            turned_back: false,
+            output: None,
+            ended: None,
+        })
+    }
+
+    /// Takes over what happened.
+    pub(super) fn apply(&mut self, at: Timestamp, happening: Happening) {
+        self.happened.push((at, happening.clone()));
+        match happening {
+            Happening::Skipped { step } => self.set(step, StepState::Skipped, None),
+            Happening::Sent { step, authorization, undo, information } => {
+                self.set(step, StepState::Running, None);
+                if let Some(step) = self.step(step) {
+                    step.attempts += 1;
+                    step.authorization = Some(authorization);
+                    step.undo = undo;
+                    step.information = information;
+                }
+            }
+            Happening::Deferred { step, why } => self.defer(step, StepState::Retrying, why),
+            Happening::Done { step, output } => {
+                self.set(step, StepState::Succeeded, None);
+                if let Some(step) = self.step(step) {
+                    step.output = Some(output);
+                    step.deferred = 0;
+                }
+            }
+            Happening::Spoiled { step, why } => self.fail(step, StepState::Succeeded, why),
+            Happening::Failed { step, why } => self.fail(step, StepState::Failed, why),
+            Happening::Uncertain { step, why } => self.fail(step, StepState::Uncertain, why),
+            Happening::CancelRequested => self.cancelling = true,
+            Happening::TurnedBack { why } => self.turn_back(why),
+            Happening::UndoSent { step } => self.set(step, StepState::Compensating, None),
+            Happening::UndoDeferred { step, why } => self.defer(step, StepState::Compensating, why),
+            Happening::Undone { step } => self.set(step, StepState::Compensated, None),
+            Happening::UndoFailed { step, why } => self.set(step, StepState::CompensationFailed, Some(why)),
+            Happening::Ended { state, output } => {
+                self.output = output;
+                self.ended = Some((state, at));
+            }
+        }
+    }
+
+    fn step(&mut self, step: u32) -> Option<&mut Step> {
+        self.steps.get_mut(step as usize)
+    }
+
+    fn set(&mut self, step: u32, state: StepState, why: Option<Why>) {
+        if let Some(step) = self.step(step) {
+            step.state = state;
+            // What stood in the way the last time is worth reading on, once it is done no more.
+            step.why = why.or(step.why.take());
+        }
+    }
+
+    fn defer(&mut self, step: u32, state: StepState, why: Why) {
+        self.set(step, state, Some(why));
+        if let Some(step) = self.step(step) {
+            step.deferred += 1;
+        }
+    }
+
+    /// A step that the chain cannot do without turns it back: in the same record, so that no crash comes between.
+    fn fail(&mut self, step: u32, state: StepState, why: Why) {
+        self.set(step, state, Some(why.clone()));
+        if let Some(step) = self.step(step) {
+            step.deferred = 0;
+        }
+        if !self.chain.steps.get(step as usize).is_some_and(|step| step.optional) {
+            self.turn_back(why);
+        }
+    }
+
+    /// The first reason counts.
+    fn turn_back(&mut self, why: Why) {
+        self.turned_back = true;
+        self.why.get_or_insert(why);
+    }
+
+    /// The step's declaration, and how it stands.
+    pub(super) fn at(&self, index: usize) -> Option<(&ChainStep, &Step)> {
+        self.chain.steps.get(index).zip(self.steps.get(index))
+    }
+
+    /// Whether what was done is being undone, or has been.
+    pub(super) fn has_turned_back(&self) -> bool {
+        self.turned_back
+    }
+
+    /// What is to be done next, if nothing is under way.
+    pub(super) fn next(&self) -> Next {
+        use StepState as S;
+        if self.ended.is_some() {
+            return Next::Nothing;
+        }
+        if !self.turned_back {
+            let open = |step: &Step| matches!(step.state, S::Waiting | S::Running | S::Retrying);
+            return self.steps.iter().position(open).map_or(Next::End(ExecutionState::Succeeded), Next::Step);
+        }
+        let undone = |(declared, step): (&ChainStep, &Step)| match step.state {
+            S::Succeeded | S::Uncertain => declared.compensation.is_some(),
+            S::Compensating => true,
+            _ => false,
+        };
+        let all = self.chain.steps.iter().zip(&self.steps);
+        all.rev().position(undone).map_or_else(
+            || Next::End(self.end()),
+            // Counted from the last one.
+            |from_the_end| Next::Undo(self.steps.len() - 1 - from_the_end),
+        )
+    }
+
+    /// How it ends that turned back.
+    fn end(&self) -> ExecutionState {
+        use StepState as S;
+        let any = |wanted: fn(&Step) -> bool| self.steps.iter().any(wanted);
+        if any(|step| matches!(step.state, S::Uncertain | S::CompensationFailed)) {
+            ExecutionState::Uncertain
+        } else if any(|step| step.state == S::Compensated) {
+            ExecutionState::Compensated
+        } else {
+            ExecutionState::Failed
+        }
+    }
+
+    /// What expressions know: the input, the user, and the results of the steps that are done.
+    pub(super) fn names(&self) -> Names {
+        let mut results = Map::new();
+        for (declared, step) in self.chain.steps.iter().zip(&self.steps) {
+            if let Some(output) = &step.output {
+                results.insert(declared.name.clone(), value(output));
+            }
+        }
+        let mut names = Names::new();
+        names.insert("input".to_owned(), value(&self.chain.input));
+        names.insert("user".to_owned(), Value::String(self.chain.user.to_string()));
+        names.insert("results".to_owned(), Value::Object(results));
+        names
+    }
+
+    /// How it stands.
+    pub(super) fn state(&self) -> ExecutionState {
+        match self.ended {
+            Some((state, _)) => state,
+            None if self.turned_back => ExecutionState::Compensating,
+            None => ExecutionState::Running,
+        }
+    }
+
+    /// How it stands, for those who may see it.
+    pub(super) fn view(&self) -> view::Execution {
+        let step = |(declared, step): (&ChainStep, &Step)| StepView {
+            name: declared.name.clone(),
+            system: declared.system.clone(),
+            state: step.state,
+            attempts: step.attempts,
+            output: step.output.clone(),
+            problem: step.why.as_ref().map(Why::shown),
+        };
+        view::Execution {
+            id: self.started.id.clone(),
+            metaverse: self.started.metaverse.clone(),
+            user: self.chain.user.clone(),
+            state: self.state(),
+            started_at: self.started.at,
+            deadline_at: self.started.deadline_at,
+            ended_at: self.ended.map(|(_, at)| at),
+            steps: self.chain.steps.iter().zip(&self.steps).map(step).collect(),
+            output: self.output.clone(),
+            problem: self.why.as_ref().map(Why::shown),
+        }
+    }
+}
