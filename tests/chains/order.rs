@@ -133,13 +133,9 @@ async fn data_is_shared_with_several_systems_and_one_that_fails_keeps_it_from_no
     world.shop.now(|_| Act::Answer(200, json!({"executeService": {"output": "thanks"}})));
     let systems = [system("works"), system("shop"), system("courier")];
     let data = JsonDoc::parse(r#"{"warmth":3}"#).expect("it is JSON");
-    let shared = daemon.client("plaza").share_data_with(
-        &systems,
-        &ada(),
-        "taste",
-        &data,
-        Some("{'kelvin': input.warmth * 900}"),
-    );
+    let (plaza, ada) = (daemon.client("plaza"), ada());
+    let kelvin = Some("{'kelvin': input.warmth * 900}");
+    let shared = plaza.share_data_with(&systems, &ada, "taste", &data, kelvin);
     let execution = shared.await.expect("it is acceptable");
     let states: Vec<_> = execution.steps.iter().map(|step| step.state).collect();
     assert_eq!(states, [StepState::Failed, StepState::Succeeded, StepState::Succeeded], "{execution:?}");

@@ -313,3 +313,6 @@ fn header_name_byte(byte: u8) -> bool {
 fn token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ mod chains;
 mod checks;
 mod circuit;
 mod execution;
+mod meaning;
 mod register;
 mod steps;
 

@@ -323,11 +323,13 @@ impl Sdc {
         if kept.execution.ended.is_some() || kept.execution.has_turned_back() {
             return;
         }
-        let driver = kept.driver.take();
-        let asked = driver.and_then(|key| self.pending.take(key));
+        if let Some(key) = kept.driver.take() {
+            self.pending.take(key);
+        }
         let detail = "the steps were not done within `deadlineMs`";
         let why: Why = Problem::new(ProblemKind::OutsideTimeout, detail).into();
-        if let Some(Waiting::Chain { awaits: Await::Step { step, .. }, .. }) = asked {
+        // What the system is asked at this moment, or was asked before, it may do.
+        if let Some(step) = self.register.get(number).and_then(|kept| kept.execution.in_doubt()) {
             self.happen(number, Happening::Uncertain { step, why: why.clone() }, out);
         }
         if self.register.get(number).is_some_and(|kept| !kept.execution.has_turned_back()) {

@@ -11,6 +11,7 @@ use twinway_protocol::{
     time::Timestamp,
 };
 
+use super::meaning::Meaning;
 use crate::sif::transform::{Names, value};
 
 /// An execution as it began.
@@ -164,7 +165,21 @@ pub(super) struct Step {
     pub(super) information: JsonDoc,
     /// How often it was put off, and its compensation.
     pub(super) deferred: u32,
+    /// An attempt that failed may have done it.
+    doubt: bool,
     why: Option<Why>,
+}
+
+impl Step {
+    /// Whether an attempt that has failed may have done it.
+    pub(super) fn may_have_been_done(&self) -> bool {
+        self.doubt
+    }
+
+    /// Whether the system may do it or have done it, and nobody has heard.
+    pub(super) fn may_be_done(&self) -> bool {
+        self.doubt || self.state == StepState::Running
+    }
 }
 
 /// What is to be done next.
@@ -206,6 +221,7 @@ impl Execution {
             authorization: None,
             undo: None,
             information: JsonDoc::null(),
+            doubt: false,
             why: None,
         };
         let steps = vec![step; chain.steps.len()];
@@ -228,13 +244,15 @@ impl Execution {
         match happening {
             Happening::Skipped { step } => self.set(step, StepState::Skipped, None),
             Happening::Sent { step, authorization, undo, information } => {
-                self.set(step, StepState::Running, None);
                 if let Some(step) = self.step(step) {
+                    // Sent before, and no answer was written down.
+                    step.doubt |= step.state == StepState::Running;
                     step.attempts += 1;
                     step.authorization = Some(authorization);
                     step.undo = undo;
                     step.information = information;
                 }
+                self.set(step, StepState::Running, None);
             }
             Happening::Deferred { step, why } => self.defer(step, StepState::Retrying, why),
             Happening::Done { step, output } => {
@@ -273,8 +291,10 @@ impl Execution {
     }
 
     fn defer(&mut self, step: u32, state: StepState, why: Why) {
+        let unknown = Meaning::of(why.kind) == Meaning::Unknown;
         self.set(step, state, Some(why));
         if let Some(step) = self.step(step) {
+            step.doubt |= unknown;
             step.deferred += 1;
         }
     }
@@ -327,6 +347,12 @@ impl Execution {
             // Counted from the last one.
             |from_the_end| Next::Undo(self.steps.len() - 1 - from_the_end),
         )
+    }
+
+    /// The step whose turn it is, if its system may do it or have done it.
+    pub(super) fn in_doubt(&self) -> Option<u32> {
+        let Next::Step(index) = self.next() else { return None };
+        self.steps.get(index).filter(|step| step.may_be_done()).and_then(|_| u32::try_from(index).ok())
     }
 
     /// How it ends that turned back.

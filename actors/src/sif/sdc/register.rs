@@ -45,6 +45,18 @@ pub(super) struct Kept {
     pub(super) waiters: BTreeMap<PendingKey, Waiter>,
 }
 
+impl Kept {
+    /// Why no further step may be begun, if so.
+    pub(super) fn stop(&self, now: Timestamp) -> Option<Problem> {
+        if self.execution.cancelling {
+            return Some(Problem::new(ProblemKind::ExecutionCancelled, "the execution was cancelled"));
+        }
+        // In this life its timer says it, whatever the wall clock does.
+        let late = self.deadline.is_none() && self.execution.started.deadline_at <= now;
+        late.then(|| Problem::new(ProblemKind::OutsideTimeout, "the steps were not done within `deadlineMs`"))
+    }
+}
+
 /// Who waits for the end of an execution.
 #[derive(Debug)]
 pub(super) enum Waiter {

@@ -17,7 +17,8 @@ use twinway_protocol::{
 use super::{
     Await, SHARE, Sdc, Waiting,
     calling::{self, Conversion, Facts},
-    execution::{Happening, Next},
+    execution::{Happening, Next, Step},
+    meaning::Meaning,
 };
 use crate::{settings::pending_full, sif::transform};
 
@@ -25,26 +26,6 @@ use crate::{settings::pending_full, sif::transform};
 const RETRY: Retry = Retry { count: 2, backoff_ms: 200 };
 /// How often a compensation is tried again that does not say: what is left undone takes a person.
 const UNDO_RETRY: Retry = Retry { count: 10, backoff_ms: 500 };
-
-/// What a failure of a call means for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    /// It was not done, and may be tried again.
-    NotDone,
-    /// It may have been done.
-    Unknown,
-    /// It was not done, and trying again would not help.
-    Refused,
-}
-
-fn meaning(problem: &Problem) -> Meaning {
-    use ProblemKind as Kind;
-    match problem.kind {
-        Kind::OutsideUnreachable | Kind::Overloaded | Kind::LimitReached => Meaning::NotDone,
-        Kind::OutsideTimeout | Kind::OutsideUnclear | Kind::Internal | Kind::ShuttingDown => Meaning::Unknown,
-        _ => Meaning::Refused,
-    }
-}
 
 /// What a step or its compensation is about to ask.
 struct Request<'r> {
@@ -83,19 +64,14 @@ impl Sdc {
             return false;
         };
         let Some((declared, state)) = chain.steps.get(index).zip(kept.execution.steps.get(index)) else { return false };
-        if state.state == StepState::Running && !declared.idempotent {
-            // It was sent, and whoever was to hear the answer is gone.
-            let problem = Problem::new(ProblemKind::OutsideUnclear, "the daemon stopped while the system was asked");
+        let stop = kept.stop(out.now().wall);
+        // It was sent, and whoever was to hear the answer is gone: it is sent again only if its system knows the key.
+        if state.state == StepState::Running && !declared.idempotent || stop.is_some() && state.may_be_done() {
+            let problem = Problem::new(ProblemKind::OutsideUnclear, "nobody has heard whether the system did it");
             self.happen(number, Happening::Uncertain { step, why: problem.into() }, out);
             return true;
         }
-        if kept.execution.cancelling {
-            let problem = Problem::new(ProblemKind::ExecutionCancelled, "the execution was cancelled");
-            self.happen(number, Happening::TurnedBack { why: problem.into() }, out);
-            return true;
-        }
-        if kept.execution.started.deadline_at <= out.now().wall && kept.deadline.is_none() {
-            let problem = Problem::new(ProblemKind::OutsideTimeout, "the steps were not done within `deadlineMs`");
+        if let Some(problem) = stop {
             self.happen(number, Happening::TurnedBack { why: problem.into() }, out);
             return true;
         }
@@ -134,8 +110,21 @@ impl Sdc {
     }
 
     fn fail(&mut self, number: u64, step: u32, problem: Problem, out: &mut Out<'_, Self>) -> bool {
-        self.happen(number, Happening::Failed { step, why: problem.into() }, out);
+        let why = problem.into();
+        // What failed now may have been done by an attempt before.
+        let happening = if self.may_be_done(number, step) {
+            Happening::Uncertain { step, why }
+        } else {
+            Happening::Failed { step, why }
+        };
+        self.happen(number, happening, out);
         true
+    }
+
+    /// Whether an attempt before may have done the step.
+    pub(super) fn may_be_done(&self, number: u64, step: u32) -> bool {
+        let step = self.register.get(number).and_then(|kept| kept.execution.steps.get(step as usize));
+        step.is_some_and(Step::may_have_been_done)
     }
 
     /// FGMV-29 9.1 step 13, of a step or of what undoes it.
@@ -352,7 +341,7 @@ impl Sdc {
         let deferred = self.register.get(number).and_then(|kept| Some(kept.execution.at(step as usize)?.1.deferred));
         let Some((declared, deferred)) = chain.steps.get(step as usize).zip(deferred) else { return };
         let retry = declared.retry.unwrap_or(RETRY);
-        let meaning = meaning(&problem);
+        let meaning = Meaning::of(problem.kind);
         let again = match meaning {
             Meaning::NotDone => true,
             // The system does nothing twice that has one key.
@@ -366,6 +355,8 @@ impl Sdc {
         }
         let happening = match meaning {
             Meaning::Unknown => Happening::Uncertain { step, why },
+            Meaning::NotDone if self.may_be_done(number, step) => Happening::Uncertain { step, why },
+            // One that refuses with the key in hand says that of every attempt.
             Meaning::NotDone | Meaning::Refused => Happening::Failed { step, why },
         };
         self.happen(number, happening, out);
@@ -441,7 +432,7 @@ impl Sdc {
         let Some((declared, deferred)) = chain.steps.get(step as usize).zip(deferred) else { return };
         let retry = declared.compensation.as_ref().and_then(|undo| undo.retry).unwrap_or(UNDO_RETRY);
         // A compensation has its key, and by its contract may come more than once.
-        let again = meaning(&problem) != Meaning::Refused;
+        let again = Meaning::of(problem.kind) != Meaning::Refused;
         let why = problem.into();
         if again && deferred < retry.count {
             self.happen(number, Happening::UndoDeferred { step, why }, out);

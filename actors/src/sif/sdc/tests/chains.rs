@@ -324,6 +324,23 @@ fn what_may_have_been_done_is_repeated_only_where_the_system_relies_on_the_key()
 }
 
 #[test]
+fn what_an_earlier_attempt_may_have_done_is_undone_whatever_the_last_one_says() {
+    let mut attempts = 0;
+    let mut scene = Scene::open(&Settings::default(), |question| match operation(question) {
+        "make" => {
+            attempts += 1;
+            failed(if attempts == 1 { ProblemKind::OutsideTimeout } else { ProblemKind::OutsideUnreachable })
+        }
+        _ => willing(question),
+    });
+    let execution = scene.start(&order()).expect("it is acceptable");
+    scene.wait(10_000);
+    assert_eq!(scene.read(&execution).state, ExecutionState::Compensated);
+    let asked = scene.operations();
+    assert_eq!(asked[asked.len() - 2..], ["factory scrap", "shop refund"], "{asked:?}");
+}
+
+#[test]
 fn a_compensation_is_asked_for_after_a_step_of_which_nobody_knows() {
     let mut chain = order();
     chain["steps"][0]["compensation"]["input"] = json!("{'known': has(results.sale)}");
