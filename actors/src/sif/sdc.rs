@@ -7,8 +7,10 @@ mod checks;
 mod circuit;
 mod execution;
 mod meaning;
+mod record;
 mod register;
 mod steps;
+mod undoing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,15 +27,12 @@ use twinway_protocol::{
     registry::ThirdPartySystem,
 };
 
+pub use self::record::{Happening, Record, Started, Why};
 use self::{
     calling::{Conversion, Facts},
     chains::{SETTLED, STALLED, SWEEP},
     circuit::Circuit,
     register::Register,
-};
-pub use self::{
-    execution::{Happening, Started, Why},
-    register::Record,
 };
 use crate::{Settings, settings::pending_full};
 

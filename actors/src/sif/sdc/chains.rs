@@ -11,11 +11,7 @@ use twinway_protocol::{
     },
 };
 
-use super::{
-    Await, Record, Sdc, Waiting, checks,
-    execution::{Happening, Started, Why},
-    register::Waiter,
-};
+use super::{Await, Happening, Record, Sdc, Started, Waiting, Why, checks, register::Waiter};
 
 /// The timer that forgets executions which ended long ago. No question has this key.
 pub(super) const SWEEP: PendingKey = PendingKey::from_bits(u64::MAX - 1);

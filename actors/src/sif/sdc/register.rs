@@ -1,8 +1,7 @@
-//! The executions that SDC keeps: those under way, and those that ended not long ago.
+//! The executions that SDC keeps (FGMV-29 8.2.4): those under way, and those that ended not long ago.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Asker, ExecutionId, PendingKey, Problem, ProblemKind, SystemId,
     collaboration::{self as view, ExecutionState},
@@ -11,25 +10,10 @@ use twinway_protocol::{
     time::Timestamp,
 };
 
-use super::execution::{Execution, Happening, Started};
-
-/// What SDC writes down. A part is one execution.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Record {
-    /// An execution has begun.
-    Started(Box<Started>),
-    /// Something happened to it.
-    Happened {
-        /// Its number.
-        number: u64,
-        /// When.
-        at: Timestamp,
-        /// What.
-        what: Happening,
-    },
-    /// It ended long ago, and is kept no longer.
-    Forgotten(u64),
-}
+use super::{
+    execution::Execution,
+    record::{Happening, Record, Started},
+};
 
 /// An execution, and what of it is not written down.
 #[derive(Debug)]

@@ -15,26 +15,24 @@ use twinway_protocol::{
 };
 
 use super::{
-    Await, SHARE, Sdc, Waiting,
+    Await, Happening, SHARE, Sdc, Waiting,
     calling::{self, Conversion, Facts},
-    execution::{Happening, Next, Step},
+    execution::{Next, Step},
     meaning::Meaning,
 };
 use crate::{settings::pending_full, sif::transform};
 
 /// How often a step is tried again that does not say.
 const RETRY: Retry = Retry { count: 2, backoff_ms: 200 };
-/// How often a compensation is tried again that does not say: what is left undone takes a person.
-const UNDO_RETRY: Retry = Retry { count: 10, backoff_ms: 500 };
 
 /// What a step or its compensation is about to ask.
-struct Request<'r> {
-    system: &'r Arc<ThirdPartySystem>,
-    authorization: PermissionId,
-    information: &'r JsonDoc,
-    request: ServiceRequest,
-    mapping: Option<(&'r Arc<ApiMapping>, String)>,
-    undo: bool,
+pub(super) struct Request<'r> {
+    pub(super) system: &'r Arc<ThirdPartySystem>,
+    pub(super) authorization: PermissionId,
+    pub(super) information: &'r JsonDoc,
+    pub(super) request: ServiceRequest,
+    pub(super) mapping: Option<(&'r Arc<ApiMapping>, String)>,
+    pub(super) undo: bool,
 }
 
 impl Sdc {
@@ -98,7 +96,7 @@ impl Sdc {
     }
 
     /// The system, if it is known; `None`: it may be told yet, and the execution waits for that.
-    fn system_for(&mut self, number: u64, id: &SystemId) -> Result<Option<Arc<ThirdPartySystem>>, Problem> {
+    pub(super) fn system_for(&mut self, number: u64, id: &SystemId) -> Result<Option<Arc<ThirdPartySystem>>, Problem> {
         if let Some(system) = self.systems.get(id) {
             return Ok(Some(Arc::clone(system)));
         }
@@ -246,13 +244,13 @@ impl Sdc {
     }
 
     /// The document of a value that goes from one system to another.
-    fn carried(&self, value: &Value, pointer: &str) -> Result<JsonDoc, Problem> {
+    pub(super) fn carried(&self, value: &Value, pointer: &str) -> Result<JsonDoc, Problem> {
         let too_large = |problem: Problem| Problem { kind: ProblemKind::InvalidDocument, ..problem }.at(pointer);
         transform::document(value, self.settings.chain_data_bytes_max).map_err(too_large)
     }
 
     /// What the system is asked, and how its answer is to be read.
-    fn question(
+    pub(super) fn question(
         &self,
         number: u64,
         step: &ChainStep,
@@ -365,7 +363,7 @@ impl Sdc {
 
     /// A pause before the next try: any length up to a limit that doubles, so that those who failed together do not
     /// come again together.
-    fn pause(&mut self, number: u64, retry: Retry, before: u32, out: &mut Out<'_, Self>) {
+    pub(super) fn pause(&mut self, number: u64, retry: Retry, before: u32, out: &mut Out<'_, Self>) {
         let longest = retry.backoff_ms.saturating_mul(1_u64.checked_shl(before).unwrap_or(u64::MAX));
         let longest = longest.min(self.settings.chain_backoff_ms_max);
         let after_ms = out.chance() % longest.saturating_add(1);
@@ -376,70 +374,6 @@ impl Sdc {
             }
             Err(_) => self.stall(number, out),
         }
-    }
-
-    /// Asks a system to undo a step. Gives whether the chain goes on at once.
-    fn undo_step(&mut self, number: u64, index: usize, out: &mut Out<'_, Self>) -> bool {
-        let step = number_of(index);
-        match self.try_undo(number, step, out) {
-            Ok(()) => false,
-            Err(problem) => {
-                self.undo_failed(number, step, problem, out);
-                false
-            }
-        }
-    }
-
-    fn try_undo(&mut self, number: u64, step: u32, out: &mut Out<'_, Self>) -> Result<(), Problem> {
-        let index = step as usize;
-        let gone = || Problem::new(ProblemKind::Internal, "the step is gone");
-        let chain = self.chain(number).ok_or_else(gone)?;
-        let declared = chain.steps.get(index).ok_or_else(gone)?;
-        let undo = declared.compensation.as_ref().ok_or_else(gone)?;
-        let Some(system) = self.system_for(number, &declared.system)? else { return Ok(()) };
-        let execution = &self.register.get(number).ok_or_else(gone)?.execution;
-        let (_, state) = execution.at(index).ok_or_else(gone)?;
-        let input = match &undo.input {
-            Some(text) => {
-                let pointer = format!("/steps/{index}/compensation/input");
-                let value = transform::evaluate(text, &execution.names(), &pointer)?;
-                self.carried(&value, &pointer)?
-            }
-            None => state.output.clone().unwrap_or_else(JsonDoc::null),
-        };
-        let (authorization, information) = (state.undo.clone().ok_or_else(gone)?, state.information.clone());
-        let request = Request {
-            system: &system,
-            authorization,
-            information: &information,
-            request: ServiceRequest::Use { operation: undo.operation.as_str().into(), input },
-            mapping: undo.mapping.as_ref().map(|mapping| (mapping, format!("/steps/{index}/compensation/mapping"))),
-            undo: true,
-        };
-        let (question, conversion) = self.question(number, declared, request)?;
-        self.admit(&declared.system, out)?;
-        let awaits = Await::Undo { step, conversion };
-        let key = self.pending.insert(Waiting::Chain { number, awaits }).map_err(|_| pending_full())?;
-        self.happen(number, Happening::UndoSent { step }, out);
-        self.set_driver(number, Some(key));
-        out.ask(system.entity, question, key);
-        Ok(())
-    }
-
-    fn undo_failed(&mut self, number: u64, step: u32, problem: Problem, out: &mut Out<'_, Self>) {
-        let Some(chain) = self.chain(number) else { return };
-        let deferred = self.register.get(number).and_then(|kept| Some(kept.execution.at(step as usize)?.1.deferred));
-        let Some((declared, deferred)) = chain.steps.get(step as usize).zip(deferred) else { return };
-        let retry = declared.compensation.as_ref().and_then(|undo| undo.retry).unwrap_or(UNDO_RETRY);
-        // A compensation has its key, and by its contract may come more than once.
-        let again = Meaning::of(problem.kind) != Meaning::Refused;
-        let why = problem.into();
-        if again && deferred < retry.count {
-            self.happen(number, Happening::UndoDeferred { step, why }, out);
-            return self.pause(number, retry, deferred, out);
-        }
-        self.happen(number, Happening::UndoFailed { step, why }, out);
-        self.proceed(number, out);
     }
 
     /// Everything is done or undone. Gives whether the chain goes on at once: its result may be impossible.
@@ -476,6 +410,6 @@ fn operation(step: &ChainStep) -> &str {
 }
 
 /// A chain has far fewer steps than this number can count.
-fn number_of(index: usize) -> u32 {
+pub(super) fn number_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,6 @@
 mod chains;
+mod crash;
+mod scene;
 
 use std::sync::Arc;
 
