@@ -10,6 +10,7 @@ mod log;
 mod output;
 mod remote;
 mod serve;
+mod service;
 mod simulate;
 mod system;
 mod twin;
@@ -61,6 +62,13 @@ enum Command {
         #[command(subcommand)]
         command: lease::LeaseCommand,
     },
+    /// Runs, shows and cancels chains of third-party systems (FGMV-29 8.2.4).
+    Service {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: service::ServiceCommand,
+    },
     /// Checks, shows and saves the journal of a data directory.
     Journal {
         #[command(subcommand)]
@@ -104,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
             remote.run_to_end(|client| lease::run(client, command, &mut output))
         }
         Command::Lease { remote, command } => remote.run(|client| lease::run(client, command, &mut output)),
+        Command::Service { remote, command } => remote.run(|client| service::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),

@@ -25,6 +25,7 @@ mod devices;
 mod dii;
 mod error;
 mod events;
+mod executions;
 mod hold;
 mod leases;
 mod mii;

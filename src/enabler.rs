@@ -1,7 +1,9 @@
 //! The integration enabler as a library: one handle, and a typed view of it for each kind of external system.
 
+mod authorizations;
 mod device;
 mod dii;
+mod executions;
 mod leases;
 mod mii;
 mod sii;
@@ -20,6 +22,7 @@ use twinway_protocol::{
     registry::Reach,
 };
 
+pub use authorizations::AuthorizationQuery;
 pub use device::Device;
 pub use dii::Dii;
 pub use mii::{Granted, Mii};

@@ -10,6 +10,7 @@ mod config;
 mod device;
 mod dii;
 mod event;
+mod executions;
 mod figures;
 mod json;
 mod leases;

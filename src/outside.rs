@@ -5,6 +5,7 @@
 //! put down where readers, sessions and webhooks find them.
 
 mod actors;
+mod api;
 mod events;
 mod hub;
 mod limits;
@@ -100,6 +101,8 @@ pub struct Counts {
     pub metaverse_systems: usize,
     /// Devices that came once.
     pub user_devices: usize,
+    /// Third-party systems that are not called for a while, because too many calls failed.
+    pub circuits_open: usize,
     /// Open sessions.
     pub sessions: usize,
     /// Open listeners.
@@ -196,6 +199,12 @@ impl Outside {
         self.hub.by_name(kind, id).map(|system| system.state.lock().reach.clone())
     }
 
+    /// Whether a third-party system is not called for a while, because too many calls failed.
+    #[must_use]
+    pub fn is_circuit_open(&self, system: &SystemId) -> bool {
+        self.hub.circuits.lock().contains(system)
+    }
+
     /// How much there is of everything.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -268,6 +277,7 @@ impl Outlet<Wire> for Outside {
             Signal::Request { entity, request, body } => self.hub.ask(entity, request, body.into()),
             Signal::Event { entity, event } => self.hub.tell(entity, event),
             Signal::Leases(figures) => measure(figures),
+            Signal::Circuit { system, open } => self.hub.circuit(system, open),
         }
     }
 }

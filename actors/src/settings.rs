@@ -48,6 +48,32 @@ pub struct Settings {
     pub performance_report_ms: u64,
     /// When a registered system is healthy, degraded or offline.
     pub health: HealthRules,
+    /// How many steps one chain of third-party systems may have.
+    pub chain_steps_max: usize,
+    /// The largest data that a chain may carry from one system to another, in bytes.
+    pub chain_data_bytes_max: usize,
+    /// In how many milliseconds the steps of a chain have to be done that says nothing of it.
+    pub chain_deadline_ms: u64,
+    /// The longest deadline that a chain may ask for, in milliseconds.
+    pub chain_deadline_ms_max: u64,
+    /// How often a chain may have one step tried again.
+    pub chain_retries_max: u32,
+    /// The longest pause before a step is tried again, in milliseconds.
+    pub chain_backoff_ms_max: u64,
+    /// How many executions may stand within each other.
+    pub chain_depth_max: u32,
+    /// How many executions one metaverse system may have under way.
+    pub executions_under_way_max: usize,
+    /// How many executions are kept in all; those that ended longest ago make room.
+    pub executions_kept_max: usize,
+    /// How long an execution can be read after its end, in milliseconds.
+    pub execution_kept_ms: u64,
+    /// After how many failures within `circuit_window_ms` a third-party system is left alone.
+    pub circuit_failures_max: usize,
+    /// How long a failed call counts, in milliseconds.
+    pub circuit_window_ms: u64,
+    /// How long a third-party system is left alone, in milliseconds.
+    pub circuit_open_ms: u64,
 }
 
 /// When a registered system is healthy, degraded or offline (FGMV-29 8.2.1 and 8.3.1). What makes it worse is apart from
@@ -111,6 +137,19 @@ impl Default for Settings {
             registration_lifetime_ms_max: 366 * 86_400_000,
             performance_report_ms: 5_000,
             health: HealthRules::default(),
+            chain_steps_max: 64,
+            chain_data_bytes_max: 256 * 1024,
+            chain_deadline_ms: 60_000,
+            chain_deadline_ms_max: 86_400_000,
+            chain_retries_max: 20,
+            chain_backoff_ms_max: 30_000,
+            chain_depth_max: 4,
+            executions_under_way_max: 1_000,
+            executions_kept_max: 100_000,
+            execution_kept_ms: 86_400_000,
+            circuit_failures_max: 8,
+            circuit_window_ms: 10_000,
+            circuit_open_ms: 5_000,
         }
     }
 }

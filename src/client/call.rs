@@ -22,6 +22,7 @@ pub(super) struct Call<'c> {
     body: Option<Result<Vec<u8>, ClientError>>,
     media_type: &'static str,
     lease_token: Option<Token>,
+    idempotency_key: Option<String>,
     longer: Duration,
 }
 
@@ -34,6 +35,7 @@ impl<'c> Call<'c> {
             body: None,
             media_type: "application/json",
             lease_token: None,
+            idempotency_key: None,
             longer: Duration::ZERO,
         }
     }
@@ -62,6 +64,12 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Names the request, if it has a name: the same again is the same request.
+    pub(super) fn idempotency_key(mut self, key: Option<&str>) -> Self {
+        self.idempotency_key = key.map(str::to_owned);
+        self
+    }
+
     /// Waits this much longer for the answer than for others.
     pub(super) fn longer(mut self, by: Duration) -> Self {
         self.longer = by;
@@ -78,6 +86,9 @@ impl<'c> Call<'c> {
         }
         if let Some(token) = self.lease_token {
             request = request.header("Sync-Lease-Token", token.to_string());
+        }
+        if let Some(key) = self.idempotency_key {
+            request = request.header("Idempotency-Key", key);
         }
         if let Some(body) = self.body {
             request = request.header(CONTENT_TYPE, self.media_type).body(body?);

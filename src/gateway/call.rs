@@ -109,6 +109,8 @@ pub(super) struct Extras<'a> {
     pub(super) if_none_match: Option<&'a str>,
     /// The header `Sync-Lease-Token`, or what a session's frame says in its place.
     pub(super) lease_token: Option<&'a str>,
+    /// The header `Idempotency-Key`, or what a session's frame says in its place.
+    pub(super) idempotency_key: Option<&'a str>,
     /// The header `Accept`.
     pub(super) accept: Option<&'a str>,
 }

@@ -9,7 +9,7 @@ use twinway_protocol::{Problem, ProblemKind};
 use super::{
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, leases, mii, ops, problem,
+    device, dii, executions, leases, mii, ops, problem,
     schemas::SchemaOf,
     sii, twins,
 };
@@ -260,6 +260,7 @@ impl Route {
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     [
         mii::ROUTES,
+        executions::ROUTES,
         twins::ROUTES,
         leases::ROUTES,
         device::ROUTES,

@@ -12,7 +12,8 @@ use tokio::{
     time::Instant,
 };
 use twinway_protocol::{
-    EntityId, PendingKey, Problem, ProblemKind, SystemId, message::OutsideRequest, registry::Reach, signal::Event,
+    EntityId, PendingKey, Problem, ProblemKind, SystemId, collaboration::ApiCall, message::OutsideRequest,
+    registry::Reach, signal::Event,
 };
 
 use super::{
@@ -60,6 +61,16 @@ pub(super) struct Asked {
     pub(super) request: PendingKey,
     pub(super) body: Arc<OutsideRequest>,
     pub(super) since: Instant,
+}
+
+impl Asked {
+    /// The request of the system's own API, if it is to be asked so.
+    pub(super) fn api_call(&self) -> Option<&ApiCall> {
+        match &*self.body {
+            OutsideRequest::ExecuteService(question) => question.call.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod behaviour;
+pub mod collaboration;
 mod document;
 pub mod flow;
 pub mod id;
@@ -30,7 +31,7 @@ pub use behaviour::{
 pub use document::JsonDoc;
 pub use id::{EntityId, EventId, PendingKey, Ref};
 pub use mailboxes::{Accepted, RefusedStep};
-pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
+pub use name::{ExecutionId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};
 pub use trace::StepId;

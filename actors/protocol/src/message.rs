@@ -3,12 +3,16 @@
 //! A message that an external system's actor accepts and sends on is one type: what comes from outside
 //! is the step's message already, and the actor's sending it is the step.
 
+mod authorizing;
+mod collaborating;
 mod dtif;
 mod external;
 mod lease;
 mod registering;
 mod sif;
 
+pub use authorizing::*;
+pub use collaborating::*;
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
@@ -82,13 +86,19 @@ mailboxes! {
         }
         /// What third-party system authentication and authorization accepts (FGMV-29 8.2.3).
         Tpsaa(TpsaaMsg) = 3 {
-            asks { KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization, ForgetThirdPartySystem }
+            asks {
+                KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization,
+                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations
+            }
             tells {}
             hears { UserAndPermissionInformation }
         }
         /// What system and data collaboration accepts (FGMV-29 8.2.4).
         Sdc(SdcMsg) = 4 {
-            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData, ForgetThirdPartySystem }
+            asks {
+                KeepThirdPartySystem, UseThirdPartySystem, ShareData, ForgetThirdPartySystem, RunChain, ReadExecution, CancelExecution,
+                ListExecutions
+            }
             tells { KeepStanding }
             hears { UserAuthorizationVerified, ServiceExecuted }
         }
@@ -127,7 +137,10 @@ mailboxes! {
         }
         /// What digital twin access control accepts (FGMV-29 8.3.5).
         Dtac(DtacMsg) = 10 {
-            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission, ForgetTwinSystem }
+            asks {
+                KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
+                ForgetTwinSystem
+            }
             tells {}
             hears { Kept }
         }
@@ -141,23 +154,25 @@ mailboxes! {
         MetaverseSystem(MetaverseSystemMsg) = 12 {
             asks {
                 OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
-                SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
-                SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
-                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
+                SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService,
+                ChangeTwin, SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease,
+                ReleaseSyncLease, YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease,
+                ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution, ListExecutions
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone }
+            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
-                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed
+                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
+                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed
             }
         }
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
-                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
-                AnswerRequest, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister, RenewRegistration, Heartbeat,
-                ForgetTwinSystem
+                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange,
+                FenceDevice, AnswerRequest, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister,
+                RenewRegistration, Heartbeat, ForgetTwinSystem
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
             hears { TwinSystemRegistered, Kept, OwnTwinsListed, Deregistered, SystemStands }
@@ -165,12 +180,14 @@ mailboxes! {
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
             asks {
-                OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization, ExecuteService,
-                AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
-                ForgetThirdPartySystem
+                OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization,
+                ExecuteService, AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
+                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations
             }
-            tells { RequestUndelivered, SessionChanged }
-            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands }
+            tells { RequestUndelivered, SessionChanged, UserAuthorizationRevoked }
+            hears {
+                ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands, UserAuthorizationsListed
+            }
         }
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
@@ -208,7 +225,7 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands
+                SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed
             }
         }
     }
@@ -219,7 +236,7 @@ mailboxes! {
         ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAndPermissionInformation => Tpsaa(TpsaaMsg);
         UserAuthorizationDecided => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
-        AuthorizationSettled => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        AuthorizationSettled => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg), MetaverseSystem(MetaverseSystemMsg);
         UserAuthorizationVerified => Sdc(SdcMsg);
         ServiceExecuted => Sdc(SdcMsg);
         ServiceResult => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
@@ -257,6 +274,9 @@ mailboxes! {
         OwnTwinsListed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
         Deregistered => ThirdPartySystem(ThirdPartySystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
         SystemStands => ThirdPartySystem(ThirdPartySystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        UserAuthorizationsListed => MetaverseSystem(MetaverseSystemMsg), ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ExecutionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ExecutionsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
     }
 }
 

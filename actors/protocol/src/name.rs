@@ -105,6 +105,8 @@ names! {
     WorldId
     /// A permission that was granted, by which it is read, shown and revoked.
     PermissionId
+    /// An execution of a chain of third-party systems (FGMV-29 8.2.4).
+    ExecutionId
 }
 
 /// A metaverse system as a whole is a world, for whom it has no other.

@@ -104,6 +104,7 @@ kinds! {
     OutsideUnclear = "outside-unclear", 502, "It is not known whether it was done", "The request was handed to the external system, and what it says to it will not be heard: its session closed, or its webhook broke off. It may have been carried out, or may be yet.";
     VersionMismatch = "version-mismatch", 412, "The version is another one", "What is kept was changed meanwhile: its version is not the one that `If-Match` names. Read it again, and decide whether the change is still right.";
     CursorExpired = "cursor-expired", 410, "The cursor is no more", "A sorted search can be gone on with until `search_cursors_max` others were made, and until the daemon restarts. Begin it again.";
+    ExecutionCancelled = "execution-cancelled", 409, "The execution was cancelled", "Its metaverse system wanted it to go no further; what was done is undone as far as compensations are declared.";
 }
 
 impl fmt::Display for ProblemKind {

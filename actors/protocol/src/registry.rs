@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     JsonDoc, Ref, SystemId,
+    collaboration::ApiMapping,
     message::{DigitalTwinSystemMsg, ThirdPartySystemMsg},
     time::Timestamp,
     twin::TwinEntry,
@@ -67,6 +68,10 @@ pub struct Api {
     /// What it does.
     #[serde(default)]
     pub description: Option<String>,
+    /// How the system's own API is called for it; absent: the system is asked by session or webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ApiMapping>))]
+    pub mapping: Option<Arc<ApiMapping>>,
 }
 
 /// What a third-party system registers (FGMV-29 8.2.1, 9.1 step 1).
@@ -250,6 +255,12 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// How many items a page has when this many are asked for.
+    #[must_use]
+    pub fn items(limit: Option<u32>) -> usize {
+        limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize
+    }
+
     /// The page after `cursor` of `all`, which come in the order of their keys.
     ///
     /// Cursors are keys: a page starts behind the last key of the page before, so that what is there
@@ -260,7 +271,7 @@ impl<T> Page<T> {
         limit: Option<u32>,
         item: impl Fn(U) -> T,
     ) -> Self {
-        let limit = limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
+        let limit = Self::items(limit);
         let mut items = Vec::new();
         let mut last: Option<&'k str> = None;
         for (key, value) in all.filter(|(key, _)| cursor.is_none_or(|cursor| *key > cursor)) {

@@ -55,6 +55,13 @@ pub enum Signal {
         /// What is asked.
         body: Box<OutsideRequest>,
     },
+    /// A third-party system is not called for a while because too many calls failed, or is called again.
+    Circuit {
+        /// The system.
+        system: SystemId,
+        /// Whether calls are held back.
+        open: bool,
+    },
     /// Sync leases stand like this now.
     Leases(LeaseFigures),
     /// Tell an external system something.

@@ -8,16 +8,19 @@ use twinway_protocol::{
     ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        AttachUserDevice, CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD,
-        KeepSyncLeases, Kept, ListSyncLeases, ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, OpenSystem,
-        PropertyValues, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
-        ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
-        RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
+        AttachUserDevice, AuthorizationSettled, CancelExecution, CancelSyncLease, CancelSyncReservation,
+        ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, ExecutionShown, ExecutionsListed, KeepSyncLeases, Kept,
+        ListExecutions, ListSyncLeases, ListTwins, ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution,
+        NotifyLease, NotifyUser, OpenSystem, PropertyValues, ReadExecution, ReadSyncLease, ReadTwinPermission,
+        ReadUserAuthorization, ReflectChange, ReflectLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease,
+        RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
+        RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
         SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent, TwinPermissionShown,
         TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem,
-        UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
+        UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease,
+        own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -61,6 +64,15 @@ passes! {
         ServiceResult:
             UseThirdPartySystem own own::THIRD_PARTY_SERVICE_RUN => SDC,
             ShareData own own::THIRD_PARTY_SERVICE_RUN => SDC;
+        // FGMV-29 8.2.3: renewed by asking again, revoked by either side.
+        AuthorizationSettled: RevokeUserAuthorization => TPSAA;
+        UserAuthorizationsListed: ListUserAuthorizations => TPSAA;
+        // FGMV-29 8.2.4: chains.
+        ExecutionShown:
+            RunChain own own::THIRD_PARTY_SERVICE_RUN => SDC,
+            ReadExecution => SDC,
+            CancelExecution => SDC;
+        ExecutionsListed: ListExecutions => SDC;
         // FGMV-29 9.2 steps 4 and 5.
         TwinSystemsFound: SearchTwinSystems => DTSD;
         // FGMV-29 9.2 steps 6 and 7.
@@ -189,6 +201,18 @@ impl Behaviour for MetaverseSystem {
             Msg::UseThirdPartySystem(message) => pass(pending, meta, message, out),
             Msg::ShareData(message) => pass(pending, meta, message, out),
             Msg::ServiceResult(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-29 8.2.3 and 8.2.4.
+            Msg::RevokeUserAuthorization(message) => pass(pending, meta, message, out),
+            Msg::AuthorizationSettled(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListUserAuthorizations(message) => pass(pending, meta, message, out),
+            Msg::UserAuthorizationsListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::RunChain(message) => pass(pending, meta, message, out),
+            Msg::ReadExecution(message) => pass(pending, meta, message, out),
+            Msg::CancelExecution(message) => pass(pending, meta, message, out),
+            Msg::ExecutionShown(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListExecutions(message) => pass(pending, meta, message, out),
+            Msg::ExecutionsListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::NotifyExecution(notice) => tell(execution_event(notice, out.now().wall), out),
             // FGMV-29 9.2 steps 4 to 7.
             Msg::SearchTwinSystems(message) => pass(pending, meta, message, out),
             Msg::TwinSystemsFound(answer) => Heard::hear(pending, meta, answer, out),
@@ -316,6 +340,12 @@ fn change_event(change: &ReflectChange) -> Event {
 fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
     let NotifyLease { event, twin, data } = notice;
     Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }
+}
+
+/// What a requester is told of its execution (FGMV-29 8.2.4).
+fn execution_event(notice: NotifyExecution, at: Timestamp) -> Event {
+    let NotifyExecution { event, execution, data } = notice;
+    Event { kind: event, subject: execution.to_string(), twin: None, at, data }
 }
 
 /// What everyone who selected a twin is told of the lease on its object.

@@ -41,8 +41,14 @@ macro_rules! questions {
                     $(|| matches!((self, answer), (Self::$Kind(_), OutsideAnswer::$Kind(_))))*
             }
 
-            fn moves_a_device(&self) -> bool {
-                matches!(self, Self::ApplyChange(_) | Self::FenceDevice(_))
+            /// Whether it may have acted on a request that was handed out, and nobody will say that it has.
+            fn is_unclear_after(&self, problem: &Problem) -> bool {
+                match self {
+                    Self::ApplyChange(_) | Self::FenceDevice(_) => problem.kind != ProblemKind::OutsideTimeout,
+                    // What a third-party system answers, it says; here it was only cut off.
+                    Self::ExecuteService(_) => problem.kind == ProblemKind::OutsideUnreachable,
+                    _ => false,
+                }
             }
 
             fn refuse<B: Behaviour<Wire = Wire>>(self, problem: Problem, out: &mut Out<'_, B>) {
@@ -151,8 +157,8 @@ impl OutsideRequests {
         out.reply(asker, accepted);
     }
 
-    /// A request did not arrive: its asker hears why. Of what moves a device, the gate has to know whether it was
-    /// handed out all the same: then it may act yet, and no answer will say that it has.
+    /// A request did not arrive: its asker hears why. Of what moves a device or runs a service, it has to know whether
+    /// it was handed out all the same: then the system may act yet, and no answer will say that it has.
     pub(crate) fn undelivered<B: Behaviour<Wire = Wire>>(&mut self, message: RequestUndelivered, out: &mut Out<'_, B>) {
         let RequestUndelivered { request, problem, handed_out } = message;
         if let Some((waiting, _)) = self.waiting.remove(&request) {
@@ -160,7 +166,7 @@ impl OutsideRequests {
             if !matches!(problem.kind, ProblemKind::ShuttingDown | ProblemKind::Overloaded) {
                 self.measured.unanswered(out);
             }
-            let unclear = handed_out && problem.kind != ProblemKind::OutsideTimeout && waiting.moves_a_device();
+            let unclear = handed_out && waiting.is_unclear_after(&problem);
             let problem = if unclear { Problem { kind: ProblemKind::OutsideUnclear, ..*problem } } else { *problem };
             waiting.refuse(problem, out);
         }
@@ -200,10 +206,11 @@ impl OutsideRequests {
     /// The system is registered no more: what it was asked and has not answered is refused.
     pub(crate) fn refuse_all<B: Behaviour<Wire = Wire>>(&mut self, detail: &str, out: &mut Out<'_, B>) {
         for (_, (waiting, _)) in std::mem::take(&mut self.waiting) {
-            // It may act on it all the same: of what moves a device, the gate has to know.
-            let unclear = waiting.moves_a_device();
-            let kind = if unclear { ProblemKind::OutsideUnclear } else { ProblemKind::OutsideUnreachable };
-            waiting.refuse(Problem::new(kind, detail), out);
+            // It may act on it all the same: who asked has to know.
+            let problem = Problem::new(ProblemKind::OutsideUnreachable, detail);
+            let unclear = waiting.is_unclear_after(&problem);
+            let problem = if unclear { Problem { kind: ProblemKind::OutsideUnclear, ..problem } } else { problem };
+            waiting.refuse(problem, out);
         }
     }
 }

@@ -1,15 +1,21 @@
 //! The actor of a third-party system (FGMV-29 9.1): registers it, asks it, and answers for it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Answers, Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Answers, Ask, Asker, Behaviour, EntityId, Envelope, JsonDoc, Meta, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery,
+    access::UserAuthorization,
     message::{
         AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, Deregister, Deregistered,
         ExecuteService, ForgetThirdPartySystem, ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem, Kept,
-        OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance, SystemStands, TPSAA, TPSR,
-        ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, UpdateThirdPartySystem, Wire,
+        ListUserAuthorizations, OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
+        RevokeUserAuthorization, SystemStands, TPSAA, TPSR, ThirdPartySystemMsg, ThirdPartySystemRegistered,
+        TwinInformation, UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
     },
     registry::ThirdPartyDescription,
+    signal::{Event, Signal},
 };
 
 use super::{opened::Opened, outside::OutsideRequests, passing::passes};
@@ -38,7 +44,8 @@ passes! {
         Deregistered: Deregister => TPSR;
         SystemStands: RenewRegistration => TPSR, Heartbeat => TPSR;
         // FGMV-29 9.1 step 8, later.
-        AuthorizationSettled: DecideUserAuthorization => TPSAA;
+        AuthorizationSettled: DecideUserAuthorization => TPSAA, RevokeUserAuthorization => TPSAA;
+        UserAuthorizationsListed: ListUserAuthorizations => TPSAA;
         // FGMV-29 9.1 steps 15 and 19.
         TwinInformation: AcquireTwinInformation => DTDA;
     }
@@ -144,6 +151,11 @@ impl Behaviour for ThirdPartySystem {
             }
             ThirdPartySystemMsg::DecideUserAuthorization(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::AuthorizationSettled(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-29 8.2.3: taken back by either side.
+            ThirdPartySystemMsg::RevokeUserAuthorization(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::UserAuthorizationRevoked(message) => tell_revoked(&message.authorization, out),
+            ThirdPartySystemMsg::ListUserAuthorizations(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::UserAuthorizationsListed(answer) => Heard::hear(&mut self.pending, meta, answer, out),
             // FGMV-29 9.1 step 14.
             ThirdPartySystemMsg::ExecuteService(question) => {
                 self.outside.ask(meta.asker::<ExecuteService>(event), question, out);
@@ -176,6 +188,19 @@ impl Behaviour for ThirdPartySystem {
             opened.signal(out);
         }
     }
+}
+
+/// The user's side has taken an authorization back.
+fn tell_revoked(authorization: &UserAuthorization, out: &mut Out<'_, ThirdPartySystem>) {
+    let event = Event {
+        kind: "authorization.revoked",
+        subject: authorization.id.to_string(),
+        twin: None,
+        at: out.now().wall,
+        // It cannot fail to be JSON: its keys are text.
+        data: JsonDoc::from_value(authorization).unwrap_or_else(|_| JsonDoc::null()),
+    };
+    out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(crate) fn description(id: &str) -> ThirdPartyDescription {
         properties: [("region".to_owned(), json("\"eu\""))].into(),
         service_charge: None,
         service_level: None,
-        apis: vec![Api { operation: "order".to_owned(), description: None }],
+        apis: vec![Api { operation: "order".to_owned(), description: None, mapping: None }],
         reach: Reach::Session,
         lifetime_ms: None,
     }

@@ -2,6 +2,7 @@
 //! systems what a user may do, keeps what they say, and answers by it.
 
 mod register;
+mod revoking;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,9 +18,10 @@ use twinway_protocol::{
     access::{AuthorizationDecision, UserAuthorization},
     message::{
         self, AuthorizationSettled, DecideUserAuthorization, ForgetThirdPartySystem, ForwardUserAuthorization,
-        KeepThirdPartySystem, MetaverseSystemMsg, ReadUserAuthorization, Reannounce, RequestUserAuthorization, TPSR,
-        ThirdPartySystemMsg, TpsaaMsg, UserAndPermissionInformation, UserAuthorizationDecided,
-        UserAuthorizationSettled, UserAuthorizationVerified, VerifyUserAuthorization, Wire, own,
+        KeepThirdPartySystem, ListUserAuthorizations, MetaverseSystemMsg, ReadUserAuthorization, Reannounce,
+        RequestUserAuthorization, RevokeUserAuthorization, TPSR, ThirdPartySystemMsg, TpsaaMsg,
+        UserAndPermissionInformation, UserAuthorizationDecided, UserAuthorizationSettled, UserAuthorizationVerified,
+        UserAuthorizationsListed, VerifyUserAuthorization, Wire, own,
     },
 };
 
@@ -143,6 +145,15 @@ impl Tpsaa {
             let detail = format!("`{}` is another system's authorization", message.authorization);
             return Err(Problem::new(ProblemKind::NotAllowed, detail));
         }
+        if *message.decision == AuthorizationDecision::Revoked {
+            let detail = "only a metaverse system revokes; a third-party system denies";
+            return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/revoked"));
+        }
+        // What the user's side has taken back, only that side can ask for again.
+        if kept.authorization.decision == AuthorizationDecision::Revoked {
+            let detail = format!("`{}` was revoked by its metaverse system", message.authorization);
+            return Err(Problem::new(ProblemKind::NotAllowed, detail));
+        }
         let extra = not_asked(&kept.asked, &message.decision);
         if !extra.is_empty() {
             let detail = format!("nobody asked for {}", extra.join(", "));
@@ -232,6 +243,15 @@ impl Behaviour for Tpsaa {
                 let answer = settled.map(|decided| AuthorizationSettled { authorization: Box::new(decided) });
                 out.reply(meta.asker::<DecideUserAuthorization>(event), answer);
             }
+            TpsaaMsg::RevokeUserAuthorization(message) => {
+                let revoked = self.revoke(&message, out);
+                let answer = revoked.map(|revoked| AuthorizationSettled { authorization: Box::new(revoked) });
+                out.reply(meta.asker::<RevokeUserAuthorization>(event), answer);
+            }
+            TpsaaMsg::ListUserAuthorizations(message) => {
+                let answer = self.list(&message).map(|page| UserAuthorizationsListed { page: Box::new(page) });
+                out.reply(meta.asker::<ListUserAuthorizations>(event), answer);
+            }
             TpsaaMsg::ReadUserAuthorization(message) => {
                 out.reply(meta.asker::<ReadUserAuthorization>(event), self.read(&message));
             }
@@ -267,6 +287,10 @@ fn check(
     asked: &BTreeSet<String>,
     decision: AuthorizationDecision,
 ) -> Result<AuthorizationDecision, Problem> {
+    if decision == AuthorizationDecision::Revoked {
+        let detail = format!("`{system}` revoked what it was asked for: only the asker does");
+        return Err(Problem::new(ProblemKind::OutsideFailed, detail));
+    }
     let extra = not_asked(asked, &decision);
     if extra.is_empty() {
         return Ok(decision);

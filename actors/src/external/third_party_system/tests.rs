@@ -54,6 +54,9 @@ fn execute(shop: &mut Trial<ThirdPartySystem>, asks: u64) -> Vec<Effect<Wire>> {
         metaverse: system_id("plaza"),
         user: UserId::new("ada").expect("it is a name"),
         request: Box::new(ServiceRequest::Share { topic: "taste".into(), data: json("1") }),
+        idempotency_key: None,
+        context: None,
+        call: None,
     };
     shop.deliver(SDC, key(asks), question)
 }
@@ -196,10 +199,16 @@ fn a_system_that_fails_stays_silent_or_cannot_be_reached_is_told_to_the_asker() 
     assert_eq!((failed.kind, failed.detail.as_str()), (ProblemKind::OutsideFailed, "out of lamps"));
     assert_eq!(heard(|shop, id| shop.timeout(id)).kind, ProblemKind::OutsideTimeout);
     let undelivered = heard(|shop, id| {
-        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: true };
+        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: false };
         shop.deliver(CALLER, PendingKey::NONE, message)
     });
     assert_eq!(undelivered, gone());
+    // FGMV-29 8.2.4: what was handed out and cut off may have been done.
+    let cut_off = heard(|shop, id| {
+        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: true };
+        shop.deliver(CALLER, PendingKey::NONE, message)
+    });
+    assert_eq!(cut_off.kind, ProblemKind::OutsideUnclear);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use twinway_protocol::{
     registry::{Api, Reach, ServiceCharge, ServiceLevel, ThirdPartyDescription},
 };
 
+use crate::sif::mapping;
+
 /// The longest type, title, currency, unit or operation, in bytes.
 pub const LABEL_BYTES_MAX: usize = 512;
 /// The longest description or webhook address, in bytes.
@@ -72,6 +74,9 @@ fn apis(apis: &[Api]) -> Result<(), Problem> {
             return Err(refuse(pointer, format!("`{}` is listed before", api.operation)));
         }
         text(&format!("/apis/{index}/description"), api.description.as_deref())?;
+        if let Some(mapping) = &api.mapping {
+            mapping::check(mapping, &format!("/apis/{index}/mapping"), true)?;
+        }
     }
     Ok(())
 }

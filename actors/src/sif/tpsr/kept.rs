@@ -114,7 +114,7 @@ impl From<FirstThirdPartySystem> for ThirdPartySystem {
             p99_ms,
             description,
         });
-        let api = |FirstApi { operation, description }| Api { operation, description };
+        let api = |FirstApi { operation, description }| Api { operation, description, mapping: None };
         let description = ThirdPartyDescription {
             id: first.id,
             system_type: first.system_type,

@@ -142,9 +142,9 @@ fn what_cannot_be_registered_is_refused_with_its_place() {
         ("/serviceLevel/p99Ms", |d| {
             d.service_level = Some(ServiceLevel { p99_ms: Some(f64::INFINITY), ..ServiceLevel::default() });
         }),
-        ("/apis/1/operation", |d| d.apis.push(Api { operation: "order".to_owned(), description: None })),
+        ("/apis/1/operation", |d| d.apis.push(Api { operation: "order".to_owned(), description: None, mapping: None })),
         ("/apis", |d| {
-            let api = |n: usize| Api { operation: n.to_string(), description: None };
+            let api = |n: usize| Api { operation: n.to_string(), description: None, mapping: None };
             d.apis = (0..=super::APIS_MAX).map(api).collect();
         }),
         ("/reach/webhook", |d| d.reach = Reach::Webhook("file:///etc/passwd".to_owned())),
