@@ -4,6 +4,7 @@ mod device;
 mod dii;
 mod leases;
 mod mii;
+mod registrations;
 mod sii;
 mod start;
 

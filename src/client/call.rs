@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, IF_MATCH},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use twinway_protocol::{JsonDoc, lease::Token};
@@ -22,6 +22,7 @@ pub(super) struct Call<'c> {
     body: Option<Result<Vec<u8>, ClientError>>,
     media_type: &'static str,
     lease_token: Option<Token>,
+    if_version: Option<u64>,
     longer: Duration,
 }
 
@@ -34,6 +35,7 @@ impl<'c> Call<'c> {
             body: None,
             media_type: "application/json",
             lease_token: None,
+            if_version: None,
             longer: Duration::ZERO,
         }
     }
@@ -62,6 +64,12 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Has nothing changed unless what is kept has this version, if one is named.
+    pub(super) fn if_version(mut self, version: Option<u64>) -> Self {
+        self.if_version = version;
+        self
+    }
+
     /// Waits this much longer for the answer than for others.
     pub(super) fn longer(mut self, by: Duration) -> Self {
         self.longer = by;
@@ -78,6 +86,9 @@ impl<'c> Call<'c> {
         }
         if let Some(token) = self.lease_token {
             request = request.header("Sync-Lease-Token", token.to_string());
+        }
+        if let Some(version) = self.if_version {
+            request = request.header(IF_MATCH, format!("\"{version}\""));
         }
         if let Some(body) = self.body {
             request = request.header(CONTENT_TYPE, self.media_type).body(body?);

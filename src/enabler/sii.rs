@@ -19,8 +19,8 @@ use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
 /// The enabler as one third-party system sees it.
 #[derive(Clone, Debug)]
 pub struct Sii {
-    enabler: Enabler,
-    id: SystemId,
+    pub(super) enabler: Enabler,
+    pub(super) id: SystemId,
 }
 
 impl Sii {
@@ -28,7 +28,7 @@ impl Sii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
         self.enabler.actor(SystemKind::ThirdParty, &self.id).await
     }
 
