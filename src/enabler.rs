@@ -6,6 +6,7 @@ mod dii;
 mod executions;
 mod leases;
 mod mii;
+mod registrations;
 mod sii;
 mod start;
 

@@ -20,6 +20,7 @@ mod mii;
 mod openapi;
 mod ops;
 mod problem;
+mod registrations;
 mod routes;
 mod schemas;
 mod server;

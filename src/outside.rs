@@ -24,7 +24,7 @@ use twinway_actors::port::outlet::Outlet;
 use twinway_protocol::{
     EntityId, PendingKey, Problem, SystemId, TwinId,
     message::{OutsideRequest, Wire},
-    registry::{Reach, Standing, ThirdPartySystem, TwinSystem},
+    registry::{Health, Reach, Standing, ThirdPartySystem, TwinSystem},
     signal::{Event, LeaseFigures, Signal},
     twin::TwinView,
 };
@@ -97,6 +97,12 @@ pub struct Counts {
     pub twin_systems: usize,
     /// Registered third-party systems.
     pub third_party_systems: usize,
+    /// Registered systems that are degraded.
+    pub systems_degraded: usize,
+    /// Registered systems that are offline.
+    pub systems_offline: usize,
+    /// Registered systems whose registration was not renewed.
+    pub systems_expired: usize,
     /// Metaverse systems that came once.
     pub metaverse_systems: usize,
     /// Devices that came once.
@@ -264,10 +270,21 @@ impl Outlet<Wire> for Outside {
             Signal::ThirdPartySystem(system) => {
                 self.hub.readers.third_party_systems.put(system.description.id.clone(), system);
             }
-            Signal::TwinSystemGone(id) => self.hub.readers.twin_systems.remove(&id),
-            Signal::ThirdPartySystemGone(id) => self.hub.readers.third_party_systems.remove(&id),
+            Signal::TwinSystemGone(id) => {
+                self.hub.forget_standing(self.twin_system(&id).map(|system| system.entity.id()));
+                self.hub.readers.twin_systems.remove(&id);
+            }
+            Signal::ThirdPartySystemGone(id) => {
+                self.hub.forget_standing(self.third_party_system(&id).map(|system| system.entity.id()));
+                self.hub.readers.third_party_systems.remove(&id);
+            }
             Signal::TwinGone(id) => self.hub.readers.twins.remove(&id),
-            Signal::Standing { entity, standing, .. } => self.hub.readers.standings.put(entity, standing),
+            Signal::Standing { entity, system, standing, changed } => {
+                if changed {
+                    measure_standing(&system, &standing);
+                }
+                self.hub.readers.standings.put(entity, standing);
+            }
             Signal::Opened { entity, id, reach } => {
                 if let Some(system) = self.hub.keep(entity, &id, reach.clone()) {
                     system.state.lock().reach = reach;
@@ -280,6 +297,18 @@ impl Outlet<Wire> for Outside {
             Signal::Circuit { system, open } => self.hub.circuit(system, open),
         }
     }
+}
+
+/// A registered system stands in another way than before: for Prometheus, and for whoever runs the daemon.
+fn measure_standing(system: &SystemId, standing: &Standing) {
+    let health = match standing.health {
+        Health::Healthy => "healthy",
+        Health::Degraded => "degraded",
+        Health::Offline => "offline",
+        Health::Expired => "expired",
+    };
+    metrics::counter!("twinway_system_standing_changes_total", "health" => health).increment(1);
+    tracing::info!(%system, health, reason = standing.reason.as_deref(), "a registered system stands in another way");
 }
 
 /// How sync leases stand, for Prometheus.

@@ -33,6 +33,13 @@ pub struct Stood {
     heard_at: Option<Timestamp>,
 }
 
+impl Stood {
+    fn of(standing: &Standing) -> Self {
+        let Standing { health, since, reason, heard_at, .. } = standing;
+        Self { health: *health, since: *since, reason: reason.clone(), heard_at: *heard_at }
+    }
+}
+
 /// What a registration says that matters here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms<'d> {
@@ -40,6 +47,8 @@ pub(crate) struct Terms<'d> {
     pub(crate) level: Option<&'d ServiceLevel>,
     /// How it is reached.
     pub(crate) reach: &'d Reach,
+    /// When it registered.
+    pub(crate) registered_at: Timestamp,
 }
 
 /// What is known of one system.
@@ -55,6 +64,8 @@ struct Watched {
     since_ms: u64,
     outages: VecDeque<(u64, u64)>,
     due_ms: Option<u64>,
+    /// As it was last told.
+    told: Option<Arc<Standing>>,
 }
 
 /// What came of looking at a system.
@@ -64,6 +75,8 @@ pub(crate) struct Moved {
     pub(crate) standing: Arc<Standing>,
     /// Its health is another one: to be written down, and told.
     pub(crate) stood: Option<Stood>,
+    /// Whether it stands otherwise than was told before, be it in a figure.
+    pub(crate) is_news: bool,
 }
 
 /// How all systems of one register stand.
@@ -105,15 +118,12 @@ impl Standings {
         self.watched.get(system).map(|watched| Arc::clone(&watched.standing)).unwrap_or_default()
     }
 
-    /// How a system stood when that last changed, to be written down again.
-    pub(crate) fn stood(&self, system: &SystemId) -> Option<Stood> {
+    /// How a system stood when that last changed, to be written down again; nothing if it is as when it registered.
+    pub(crate) fn stood(&self, system: &SystemId, registered_at: Timestamp) -> Option<Stood> {
         let standing = &self.watched.get(system)?.standing;
-        Some(Stood {
-            health: standing.health,
-            since: standing.since,
-            reason: standing.reason.clone(),
-            heard_at: standing.heard_at,
-        })
+        let as_registered = standing.health == Health::Healthy
+            && (standing.since == registered_at || standing.since == Timestamp::default());
+        (!as_registered).then(|| Stood::of(standing))
     }
 
     /// When a system's registration ends.
@@ -136,7 +146,6 @@ impl Standings {
 
     /// A system is registered, or described anew, or the register has recovered: silence counts from now on.
     pub(crate) fn watch(&mut self, system: &SystemId, terms: Terms<'_>, now: Now) -> Moved {
-        let is_new = !self.watched.contains_key(system);
         let watched = self.watched.entry(system.clone()).or_default();
         watched.promised_p99_ms = terms.level.and_then(|level| level.p99_ms);
         watched.gives_signs |= matches!(terms.reach, Reach::Session);
@@ -144,8 +153,8 @@ impl Standings {
         if watched.since_ms == 0 {
             watched.since_ms = now.monotonic_ms;
         }
-        if is_new || watched.standing.since == Timestamp::default() {
-            Arc::make_mut(&mut watched.standing).since = now.wall;
+        if watched.standing.since == Timestamp::default() {
+            Arc::make_mut(&mut watched.standing).since = terms.registered_at;
         }
         self.judge(system, now)
     }
@@ -226,7 +235,7 @@ impl Standings {
     /// Decides how a system stands, and when to look at it again.
     fn judge(&mut self, system: &SystemId, now: Now) -> Moved {
         let Some(watched) = self.watched.get_mut(system) else {
-            return Moved { system: system.clone(), standing: Arc::default(), stood: None };
+            return Moved { system: system.clone(), standing: Arc::default(), stood: None, is_news: false };
         };
         let (health, reason) = self.rules.health(watched, now);
         let before = watched.standing.health;
@@ -246,10 +255,19 @@ impl Standings {
             }
             self.due.extend(due_ms.map(|due_ms| (due_ms, system.clone())));
         }
-        let standing = self.of(system);
-        let stood = if changed { self.stood(system) } else { None };
-        Moved { system: system.clone(), standing, stood }
+        let standing = Arc::clone(&watched.standing);
+        let is_news = watched.told.as_ref().is_none_or(|told| !is_told(told, &standing));
+        watched.told = Some(Arc::clone(&standing));
+        Moved { system: system.clone(), stood: changed.then(|| Stood::of(&standing)), standing, is_news }
     }
+}
+
+/// Whether it stands as was told. Availability goes on by itself, and is told with what else changes.
+fn is_told(told: &Standing, now: &Standing) -> bool {
+    let (one, other) = (&told.performance, &now.performance);
+    (told.health, told.since, told.heard_at, told.expires_at) == (now.health, now.since, now.heard_at, now.expires_at)
+        && told.reason == now.reason
+        && (one.calls, one.failed, one.p50_ms, one.p99_ms) == (other.calls, other.failed, other.p50_ms, other.p99_ms)
 }
 
 fn is_up(health: Health) -> bool {

@@ -7,6 +7,7 @@ mod asking;
 mod carrying;
 mod history;
 mod problem;
+mod retiring;
 mod view;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,9 +19,8 @@ use twinway_protocol::{
     lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
     message::{
         CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
-        Kept, LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease,
-        RenewSyncLease, RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, Wire,
-        YieldSyncLease,
+        LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
+        RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, Wire, YieldSyncLease,
     },
     time::Timestamp,
     twin::RegisteredTwin,
@@ -28,6 +28,7 @@ use twinway_protocol::{
 
 use crate::Settings;
 use history::{History, Moment};
+use retiring::Teller;
 
 /// A physical object that twins stand for.
 #[derive(Debug)]
@@ -86,6 +87,13 @@ enum Waiting {
     },
     Unreserving(Asker<CancelSyncReservation>),
     Operating(Asker<OperateSyncLease>),
+    /// The end of an object that nothing stands for any more: where the whole is, and which object.
+    Retiring {
+        whole: PendingKey,
+        object: EntityId,
+    },
+    /// Who told of such objects, and how many of them have not ended.
+    Retired(Teller, usize),
     /// A claim whose priority may have changed, for DTAC.
     Weighing {
         object: EntityId,
@@ -196,17 +204,15 @@ impl Behaviour for SyncSupervisor {
         self.begin(Recovery::Start, out);
         match message {
             Msg::ForgetTwinSystem(ForgetTwinSystem { twins, .. }) => {
-                self.forget(&twins, out);
-                out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
+                self.retire(&twins, Teller::Forgetting(meta.asker(out.event())), out);
             }
             Msg::KeepTwinSystem(KeepTwinSystem { twins, gone, .. }) => {
-                self.forget(&gone, out);
                 self.keep(&twins);
                 // A priority may have changed before a crash that this entity had not heard of.
                 for twin in twins.iter() {
                     self.weigh_again(&twin.entry.id, |_| true, out);
                 }
-                out.reply(meta.asker::<KeepTwinSystem>(out.event()), Ok(Kept));
+                self.retire(&gone, Teller::Keeping(meta.asker(out.event())), out);
             }
             // FGMV-28 7.1.3 steps 7 and 10.
             Msg::RequestSyncLease(request) => self.request(&meta, request, out),
@@ -315,19 +321,6 @@ impl SyncSupervisor {
             });
             if !known.twins.contains(&twin.entry.id) {
                 known.twins.push(twin.entry.id.clone());
-            }
-        }
-    }
-
-    /// FGMV-29 8.3.1: twins that no system lists any more; with the last twin of an object goes the object.
-    fn forget(&mut self, twins: &[RegisteredTwin], _out: &mut Out<'_, Self>) {
-        for twin in twins {
-            let id = &twin.entry.id;
-            let Some(object) = self.twins.remove(id).flatten() else { continue };
-            let Some(known) = self.objects.get_mut(&object) else { continue };
-            known.twins.retain(|other| other != id);
-            if known.twins.is_empty() {
-                self.objects.remove(&object);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, IF_MATCH},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use twinway_protocol::{JsonDoc, lease::Token};
@@ -23,6 +23,7 @@ pub(super) struct Call<'c> {
     media_type: &'static str,
     lease_token: Option<Token>,
     idempotency_key: Option<String>,
+    if_version: Option<u64>,
     longer: Duration,
 }
 
@@ -36,6 +37,7 @@ impl<'c> Call<'c> {
             media_type: "application/json",
             lease_token: None,
             idempotency_key: None,
+            if_version: None,
             longer: Duration::ZERO,
         }
     }
@@ -70,6 +72,12 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Has nothing changed unless what is kept has this version, if one is named.
+    pub(super) fn if_version(mut self, version: Option<u64>) -> Self {
+        self.if_version = version;
+        self
+    }
+
     /// Waits this much longer for the answer than for others.
     pub(super) fn longer(mut self, by: Duration) -> Self {
         self.longer = by;
@@ -89,6 +97,9 @@ impl<'c> Call<'c> {
         }
         if let Some(key) = self.idempotency_key {
             request = request.header("Idempotency-Key", key);
+        }
+        if let Some(version) = self.if_version {
+            request = request.header(IF_MATCH, format!("\"{version}\""));
         }
         if let Some(body) = self.body {
             request = request.header(CONTENT_TYPE, self.media_type).body(body?);

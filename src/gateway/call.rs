@@ -107,6 +107,8 @@ pub(super) struct Extras<'a> {
     pub(super) acting_as: Option<&'a str>,
     /// The header `If-None-Match`.
     pub(super) if_none_match: Option<&'a str>,
+    /// The header `If-Match`.
+    pub(super) if_match: Option<&'a str>,
     /// The header `Sync-Lease-Token`, or what a session's frame says in its place.
     pub(super) lease_token: Option<&'a str>,
     /// The header `Idempotency-Key`, or what a session's frame says in its place.

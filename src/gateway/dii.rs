@@ -151,7 +151,7 @@ fn register(call: Call<'_>) -> Later<'_> {
     })
 }
 
-fn registration(call: &Call<'_>, status: u16, system: &TwinSystem) -> Result<Reply, Problem> {
+pub(super) fn registration(call: &Call<'_>, status: u16, system: &TwinSystem) -> Result<Reply, Problem> {
     Ok(Reply::json(status, &listing(call, system))?.with("etag", etag(system.version)))
 }
 

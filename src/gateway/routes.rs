@@ -9,7 +9,7 @@ use twinway_protocol::{Problem, ProblemKind};
 use super::{
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, leases, mii, ops, problem,
+    device, dii, executions, leases, mii, ops, problem, registrations,
     schemas::SchemaOf,
     sii, twins,
 };
@@ -266,6 +266,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         device::ROUTES,
         dii::ROUTES,
         sii::ROUTES,
+        registrations::ROUTES,
         ops::ROUTES,
         leases::OPERATOR_ROUTES,
         problem::ROUTES,

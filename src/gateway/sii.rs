@@ -115,7 +115,7 @@ fn listing(call: &Call<'_>, system: &ThirdPartySystem) -> ThirdPartyListing {
     }
 }
 
-fn registration(call: &Call<'_>, status: u16, system: &ThirdPartySystem) -> Result<Reply, Problem> {
+pub(super) fn registration(call: &Call<'_>, status: u16, system: &ThirdPartySystem) -> Result<Reply, Problem> {
     Ok(Reply::json(status, &listing(call, system))?.with("etag", etag(system.version)))
 }
 

@@ -17,7 +17,7 @@ use tokio::{
 use twinway_protocol::{
     EntityId, PendingKey, Problem, ProblemKind, SystemId,
     message::{OutsideRequest, RequestUndelivered},
-    registry::Reach,
+    registry::{Health, Reach},
     signal::Event,
     time::Timestamp,
 };
@@ -193,6 +193,21 @@ impl Hub {
         self.tell_webhook(system);
     }
 
+    /// Tells the actor that its system's session opened or closed. No lock is held here.
+    pub(super) fn session_changed(&self, entity: EntityId, open: bool) {
+        let actors = self.actors.read().clone();
+        if let Some(actors) = actors {
+            actors.session(entity, open);
+        }
+    }
+
+    /// What stood under a name of a registered system is gone, and how the system stood.
+    pub(super) fn forget_standing(&self, entity: Option<EntityId>) {
+        if let Some(entity) = entity {
+            self.readers.standings.remove(&entity);
+        }
+    }
+
     pub(super) fn session_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         permit(&self.sessions, "sessions_max", self.limits.sessions_max)
     }
@@ -203,7 +218,12 @@ impl Hub {
 
     pub(super) fn counts(&self) -> Counts {
         let opened = |kind| self.names(kind).map_or(0, Sharded::len);
+        let standings = self.readers.standings.values();
+        let stand = |health| standings.iter().filter(|standing| standing.health == health).count();
         Counts {
+            systems_degraded: stand(Health::Degraded),
+            systems_offline: stand(Health::Offline),
+            systems_expired: stand(Health::Expired),
             twins: self.readers.twins.len(),
             twin_systems: self.readers.twin_systems.len(),
             third_party_systems: self.readers.third_party_systems.len(),

@@ -232,6 +232,7 @@ impl Session {
         drop(state);
         system.wake.notify_waiters();
         hub.ended(&system, ended);
+        hub.session_changed(system.entity, true);
         Ok(Self { hub, system, part: Part::Session { number } })
     }
 
@@ -298,6 +299,7 @@ impl Drop for Session {
             }
         };
         self.hub.ended(&self.system, ended);
+        self.hub.session_changed(self.system.entity, false);
     }
 }
 

@@ -33,6 +33,7 @@ mod object;
 mod replay;
 mod request;
 mod reserve;
+mod retire;
 pub mod rules;
 mod settle;
 mod table;

@@ -28,7 +28,7 @@ pub use behaviour::{
     Answers, Ask, Asker, Behaviour, Effect, Envelope, Lane, Mailbox, Meta, Out, Recovery, Refusal, Step, Tell, Turn,
     WireSet,
 };
-pub use document::JsonDoc;
+pub use document::{JsonDoc, merge_patch};
 pub use id::{EntityId, EventId, PendingKey, Ref};
 pub use mailboxes::{Accepted, RefusedStep};
 pub use name::{ExecutionId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};

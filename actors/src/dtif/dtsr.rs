@@ -133,7 +133,7 @@ impl Behaviour for Dtsr {
         let id = &system.description.id;
         self.register.snapshot_system(system, into);
         into.extend(self.standings.expires_at(id).map(|at| DtsrRecord::Renewed(id.clone(), Some(at))));
-        into.extend(self.standings.stood(id).map(|stood| DtsrRecord::Stood(id.clone(), stood)));
+        into.extend(self.standings.stood(id, system.registered_at).map(|stood| DtsrRecord::Stood(id.clone(), stood)));
     }
 
     fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
@@ -142,7 +142,7 @@ impl Behaviour for Dtsr {
             let twins = self.register.twins_of(&system.description.id);
             self.announce(&system, &Edit::of(twins), PendingKey::NONE, out);
             out.signal(Signal::TwinSystem(Arc::clone(&system)));
-            let moved = self.standings.watch(&system.description.id, changing::terms(&system.description), out.now());
+            let moved = self.standings.watch(&system.description.id, changing::terms(&system), out.now());
             self.moved(&moved, out);
         }
         self.end_again(out);

@@ -167,6 +167,14 @@ impl PhysicalObject {
     /// Within FGMV-29 9.2 step 2: what stands for the object, and how it is synchronized.
     fn represent(&mut self, meta: &Meta, representation: RepresentObject, out: &mut Out<'_, Self>) {
         let RepresentObject { object, twins, synchronization } = representation;
+        if twins.is_empty() {
+            // FGMV-29 8.3.1: nothing stands for it any more; the supervisor has closed the gate before this.
+            for asked in self.asked.drain().collect::<Vec<_>>() {
+                refuse(asked, gone(&object), out);
+            }
+            out.reply(meta.asker::<RepresentObject>(out.event()), Ok(Kept));
+            return out.stop();
+        }
         (self.object, self.twins, self.synchronization) = (Some(object), twins, synchronization);
         out.reply(meta.asker::<RepresentObject>(out.event()), Ok(Kept));
         self.advance(out);
@@ -338,6 +346,10 @@ fn refuse(asked: Asked, problem: Problem, out: &mut Out<'_, PhysicalObject>) {
         Asked::Command(asker, _) | Asked::Stop(asker, _) => out.reply(asker, Err(problem)),
         Asked::SafeStop | Asked::Fence(_) => {}
     }
+}
+
+fn gone(object: &ObjectUri) -> Problem {
+    Problem::new(ProblemKind::TwinUnknown, format!("no twin stands for `{object}` any more"))
 }
 
 fn stands_not(change: &ApplyChange) -> Problem {

@@ -65,10 +65,10 @@ impl Tpsr {
         let system = Arc::new(ThirdPartySystem { description, registered_at, version: 1, entity });
         let Some(key) = self.spread(&system, Waiting::Registering { asker, is_new: true }, out) else { return };
         // FGMV-29 9.1 step 2.
+        out.own(own::THIRD_PARTY_MANAGED);
         if let Err(problem) = self.describe(&system, out) {
             return self.give_up(key, &problem, out);
         }
-        out.own(own::THIRD_PARTY_MANAGED);
         self.tell_deriving(&system, key, out);
         self.begin_lifetime(&system, out);
     }
@@ -144,9 +144,12 @@ impl Tpsr {
 
     /// What came of looking at a system is written down, told to those who look for it or use it, and published.
     fn moved(&mut self, moved: &Moved, out: &mut Out<'_, Self>) {
-        let Some(system) = self.systems.get(&moved.system) else { return };
+        let Some(system) = self.systems.get(&moved.system).cloned() else { return };
         if let Some(stood) = &moved.stood {
-            out.record(part_of(system), Record::Stood(moved.system.clone(), stood.clone()));
+            out.record(part_of(&system), Record::Stood(moved.system.clone(), stood.clone()));
+        }
+        if !moved.is_news {
+            return self.arm(out);
         }
         let keep = || KeepStanding { system: moved.system.clone(), standing: Arc::clone(&moved.standing) };
         out.send(TPSD, keep());
@@ -227,7 +230,7 @@ impl Behaviour for Tpsr {
         let id = &system.description.id;
         into.extend(Described::new(system).ok().map(|described| Record::Described(Box::new(described))));
         into.extend(self.standings.expires_at(id).map(|at| Record::Renewed(id.clone(), Some(at))));
-        into.extend(self.standings.stood(id).map(|stood| Record::Stood(id.clone(), stood)));
+        into.extend(self.standings.stood(id, system.registered_at).map(|stood| Record::Stood(id.clone(), stood)));
     }
 
     fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
@@ -238,14 +241,15 @@ impl Behaviour for Tpsr {
             out.spawn(system.entity);
             out.ask(system.entity, KeepThirdPartySystem { system: Arc::clone(&system) }, PendingKey::NONE);
             out.signal(Signal::ThirdPartySystem(Arc::clone(&system)));
-            let moved = self.standings.watch(&system.description.id, terms(&system.description), out.now());
+            let moved = self.standings.watch(&system.description.id, terms(&system), out.now());
             self.moved(&moved, out);
         }
     }
 }
 
-fn terms(description: &ThirdPartyDescription) -> Terms<'_> {
-    Terms { level: description.service_level.as_ref(), reach: &description.reach }
+fn terms(system: &ThirdPartySystem) -> Terms<'_> {
+    let (level, reach) = (system.description.service_level.as_ref(), &system.description.reach);
+    Terms { level, reach, registered_at: system.registered_at }
 }
 
 fn part_of(system: &ThirdPartySystem) -> u64 {

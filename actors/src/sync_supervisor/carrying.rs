@@ -216,6 +216,8 @@ impl SyncSupervisor {
             (Waiting::Yielding(asker), answer) => out.reply(asker, settled(&answer)),
             (Waiting::Cancelling(asker), answer) => out.reply(asker, settled(&answer)),
             (Waiting::Unreserving(asker), answer) => out.reply(asker, settled(&answer)),
+            // It is over, whatever the gate said: an object that is quarantined goes with its actor.
+            (Waiting::Retiring { whole, object }, _) => self.retired(whole, object, out),
             (Waiting::Operating(asker), answer) => out.reply(asker, settled(&answer)),
             (Waiting::Keeping(asker), Ok(Done::Kept(leases))) => out.reply(asker, Ok(SyncLeasesKept { leases })),
             (Waiting::Booking { asker, .. }, Ok(Done::Reserved(id))) => out.reply(asker, Ok(SyncReserved { id })),
@@ -274,6 +276,8 @@ impl SyncSupervisor {
                 Carried::Taken(asker, _) => out.reply(asker, Err(problem)),
                 Carried::Kept(asker, _) => out.reply(asker, Err(problem)),
             },
+            Waiting::Retired(teller, _) => teller.answer(Err(problem), out),
+            Waiting::Retiring { .. } => {}
             // Nobody waits for these by themselves.
             Waiting::OneOf { .. } | Waiting::Weighing { .. } => {}
         }

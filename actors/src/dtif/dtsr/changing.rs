@@ -8,7 +8,7 @@ use twinway_protocol::{
         ChangeTwinList, DTSD, Deregister, Heartbeat, KeepStanding, ListOwnTwins, OwnTwinsListed, RenewRegistration,
         ReportPerformance, SystemStands, UpdateTwinSystem,
     },
-    registry::{Page, TwinSystem, TwinSystemDescription},
+    registry::{Page, TwinSystem},
     signal::Signal,
 };
 
@@ -17,8 +17,9 @@ use super::{
 };
 use crate::standing::{Moved, Terms, WATCH, signals, version_mismatch};
 
-pub(super) fn terms(description: &TwinSystemDescription) -> Terms<'_> {
-    Terms { level: description.service_level.as_ref(), reach: &description.reach }
+pub(super) fn terms(system: &TwinSystem) -> Terms<'_> {
+    let (level, reach) = (system.description.service_level.as_ref(), &system.description.reach);
+    Terms { level, reach, registered_at: system.registered_at }
 }
 
 fn unknown(id: &SystemId) -> Problem {
@@ -134,7 +135,7 @@ impl Dtsr {
     /// The lifetime that the system registered begins, or begins again.
     pub(super) fn begin_lifetime(&mut self, system: &TwinSystem, out: &mut Out<'_, Self>) {
         let id = &system.description.id;
-        let moved = self.standings.watch(id, terms(&system.description), out.now());
+        let moved = self.standings.watch(id, terms(system), out.now());
         match system.description.lifetime_ms {
             None if self.standings.expires_at(id).is_none() => self.moved(&moved, out),
             lifetime_ms => drop(self.renew_for(system, lifetime_ms, out)),
@@ -176,9 +177,12 @@ impl Dtsr {
 
     /// What came of looking at a system is written down, told to those who look for it, and published.
     pub(super) fn moved(&mut self, moved: &Moved, out: &mut Out<'_, Self>) {
-        let Some(system) = self.register.systems.get(&moved.system) else { return };
+        let Some(system) = self.register.systems.get(&moved.system).cloned() else { return };
         if let Some(stood) = &moved.stood {
-            out.record(part_of(system), DtsrRecord::Stood(moved.system.clone(), stood.clone()));
+            out.record(part_of(&system), DtsrRecord::Stood(moved.system.clone(), stood.clone()));
+        }
+        if !moved.is_news {
+            return self.arm(out);
         }
         out.send(DTSD, KeepStanding { system: moved.system.clone(), standing: Arc::clone(&moved.standing) });
         for signal in signals(system.entity.id(), moved, out.now().wall) {

@@ -120,7 +120,7 @@ fn a_registration_goes_to_tpsr_and_says_how_the_system_is_reached() {
     let asked = to_kind(effects, TpsrMsg::KIND).0.pending;
     let mut system = twinway_protocol::registry::ThirdPartySystem::clone(&registered("shop", 1));
     system.description = hooked;
-    let registered = ThirdPartySystemRegistered { system: Arc::new(system) };
+    let registered = ThirdPartySystemRegistered { system: Arc::new(system), is_new: true };
     let effects = shop.deliver(TPSR, asked, ThirdPartySystemMsg::ThirdPartySystemRegistered(Ok(registered)));
     assert_eq!(opened(&effects), Some(webhook()));
     assert!(answer::<ThirdPartySystemRegistered>(effects, CALLER, key(2)).is_some_and(|answer| answer.is_ok()));
@@ -149,7 +149,10 @@ fn a_question_leaves_the_daemon_and_the_first_answer_that_fits_comes_back() {
     let (id, body) = request(&effects);
     assert!(matches!(body, OutsideRequest::AuthorizeUser(_)), "{body:?}");
     let effects = reply(&mut shop, id, decided());
-    assert_eq!(shown(&effects), ["9.1/8 UserAndPermissionInformation to Tpsaa", "AnswerAccepted to Caller"]);
+    assert_eq!(
+        shown(&effects),
+        ["timer 5000", "9.1/8 UserAndPermissionInformation to Tpsaa", "AnswerAccepted to Caller"]
+    );
     let effects = reply(&mut shop, id, decided());
     assert_eq!(shown(&effects), ["AnswerAccepted refused to Caller"], "nobody hears a second answer");
     assert_eq!(accepted(effects), Err(ProblemKind::RequestUnknown));
@@ -165,7 +168,7 @@ fn an_answer_to_another_kind_of_request_is_refused_and_the_request_still_waits()
     let effects = reply(&mut shop, id, decided());
     assert_eq!(accepted(effects), Err(ProblemKind::AnswerMismatch));
     let effects = reply(&mut shop, id, executed());
-    assert_eq!(shown(&effects), ["9.1/14x ServiceExecuted to Sdc", "AnswerAccepted to Caller"]);
+    assert_eq!(shown(&effects), ["timer 5000", "9.1/14x ServiceExecuted to Sdc", "AnswerAccepted to Caller"]);
 }
 
 #[test]

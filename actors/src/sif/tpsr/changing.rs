@@ -108,7 +108,7 @@ impl Tpsr {
     /// The lifetime that the system registered begins, or begins again.
     pub(super) fn begin_lifetime(&mut self, system: &ThirdPartySystem, out: &mut Out<'_, Self>) {
         let id = &system.description.id;
-        let moved = self.standings.watch(id, terms(&system.description), out.now());
+        let moved = self.standings.watch(id, terms(system), out.now());
         match system.description.lifetime_ms {
             None if self.standings.expires_at(id).is_none() => self.moved(&moved, out),
             lifetime_ms => drop(self.renew_for(system, lifetime_ms, out)),

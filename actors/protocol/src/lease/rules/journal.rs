@@ -232,11 +232,13 @@ impl Observer {
             | Input::Reserve(_, reply)
             | Input::Unreserve { reply, .. }
             | Input::Revoke { reply, .. }
+            | Input::Retire { reply, .. }
             | Input::ReplaceGate { reply, .. } => ask(*reply, Vec::new()),
             Input::Abandon { .. }
             | Input::Fenced { .. }
             | Input::GateStarted { .. }
             | Input::Weigh { .. }
+            | Input::Forget { .. }
             | Input::Recover(_)
             | Input::Tick => {}
         }
