@@ -9,6 +9,7 @@ mod record;
 pub mod runtime;
 mod settings;
 pub mod sif;
+pub mod spatial;
 pub mod sync_supervisor;
 pub mod twin;
 

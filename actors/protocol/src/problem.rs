@@ -102,6 +102,9 @@ kinds! {
     ReservationTaken = "reservation-taken", 409, "The object is reserved", "Somebody of a priority that is not below yours has reserved the object for a part of this time.";
     SafeStopNone = "safe-stop-none", 409, "The object has no safe stop", "The twin's characteristics do not say how its object is brought to a safe stop.";
     OutsideUnclear = "outside-unclear", 502, "It is not known whether it was done", "The request was handed to the external system, and what it says to it will not be heard: its session closed, or its webhook broke off. It may have been carried out, or may be yet.";
+    MapUnknown = "map-unknown", 404, "No such map", "The metaverse system has no spatial map with this id, or not for this asker.";
+    MapEntryUnknown = "map-entry-unknown", 404, "No such entry on the map", "The spatial map has no entry or watch with this id, or not for this asker.";
+    ObservationUnknown = "observation-unknown", 404, "No such observation", "No observation with this id is kept, or nobody asked this user for one.";
 }
 
 impl fmt::Display for ProblemKind {
