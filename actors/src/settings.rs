@@ -34,6 +34,18 @@ pub struct Settings {
     pub priority_rules_max: usize,
     /// The longest time that the terms of a sync lease may name, in milliseconds.
     pub lease_terms_ms_max: u32,
+    /// How many spatial maps one metaverse system may have.
+    pub maps_max: usize,
+    /// How many entries one map may have.
+    pub map_entries_max: usize,
+    /// How many entries or locations one request may bring.
+    pub map_request_entries_max: usize,
+    /// How many parts of one map may be watched.
+    pub map_watches_max: usize,
+    /// How many regions one map may have.
+    pub map_regions_max: usize,
+    /// How many requests for observations one user's device may have.
+    pub observation_requests_max: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +64,12 @@ impl Default for Settings {
             lease: LeaseLimits::default(),
             priority_rules_max: 1_000,
             lease_terms_ms_max: 86_400_000,
+            maps_max: 64,
+            map_entries_max: 1_000_000,
+            map_request_entries_max: 10_000,
+            map_watches_max: 1_000,
+            map_regions_max: 256,
+            observation_requests_max: 1_000,
         }
     }
 }

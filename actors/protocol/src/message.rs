@@ -7,11 +7,13 @@ mod dtif;
 mod external;
 mod lease;
 mod sif;
+mod spatial;
 
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
 pub use sif::*;
+pub use spatial::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -138,32 +140,35 @@ mailboxes! {
                 OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
                 SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
-                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
+                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases,
+                DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap, FindAtPlace,
+                RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization
             }
             tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
-                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed
+                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
+                ObservationsRequested
             }
         }
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
-                AnswerRequest, SetSynchronization
+                AnswerRequest, SetSynchronization, UploadObservation, ConstructSpatialMap, AuthorizeLocation, RequestLocalization
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered }
-            hears { TwinSystemRegistered, Kept }
+            hears { TwinSystemRegistered, Kept, SpatialMapConstructed, LocationAuthorized, LocalizationFound }
         }
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
             asks {
                 OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization, ExecuteService,
-                AcquireTwinInformation, AnswerRequest
+                AcquireTwinInformation, AnswerRequest, FindAtPlace
             }
             tells { RequestUndelivered }
-            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation }
+            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, PlaceFound }
         }
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
@@ -173,9 +178,12 @@ mailboxes! {
         }
         /// What the actor of a user's device accepts.
         UserDevice(UserDeviceMsg) = 16 {
-            asks { OpenSystem, AttachUserDevice }
-            tells { NotifyUser }
-            hears { UserDeviceAttached }
+            asks {
+                OpenSystem, AttachUserDevice, StartCapture, RequestObservations, CheckObservationRequest, UploadObservation,
+                AuthorizeLocation, RequestLocalization
+            }
+            tells { NotifyUser, SendSpatialMap, LocationSynchronized }
+            hears { UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
@@ -201,7 +209,8 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed
+                SyncLeasesListed, LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested,
+                ObservationUploaded, SpatialMapConstructed, LocationAuthorized, LocalizationFound
             }
         }
     }
@@ -247,6 +256,16 @@ mailboxes! {
         SyncVerified => SyncSupervisor(SyncSupervisorMsg), Dts(DtsMsg);
         GateExtended => SyncSupervisor(SyncSupervisorMsg);
         DeviceFenced => PhysicalObject(PhysicalObjectMsg);
+        LocationsUpdated => Caller(CallerMsg);
+        MapShown => Caller(CallerMsg);
+        MapsListed => Caller(CallerMsg);
+        MapWatched => Caller(CallerMsg);
+        PlaceFound => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ObservationsRequested => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ObservationUploaded => UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        SpatialMapConstructed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        LocationAuthorized => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        LocalizationFound => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
     }
 }
 
@@ -311,6 +330,16 @@ pub mod own {
         TWIN_PERMISSION_MANAGED: "Dtac" = "9.2" "11";
         /// FGMV-29 9.2 step 13: the metaverse system runs the service with the twins.
         TWIN_SERVICE_RUN: "MetaverseSystem" = "9.2" "13";
+        /// FGMV-28 7.3.1 step 1: a user's device records on the spot.
+        CAPTURE_STARTED: "UserDevice" = "7.3.1" "1";
+        /// FGMV-28 7.3.1 step 3: the twin system makes twins of what was recorded.
+        TWINS_BUILT: "DigitalTwinSystem" = "7.3.1" "3";
+        /// FGMV-28 7.3.1 step 5: the metaverse system makes the map.
+        MAP_CONSTRUCTED: "MetaverseSystem" = "7.3.1" "5";
+        /// FGMV-28 7.3.2 step 4: the metaverse system moves an entry of the map.
+        LOCATION_UPDATED: "MetaverseSystem" = "7.3.2" "4";
+        /// FGMV-28 7.3.3 step 2: the metaverse system finds services and information.
+        PLACE_SEARCHED: "MetaverseSystem" = "7.3.3" "2";
     }
 }
 

@@ -2,7 +2,10 @@
 //! FGMV-28 7.1.3 step 8).
 //!
 //! Digital twin systems never reach each other (FGMV-29 9.2, NOTE): what leaves this actor goes to the entities of
-//! the digital twin integration functions, to its own system's objects, and outside.
+//! the digital twin integration functions, to its own system's objects, outside, and for a map to the metaverse
+//! system whose map it is (FGMV-28 7.3).
+
+mod space;
 
 use std::collections::BTreeMap;
 
@@ -11,10 +14,10 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
     SystemId, TwinId,
     message::{
-        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
-        ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
-        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter,
-        SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
+        AnswerRequest, ApplyChange, AuthorizeLocation, ChangeReflected, ConstructSpatialMap, DTS, DTSR,
+        DigitalTwinSystemMsg, FenceDevice, ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange,
+        OpenSystem, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem,
+        ReportPhysicalChange, Reporter, RequestLocalization, SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
     },
     registry::{Reach, TwinSystem},
     signal::Signal,
@@ -37,6 +40,9 @@ enum Waiting {
     Registering(Asker<RegisterTwinSystem>),
     Reporting(Asker<ReportPhysicalChange>),
     Setting(Asker<SetSynchronization>),
+    Constructing(Asker<ConstructSpatialMap>),
+    Locating(Asker<AuthorizeLocation>),
+    Localizing(Asker<RequestLocalization>),
 }
 
 /// What the actor writes down.
@@ -116,6 +122,16 @@ impl Behaviour for DigitalTwinSystem {
             Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
             Msg::RequestUndelivered(message) => self.outside.undelivered(message, out),
+            // FGMV-28 7.3.1 steps 2.2 to 4.
+            Msg::UploadObservation(message) => self.uploaded(&meta, &message, out),
+            Msg::ConstructSpatialMap(message) => self.construct(&meta, message, out),
+            Msg::SpatialMapConstructed(answer) => self.constructed(&meta, answer, out),
+            // FGMV-28 7.3.2 step 2.
+            Msg::AuthorizeLocation(message) => self.authorize_location(&meta, message, out),
+            Msg::LocationAuthorized(answer) => self.location_authorized(&meta, answer, out),
+            // FGMV-28 7.3.3 steps 1.1, 1.2 and 3.
+            Msg::RequestLocalization(message) => self.localize(&meta, message, out),
+            Msg::LocalizationFound(answer) => self.localized(&meta, answer, out),
         }
     }
 
@@ -126,8 +142,14 @@ impl Behaviour for DigitalTwinSystem {
                 let detail = format!("the twin did not show the change within outside_answer_ms_max = {limit} ms");
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
-            // Nothing sets a timer for what DTSR is asked.
-            Some(Waiting::Registering(_) | Waiting::Setting(_)) => {}
+            // Nothing sets a timer for what DTSR or a metaverse system is asked.
+            Some(
+                Waiting::Registering(_)
+                | Waiting::Setting(_)
+                | Waiting::Constructing(_)
+                | Waiting::Locating(_)
+                | Waiting::Localizing(_),
+            ) => {}
             None => self.outside.timeout(key, out),
         }
     }
@@ -262,6 +284,9 @@ impl DigitalTwinSystem {
             Waiting::Registering(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Setting(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Constructing(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Locating(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Localizing(asker) => out.reply(asker, Err(pending_full())),
         }
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
     message::{
-        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, ExecuteService,
+        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, ExecuteService, FindAtPlace,
         ForwardUserAuthorization, KeepThirdPartySystem, Kept, OpenSystem, RegisterThirdPartySystem, TPSAA, TPSR,
         ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, Wire,
     },
@@ -12,7 +12,7 @@ use twinway_protocol::{
 };
 
 use super::{opened::Opened, outside::OutsideRequests, passing::passes};
-use crate::Settings;
+use crate::{Settings, settings::pending_full};
 
 /// The actor of one third-party system.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct ThirdPartySystem {
     opened: Option<Opened>,
     outside: OutsideRequests,
     pending: Pending<Waiting>,
+    finding: Pending<Asker<FindAtPlace>>,
 }
 
 /// What it writes down.
@@ -65,6 +66,20 @@ impl ThirdPartySystem {
         }
     }
 
+    /// FGMV-28 7.3.3: a third-party system asks a metaverse system what is at a place, for itself and no other.
+    fn find_at_place(&mut self, meta: &Meta, message: FindAtPlace, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<FindAtPlace>(out.event());
+        let Some(own) = self.opened.as_ref().map(|opened| opened.id.clone()) else {
+            return out.reply(asker, Err(Problem::new(ProblemKind::Internal, "the system has no name")));
+        };
+        match self.finding.insert(asker) {
+            Ok(key) => {
+                out.ask(message.metaverse_entity, FindAtPlace { third_party: Some(own), ..message }, key);
+            }
+            Err(asker) => out.reply(asker, Err(pending_full())),
+        }
+    }
+
     /// FGMV-29 9.1 step 1: a system registers itself and no other.
     fn register(&mut self, meta: Meta, message: RegisterThirdPartySystem, out: &mut Out<'_, Self>) {
         match self.opened.as_ref().filter(|opened| opened.id != message.description.id) {
@@ -89,6 +104,7 @@ impl Behaviour for ThirdPartySystem {
             opened: None,
             outside: OutsideRequests::new(settings),
             pending: Pending::new(settings.pending_questions_max, incarnation),
+            finding: Pending::new(settings.pending_questions_max, incarnation),
         }
     }
 
@@ -124,6 +140,13 @@ impl Behaviour for ThirdPartySystem {
             // FGMV-29 9.1 steps 15 and 19.
             ThirdPartySystemMsg::AcquireTwinInformation(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::TwinInformation(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-28 7.3.3, from afar.
+            ThirdPartySystemMsg::FindAtPlace(message) => self.find_at_place(&meta, message, out),
+            ThirdPartySystemMsg::PlaceFound(answer) => {
+                if let Some(asker) = self.finding.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
         }
     }
 

@@ -227,6 +227,9 @@ impl EntryDocument {
     pub fn read(self, frame: &Frame, now: Timestamp) -> Result<(EntryFacts, Placed), Problem> {
         let id = self.id.or_else(|| self.twin.as_ref().map(EntryId::from));
         let id = id.ok_or_else(|| unacceptable("an entry has an `id`, or the id of its `twin`").at("/id"))?;
+        if self.twin.as_ref().is_some_and(|twin| EntryId::from(twin) != id) {
+            return Err(unacceptable("the entry of a twin has the twin's id").at("/id"));
+        }
         let pose = frame.read(&self.pose).map_err(|problem| below("/pose", problem))?;
         for (name, extent) in [("x", self.size.x), ("y", self.size.y), ("z", self.size.z)] {
             if !(0.0..=SIZE_M_MAX).contains(&extent) {
