@@ -24,6 +24,7 @@ mod schemas;
 mod server;
 mod session;
 mod sii;
+mod spatial;
 mod sse;
 mod tickets;
 mod twins;

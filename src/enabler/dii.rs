@@ -19,7 +19,7 @@ use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
 /// The enabler as one digital twin system sees it.
 #[derive(Clone, Debug)]
 pub struct Dii {
-    enabler: Enabler,
+    pub(super) enabler: Enabler,
     id: SystemId,
 }
 
@@ -28,7 +28,7 @@ impl Dii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
         self.enabler.actor(SystemKind::DigitalTwin, &self.id).await
     }
 

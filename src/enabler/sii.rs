@@ -18,7 +18,7 @@ use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
 /// The enabler as one third-party system sees it.
 #[derive(Clone, Debug)]
 pub struct Sii {
-    enabler: Enabler,
+    pub(super) enabler: Enabler,
     id: SystemId,
 }
 
@@ -27,7 +27,7 @@ impl Sii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
         self.enabler.actor(SystemKind::ThirdParty, &self.id).await
     }
 

@@ -184,6 +184,7 @@ fn extras(headers: &HeaderMap) -> Extras<'_> {
         if_none_match: text(headers, &header::IF_NONE_MATCH),
         lease_token: text(headers, &LEASE_TOKEN),
         accept: text(headers, &header::ACCEPT),
+        media: text(headers, &header::CONTENT_TYPE),
         ..Extras::default()
     }
 }
