@@ -31,6 +31,7 @@ mod mii;
 mod ops;
 mod session;
 mod sii;
+mod spatial;
 mod sse;
 mod standing;
 #[cfg(test)]
