@@ -171,7 +171,7 @@ impl Index {
 
     /// What a question finds among what `sees` lets through, with the squares of the distances: the nearest first; in a
     /// box, by id.
-    pub fn find<'a>(&'a self, query: &PlaceQuery, sees: impl Fn(Point) -> bool) -> Vec<(f64, &'a Slot)> {
+    pub fn find(&self, query: &PlaceQuery, sees: impl Fn(Point) -> bool) -> Vec<(f64, &Slot)> {
         let fits = |slot: &Slot| {
             let facts = &slot.facts;
             (query.classes.is_empty() || query.classes.contains(&facts.class))
@@ -196,13 +196,7 @@ impl Index {
         }
     }
 
-    fn nearest<'a>(
-        &'a self,
-        near: Point,
-        radius_2: f64,
-        limit: usize,
-        fits: impl Fn(&Slot) -> bool,
-    ) -> Vec<(f64, &'a Slot)> {
+    fn nearest(&self, near: Point, radius_2: f64, limit: usize, fits: impl Fn(&Slot) -> bool) -> Vec<(f64, &Slot)> {
         let mut found: Vec<(f64, &Slot)> = Vec::new();
         // The tree gives the least distance that each can have, in rising order: the true one may be larger.
         for (loose, least) in self.tree.nearest_neighbor_iter_with_distance_2(near.array()) {
@@ -225,7 +219,7 @@ impl Index {
     }
 
     /// Entries with ids after `after`, in their order.
-    pub fn after<'a>(&'a self, after: Option<&EntryId>) -> impl Iterator<Item = &'a Slot> {
+    pub fn after(&self, after: Option<&EntryId>) -> impl Iterator<Item = &Slot> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let ids = self.by_id.range::<EntryId, _>((from, Bound::Unbounded));
         ids.filter_map(|(_, slot)| self.get(*slot))

@@ -312,3 +312,6 @@ fn event(kind: &'static str, subject: String, data: JsonDoc, out: &mut Out<'_, M
     let event = Event { kind, subject, twin: None, at: out.now().wall, data };
     out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
 }
+
+#[cfg(test)]
+mod tests;
