@@ -7,6 +7,7 @@ mod hold;
 mod journal;
 mod lease;
 mod log;
+mod map;
 mod output;
 mod remote;
 mod serve;
@@ -69,6 +70,13 @@ enum Command {
         #[command(subcommand)]
         command: service::ServiceCommand,
     },
+    /// Shows and exports the spatial maps of a metaverse system, and what is at a place (FGMV-28 7.3).
+    Map {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: map::MapCommand,
+    },
     /// Checks, shows and saves the journal of a data directory.
     Journal {
         #[command(subcommand)]
@@ -113,6 +121,7 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Lease { remote, command } => remote.run(|client| lease::run(client, command, &mut output)),
         Command::Service { remote, command } => remote.run(|client| service::run(client, command, &mut output)),
+        Command::Map { remote, command } => remote.run(|client| map::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),

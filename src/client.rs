@@ -33,6 +33,7 @@ mod ops;
 mod registrations;
 mod session;
 mod sii;
+mod spatial;
 mod sse;
 mod standing;
 #[cfg(test)]

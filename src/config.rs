@@ -23,6 +23,7 @@ pub use error::{ConfigError, Place};
 use crate::{
     enabler::EnablerOptions,
     gateway::{GatewayConfig, Role},
+    observations::OBSERVATION_BYTES_MAX,
     outside::OutsideLimits,
 };
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The directory of the journal.
     pub data: PathBuf,
+    /// How many bytes of observations are kept in it (FGMV-28 7.3.1).
+    pub observation_bytes_max: u64,
     /// Who may speak, and for whom.
     pub tokens: Vec<TokenConfig>,
     /// What a client may use.
@@ -188,6 +191,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400),
             data: PathBuf::from("twinway-data"),
+            observation_bytes_max: OBSERVATION_BYTES_MAX,
             tokens: Vec::new(),
             limits: GatewayConfig::default(),
             runtime: Options::default(),
@@ -306,7 +310,7 @@ impl Config {
             runtime: Options { loss_window_ms: self.journal.loss_window_ms, ..self.runtime.clone() },
             entities: self.entities.clone(),
             outside: self.outside_limits(),
-            trace: None,
+            ..EnablerOptions::default()
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
     monitor::Monitor,
+    observations::{DirectoryStore, Observations},
     trace::TraceFile,
 };
 
@@ -73,6 +74,8 @@ pub struct Daemon {
 
 /// The directory of backups, within the data directory.
 const BACKUPS: &str = "backups";
+/// The directory of observations, within the data directory.
+const OBSERVATIONS: &str = "observations";
 
 impl Daemon {
     /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
@@ -107,6 +110,8 @@ impl Daemon {
         let Listeners { trace, monitor, feed } = Listeners::begin(config)?;
         let mut options = config.enabler_options();
         options.trace = feed;
+        let kept = DirectoryStore::open(&data.join(OBSERVATIONS), config.observation_bytes_max);
+        options.observations = Observations::new(Arc::new(kept.map_err(io_error("the directory of observations"))?));
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,

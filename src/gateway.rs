@@ -26,6 +26,7 @@ mod schemas;
 mod server;
 mod session;
 mod sii;
+mod spatial;
 mod sse;
 mod tickets;
 mod twins;

@@ -13,6 +13,7 @@ pub mod enabler;
 pub mod gateway;
 pub mod journal;
 pub mod monitor;
+pub mod observations;
 pub mod outside;
 #[cfg(feature = "testkit")]
 pub mod testkit;

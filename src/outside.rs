@@ -31,6 +31,7 @@ use twinway_protocol::{
 
 pub use actors::Actors;
 pub use events::CloudEvent;
+pub(crate) use hub::wall;
 pub use limits::OutsideLimits;
 pub use sessions::Session;
 pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};

@@ -11,6 +11,7 @@ mod record;
 pub mod runtime;
 mod settings;
 pub mod sif;
+pub mod spatial;
 mod standing;
 pub mod sync_supervisor;
 pub mod twin;

@@ -1,7 +1,11 @@
 //! Limits of the entities, each with its unit.
 
+mod health;
+
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{Problem, ProblemKind, lease::LeaseLimits};
+
+pub use health::HealthRules;
 
 /// The named limits that every entity of Twinway is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,44 +78,18 @@ pub struct Settings {
     pub circuit_window_ms: u64,
     /// How long a third-party system is left alone, in milliseconds.
     pub circuit_open_ms: u64,
-}
-
-/// When a registered system is healthy, degraded or offline (FGMV-29 8.2.1 and 8.3.1). What makes it worse is apart from
-/// what makes it better again, so that a system on the edge does not go back and forth.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HealthRules {
-    /// The window over which calls are measured, in milliseconds.
-    pub window_ms: u64,
-    /// How many calls of the window must have been measured before error rate and times count.
-    pub calls_min: u64,
-    /// Degraded: a higher share than this of the calls failed, between 0 and 1.
-    pub degraded_error_rate: f64,
-    /// Healthy again: at most this share failed, between 0 and `degraded_error_rate`.
-    pub recovered_error_rate: f64,
-    /// Degraded: the measured p99 is above the promised one by more than this factor, 1 or more.
-    pub degraded_p99_factor: f64,
-    /// Offline: this many calls in a row failed; 0: however many.
-    pub offline_failed_in_a_row: u32,
-    /// Offline: a system that keeps a session, or sends heartbeats, was not heard of for this long, in milliseconds;
-    /// 0: however long.
-    pub offline_silence_ms: u64,
-}
-
-impl Eq for HealthRules {}
-
-impl Default for HealthRules {
-    fn default() -> Self {
-        Self {
-            window_ms: 60_000,
-            calls_min: 5,
-            degraded_error_rate: 0.1,
-            recovered_error_rate: 0.05,
-            degraded_p99_factor: 1.0,
-            offline_failed_in_a_row: 5,
-            offline_silence_ms: 90_000,
-        }
-    }
+    /// How many spatial maps one metaverse system may have.
+    pub maps_max: usize,
+    /// How many entries one map may have.
+    pub map_entries_max: usize,
+    /// How many entries or locations one request may bring.
+    pub map_request_entries_max: usize,
+    /// How many parts of one map may be watched.
+    pub map_watches_max: usize,
+    /// How many regions one map may have.
+    pub map_regions_max: usize,
+    /// How many requests for observations one user's device may have.
+    pub observation_requests_max: usize,
 }
 
 impl Default for Settings {
@@ -150,6 +128,12 @@ impl Default for Settings {
             circuit_failures_max: 8,
             circuit_window_ms: 10_000,
             circuit_open_ms: 5_000,
+            maps_max: 64,
+            map_entries_max: 1_000_000,
+            map_request_entries_max: 10_000,
+            map_watches_max: 1_000,
+            map_regions_max: 256,
+            observation_requests_max: 1_000,
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) struct Call<'c> {
     url: Result<Url, ClientError>,
     body: Option<Result<Vec<u8>, ClientError>>,
     media_type: &'static str,
+    accept: &'static str,
     lease_token: Option<Token>,
     idempotency_key: Option<String>,
     if_version: Option<u64>,
@@ -35,6 +36,7 @@ impl<'c> Call<'c> {
             url,
             body: None,
             media_type: "application/json",
+            accept: "application/json, application/problem+json",
             lease_token: None,
             idempotency_key: None,
             if_version: None,
@@ -52,6 +54,19 @@ impl<'c> Call<'c> {
 
     pub(super) fn body<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
         self.body = Some(serde_json::to_vec(body).map_err(|error| ClientError::Protocol(error.to_string())));
+        self
+    }
+
+    /// A body that is not JSON.
+    pub(super) fn bytes_of(mut self, media_type: &'static str, bytes: Vec<u8>) -> Self {
+        self.body = Some(Ok(bytes));
+        self.media_type = media_type;
+        self
+    }
+
+    /// Wants an answer of this media type.
+    pub(super) fn accept(mut self, media_types: &'static str) -> Self {
+        self.accept = media_types;
         self
     }
 
@@ -88,7 +103,7 @@ impl<'c> Call<'c> {
     pub(super) async fn send(self) -> Result<Response, ClientError> {
         let shared = &self.client.shared;
         let mut request = shared.http.request(self.method, self.url?).timeout(self.client.limit() + self.longer);
-        request = request.header(ACCEPT, "application/json, application/problem+json");
+        request = request.header(ACCEPT, self.accept);
         if !self.client.token().is_empty() {
             request = request.bearer_auth(self.client.token());
         }

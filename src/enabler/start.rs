@@ -15,7 +15,10 @@ use twinway_actors::{
 use twinway_protocol::{Problem, ProblemKind, message::Wire};
 
 use super::{Enabler, Inner};
-use crate::outside::{Outside, OutsideLimits};
+use crate::{
+    observations::Observations,
+    outside::{Outside, OutsideLimits},
+};
 
 /// What an enabler is started with; every part has defaults.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,8 @@ pub struct EnablerOptions {
     pub outside: OutsideLimits,
     /// Who listens to the trace of all steps.
     pub trace: Option<TraceFeed>,
+    /// Where the bytes of observations are kept; by default in memory.
+    pub observations: Observations,
 }
 
 /// A caller waits this much longer than an external system may take, so that it hears why there is no answer.
@@ -60,7 +65,16 @@ impl Enabler {
         }
         let system = Mutex::new(Some(system));
         Ok(Self {
-            inner: Arc::new(Inner { handle, outside, journal, system, answer_within, fence_within, handover_within }),
+            inner: Arc::new(Inner {
+                handle,
+                outside,
+                journal,
+                system,
+                answer_within,
+                fence_within,
+                handover_within,
+                observations: options.observations,
+            }),
         })
     }
 

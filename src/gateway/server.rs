@@ -188,6 +188,7 @@ fn extras(headers: &HeaderMap) -> Extras<'_> {
         lease_token: text(headers, &LEASE_TOKEN),
         idempotency_key: text(headers, &IDEMPOTENCY_KEY),
         accept: text(headers, &header::ACCEPT),
+        media: text(headers, &header::CONTENT_TYPE),
         ..Extras::default()
     }
 }

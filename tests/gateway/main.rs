@@ -7,6 +7,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod maps;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod services;

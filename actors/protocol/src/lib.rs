@@ -20,6 +20,7 @@ mod pending;
 pub mod problem;
 pub mod registry;
 pub mod signal;
+pub mod spatial;
 pub mod time;
 pub mod trace;
 pub mod twin;
@@ -31,7 +32,10 @@ pub use behaviour::{
 pub use document::{JsonDoc, merge_patch};
 pub use id::{EntityId, EventId, PendingKey, Ref};
 pub use mailboxes::{Accepted, RefusedStep};
-pub use name::{ExecutionId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
+pub use name::{
+    EntryId, ExecutionId, MapId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, RegionId, SystemId, TwinId,
+    UserId, WorldId,
+};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};
 pub use trace::StepId;

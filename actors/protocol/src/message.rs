@@ -10,6 +10,7 @@ mod external;
 mod lease;
 mod registering;
 mod sif;
+mod spatial;
 
 pub use authorizing::*;
 pub use collaborating::*;
@@ -18,6 +19,7 @@ pub use external::*;
 pub use lease::*;
 pub use registering::*;
 pub use sif::*;
+pub use spatial::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -157,14 +159,16 @@ mailboxes! {
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService,
                 ChangeTwin, SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease,
                 ReleaseSyncLease, YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease,
-                ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution, ListExecutions
+                ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution,
+                ListExecutions, DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap,
+                FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization
             }
             tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
-                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed
+                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -172,21 +176,26 @@ mailboxes! {
             asks {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange,
                 FenceDevice, AnswerRequest, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister,
-                RenewRegistration, Heartbeat, ForgetTwinSystem
+                RenewRegistration, Heartbeat, ForgetTwinSystem, UploadObservation, ConstructSpatialMap, AuthorizeLocation,
+                RequestLocalization
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
-            hears { TwinSystemRegistered, Kept, OwnTwinsListed, Deregistered, SystemStands }
+            hears {
+                TwinSystemRegistered, Kept, OwnTwinsListed, Deregistered, SystemStands, SpatialMapConstructed, LocationAuthorized,
+                LocalizationFound
+            }
         }
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
             asks {
                 OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization,
                 ExecuteService, AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
-                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations
+                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations, FindAtPlace
             }
             tells { RequestUndelivered, SessionChanged, UserAuthorizationRevoked }
             hears {
-                ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands, UserAuthorizationsListed
+                ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands, UserAuthorizationsListed,
+                PlaceFound
             }
         }
         /// What the actor of a physical object accepts.
@@ -197,9 +206,12 @@ mailboxes! {
         }
         /// What the actor of a user's device accepts.
         UserDevice(UserDeviceMsg) = 16 {
-            asks { OpenSystem, AttachUserDevice }
-            tells { NotifyUser }
-            hears { UserDeviceAttached }
+            asks {
+                OpenSystem, AttachUserDevice, StartCapture, RequestObservations, CheckObservationRequest, UploadObservation,
+                AuthorizeLocation, RequestLocalization
+            }
+            tells { NotifyUser, SendSpatialMap, LocationSynchronized }
+            hears { UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
@@ -225,7 +237,9 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed
+                SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed,
+                LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested, ObservationUploaded,
+                SpatialMapConstructed, LocationAuthorized, LocalizationFound
             }
         }
     }
@@ -277,6 +291,16 @@ mailboxes! {
         UserAuthorizationsListed => MetaverseSystem(MetaverseSystemMsg), ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
         ExecutionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         ExecutionsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        LocationsUpdated => Caller(CallerMsg);
+        MapShown => Caller(CallerMsg);
+        MapsListed => Caller(CallerMsg);
+        MapWatched => Caller(CallerMsg);
+        PlaceFound => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ObservationsRequested => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ObservationUploaded => UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        SpatialMapConstructed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        LocationAuthorized => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        LocalizationFound => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
     }
 }
 
@@ -341,6 +365,16 @@ pub mod own {
         TWIN_PERMISSION_MANAGED: "Dtac" = "9.2" "11";
         /// FGMV-29 9.2 step 13: the metaverse system runs the service with the twins.
         TWIN_SERVICE_RUN: "MetaverseSystem" = "9.2" "13";
+        /// FGMV-28 7.3.1 step 1: a user's device records on the spot.
+        CAPTURE_STARTED: "UserDevice" = "7.3.1" "1";
+        /// FGMV-28 7.3.1 step 3: the twin system makes twins of what was recorded.
+        TWINS_BUILT: "DigitalTwinSystem" = "7.3.1" "3";
+        /// FGMV-28 7.3.1 step 5: the metaverse system makes the map.
+        MAP_CONSTRUCTED: "MetaverseSystem" = "7.3.1" "5";
+        /// FGMV-28 7.3.2 step 4: the metaverse system moves an entry of the map.
+        LOCATION_UPDATED: "MetaverseSystem" = "7.3.2" "4";
+        /// FGMV-28 7.3.3 step 2: the metaverse system finds services and information.
+        PLACE_SEARCHED: "MetaverseSystem" = "7.3.3" "2";
     }
 }
 

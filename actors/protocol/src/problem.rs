@@ -105,6 +105,9 @@ kinds! {
     VersionMismatch = "version-mismatch", 412, "The version is another one", "What is kept was changed meanwhile: its version is not the one that `If-Match` names. Read it again, and decide whether the change is still right.";
     CursorExpired = "cursor-expired", 410, "The cursor is no more", "A sorted search can be gone on with until `search_cursors_max` others were made, and until the daemon restarts. Begin it again.";
     ExecutionCancelled = "execution-cancelled", 409, "The execution was cancelled", "Its metaverse system wanted it to go no further; what was done is undone as far as compensations are declared.";
+    MapUnknown = "map-unknown", 404, "No such map", "The metaverse system has no spatial map with this id, or not for this asker.";
+    MapEntryUnknown = "map-entry-unknown", 404, "No such entry on the map", "The spatial map has no entry or watch with this id, or not for this asker.";
+    ObservationUnknown = "observation-unknown", 404, "No such observation", "No observation with this id is kept, or nobody asked this user for one.";
 }
 
 impl fmt::Display for ProblemKind {

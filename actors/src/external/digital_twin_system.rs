@@ -2,7 +2,10 @@
 //! FGMV-28 7.1.3 step 8).
 //!
 //! Digital twin systems never reach each other (FGMV-29 9.2, NOTE): what leaves this actor goes to the entities of
-//! the digital twin integration functions, to its own system's objects, and outside.
+//! the digital twin integration functions, to its own system's objects, outside, and for a map to the metaverse
+//! system whose map it is (FGMV-28 7.3).
+
+mod space;
 
 use std::collections::BTreeMap;
 
@@ -11,11 +14,12 @@ use twinway_protocol::{
     Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
     SystemId, TwinId,
     message::{
-        AnswerRequest, ApplyChange, ChangeReflected, ChangeTwinList, DTS, DTSR, Deregister, DigitalTwinSystemMsg,
-        DtsrMsg, FenceDevice, ForgetTwinSystem, ForwardTwinPropertiesRequest, Heartbeat, KeepTwinSystem, Kept,
-        ListOwnTwins, ObserveChange, OpenSystem, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, Reannounce,
-        RegisterTwinSystem, RenewRegistration, ReportPerformance, ReportPhysicalChange, Reporter, SetSynchronization,
-        TwinMsg, TwinSystemRegistered, UpdateTwinSystem, Wire,
+        AnswerRequest, ApplyChange, AuthorizeLocation, ChangeReflected, ChangeTwinList, ConstructSpatialMap, DTS, DTSR,
+        Deregister, DigitalTwinSystemMsg, DtsrMsg, FenceDevice, ForgetTwinSystem, ForwardTwinPropertiesRequest,
+        Heartbeat, KeepTwinSystem, Kept, ListOwnTwins, ObserveChange, OpenSystem, PhysicalChange,
+        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, RenewRegistration,
+        ReportPerformance, ReportPhysicalChange, Reporter, RequestLocalization, SetSynchronization, TwinMsg,
+        TwinSystemRegistered, UpdateTwinSystem, Wire,
     },
     registry::Reach,
     signal::Signal,
@@ -44,6 +48,9 @@ enum Waiting {
     Deregistering(Asker<Deregister>),
     Renewing(Asker<RenewRegistration>),
     Beating(Asker<Heartbeat>),
+    Constructing(Asker<ConstructSpatialMap>),
+    Locating(Asker<AuthorizeLocation>),
+    Localizing(Asker<RequestLocalization>),
 }
 
 /// What the actor writes down.
@@ -170,6 +177,16 @@ impl Behaviour for DigitalTwinSystem {
             Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
             Msg::RequestUndelivered(message) => self.outside.undelivered(message, out),
+            // FGMV-28 7.3.1 steps 2.2 to 4.
+            Msg::UploadObservation(message) => self.uploaded(&meta, &message, out),
+            Msg::ConstructSpatialMap(message) => self.construct(&meta, message, out),
+            Msg::SpatialMapConstructed(answer) => self.constructed(&meta, answer, out),
+            // FGMV-28 7.3.2 step 2.
+            Msg::AuthorizeLocation(message) => self.authorize_location(&meta, message, out),
+            Msg::LocationAuthorized(answer) => self.location_authorized(&meta, answer, out),
+            // FGMV-28 7.3.3 steps 1.1, 1.2 and 3.
+            Msg::RequestLocalization(message) => self.localize(&meta, message, out),
+            Msg::LocalizationFound(answer) => self.localized(&meta, answer, out),
         }
     }
 
@@ -180,7 +197,7 @@ impl Behaviour for DigitalTwinSystem {
                 let detail = format!("the twin did not show the change within outside_answer_ms_max = {limit} ms");
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
-            // Nothing sets a timer for what DTSR is asked.
+            // Nothing sets a timer for what DTSR or a metaverse system is asked.
             Some(_) => {}
             None => {
                 let report = self.outside.timeout(key, self.id.as_ref(), out);
@@ -342,6 +359,9 @@ impl DigitalTwinSystem {
             Waiting::Deregistering(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Renewing(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Beating(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Constructing(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Locating(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Localizing(asker) => out.reply(asker, Err(pending_full())),
         }
     }
 

@@ -9,8 +9,8 @@ use twinway_protocol::{
     access::UserAuthorization,
     message::{
         AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, Deregister, Deregistered,
-        ExecuteService, ForgetThirdPartySystem, ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem, Kept,
-        ListUserAuthorizations, OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
+        ExecuteService, FindAtPlace, ForgetThirdPartySystem, ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem,
+        Kept, ListUserAuthorizations, OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
         RevokeUserAuthorization, SystemStands, TPSAA, TPSR, ThirdPartySystemMsg, ThirdPartySystemRegistered,
         TwinInformation, UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
     },
@@ -19,7 +19,7 @@ use twinway_protocol::{
 };
 
 use super::{opened::Opened, outside::OutsideRequests, passing::passes};
-use crate::Settings;
+use crate::{Settings, settings::pending_full};
 
 /// The actor of one third-party system.
 #[derive(Debug)]
@@ -27,6 +27,7 @@ pub struct ThirdPartySystem {
     opened: Option<Opened>,
     outside: OutsideRequests,
     pending: Pending<Waiting>,
+    finding: Pending<Asker<FindAtPlace>>,
 }
 
 /// What it writes down.
@@ -76,6 +77,20 @@ impl ThirdPartySystem {
         }
     }
 
+    /// FGMV-28 7.3.3: a third-party system asks a metaverse system what is at a place, for itself and no other.
+    fn find_at_place(&mut self, meta: &Meta, message: FindAtPlace, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<FindAtPlace>(out.event());
+        let Some(own) = self.opened.as_ref().map(|opened| opened.id.clone()) else {
+            return out.reply(asker, Err(Problem::new(ProblemKind::Internal, "the system has no name")));
+        };
+        match self.finding.insert(asker) {
+            Ok(key) => {
+                out.ask(message.metaverse_entity, FindAtPlace { third_party: Some(own), ..message }, key);
+            }
+            Err(asker) => out.reply(asker, Err(pending_full())),
+        }
+    }
+
     /// FGMV-29 9.1 step 1: a system registers itself and no other.
     fn register(&mut self, meta: Meta, message: RegisterThirdPartySystem, out: &mut Out<'_, Self>) {
         match self.opened.as_ref().filter(|opened| opened.id != message.description.id) {
@@ -107,6 +122,7 @@ impl Behaviour for ThirdPartySystem {
             opened: None,
             outside: OutsideRequests::new(settings),
             pending: Pending::new(settings.pending_questions_max, incarnation),
+            finding: Pending::new(settings.pending_questions_max, incarnation),
         }
     }
 
@@ -165,6 +181,13 @@ impl Behaviour for ThirdPartySystem {
             // FGMV-29 9.1 steps 15 and 19.
             ThirdPartySystemMsg::AcquireTwinInformation(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::TwinInformation(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-28 7.3.3, from afar.
+            ThirdPartySystemMsg::FindAtPlace(message) => self.find_at_place(&meta, message, out),
+            ThirdPartySystemMsg::PlaceFound(answer) => {
+                if let Some(asker) = self.finding.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
         }
     }
 
