@@ -213,7 +213,7 @@ impl Behaviour for SyncSupervisor {
             Msg::CancelSyncLease(message) => self.cancel(&meta, &message, out),
             // FGMV-28 7.1.3 step 9.
             Msg::GateFenced(GateFenced { token, incarnation, fencing, seen_before }) => {
-                self.causes.fenced(meta.from, out.event());
+                self.causes.fenced(meta.from, token, out.event());
                 self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen_before }, out);
             }
             Msg::GateStarted(started) => {

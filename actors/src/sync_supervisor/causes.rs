@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use twinway_protocol::{
     EntityId, EventId,
-    lease::{Change, ClaimRef, Over},
+    lease::{Change, ClaimRef, Over, Token},
 };
 
 /// The turns that requests and leases hang on. It is no larger than the table, and begins anew with each life.
@@ -12,8 +12,8 @@ use twinway_protocol::{
 pub(super) struct Causes {
     /// The turn in which a request came to the table, by the request's number.
     asked: BTreeMap<u64, EventId>,
-    /// What led to the present lease of an object: its request, and then the answer of the gate.
-    holding: BTreeMap<EntityId, EventId>,
+    /// The newest token of an object, and what led to its lease: the request, and then the answer of the gate.
+    holding: BTreeMap<EntityId, (Token, EventId)>,
 }
 
 impl Causes {
@@ -24,7 +24,7 @@ impl Causes {
             Change::Queued(claim) => {
                 self.asked.insert(claim.arrival, event);
             }
-            Change::Granted { claim, over, .. } => {
+            Change::Granted { claim, token, over } => {
                 self.over(over.as_ref());
                 let arrival = match claim {
                     ClaimRef::New(claim) => {
@@ -33,8 +33,9 @@ impl Causes {
                     }
                     ClaimRef::Known(arrival) => *arrival,
                 };
-                self.holding.insert(object, self.asked.get(&arrival).copied().unwrap_or(journal));
+                self.holding.insert(object, (*token, self.asked.get(&arrival).copied().unwrap_or(journal)));
             }
+            Change::Refenced { token } => self.holding.entry(object).or_insert((*token, journal)).0 = *token,
             Change::Left { claim: ClaimRef::Known(arrival), .. } => {
                 self.asked.remove(arrival);
             }
@@ -58,14 +59,14 @@ impl Causes {
     }
 
     /// The gate of an object has answered in turn `event`.
-    pub(super) fn fenced(&mut self, object: EntityId, event: EventId) {
-        if let Some(cause) = self.holding.get_mut(&object) {
+    pub(super) fn fenced(&mut self, object: EntityId, token: Token, event: EventId) {
+        if let Some((_, cause)) = self.holding.get_mut(&object).filter(|(newest, _)| *newest == token) {
             *cause = event;
         }
     }
 
     /// What led to the present lease of an object.
     pub(super) fn of(&self, object: EntityId) -> Option<EventId> {
-        self.holding.get(&object).copied()
+        self.holding.get(&object).map(|(_, cause)| *cause)
     }
 }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use twinway_protocol::{
-    EntityId, PendingKey, Problem, Ref, TwinId, step_id,
+    EntityId, PendingKey, Problem, ProblemKind, Ref, TwinId, step_id,
     lease::{HolderClass, RequestId, Token},
     message::{
         AnswerRequest, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideRequest,
@@ -176,6 +176,10 @@ impl Person {
             one_shot: false,
         };
         let heard = move |answer: Result<SyncLeaseGranted, Problem>| {
+            // Nobody decided anything: an entity failed.
+            if answer.as_ref().is_err_and(|problem| problem.kind == ProblemKind::Internal) {
+                return Heard::Again;
+            }
             token.set(answer.map_or(Token::NONE, |granted| granted.lease.token));
             Heard::Done
         };

@@ -36,6 +36,12 @@ impl Instance {
         self.hops & (1_u128 << hop) != 0
     }
 
+    /// Whether this hop of a step can come next: what must cause the step has come, and the hop has not.
+    pub(super) fn awaits(&self, rule: &super::Rule, hop: u8) -> bool {
+        let comes_next = rule.needs.iter().any(|need| need.must_cause && need.mask & self.seen != 0);
+        !self.excused && !self.took(hop) && (comes_next || rule.bit & self.seen != 0)
+    }
+
     /// The steps that should have come and did not.
     fn due(&self, flow: &Flow, seen: u64) -> u64 {
         if self.excused || self.merged != 0 || self.id == 0 {

@@ -166,22 +166,20 @@ impl Checker {
             frame.fallback = instance;
         }
         let Taken::Hop { place, .. } = kept.taken else { return };
-        let Some((chain, repeated)) =
-            self.flow.rules.get(usize::from(place.step)).map(|rule| (rule.chain, rule.repeated))
-        else {
-            return;
-        };
-        if self.instances.chain(instance) != Some(chain) {
+        let flow = std::sync::Arc::clone(&self.flow);
+        let Some(rule) = flow.rules.get(usize::from(place.step)) else { return };
+        if self.instances.chain(instance) != Some(rule.chain) {
             return;
         }
-        // One that has this step already is another one, which only made way for this.
+        // One that is not where this step comes next only made way for it; a step that may come again is of both.
         let other = frame.instance;
-        let mut has_it = |id| !repeated && self.instances.get(id).is_some_and(|instance| instance.took(place.number));
-        frame.instance = match (has_it(other), has_it(instance)) {
+        let mut awaits = |id| self.instances.get(id).is_some_and(|instance| instance.awaits(rule, place.number));
+        frame.instance = match (awaits(other), awaits(instance)) {
             _ if other == 0 => instance,
-            (true, false) => instance,
-            (false, true) => other,
-            _ => self.instances.merge(other, instance),
+            _ if rule.repeated => self.instances.merge(other, instance),
+            (true, true) => self.instances.merge(other, instance),
+            (false, true) => instance,
+            (_, false) => other,
         };
     }
 
@@ -382,6 +380,8 @@ impl Checker {
             return;
         };
         let again = instance.take(place.number);
+        // What a refusal ended may still be under way elsewhere.
+        let late = if instance.excused { 0 } else { rule.leads_to & instance.seen };
         let seen = instance.seen;
         instance.seen |= rule.bit;
         if again && !rule.repeated {
@@ -390,7 +390,6 @@ impl Checker {
         if seen & rule.others != 0 {
             self.tell(FindingKind::BothOfChoice(step), event, line, tell);
         }
-        let late = rule.leads_to & seen;
         if rule.optional && seen & rule.bit == 0 && late != 0 {
             let behind = |edge: &super::Edge| edge.must_cause && edge.from == step && late & (1 << edge.to) != 0;
             let flow = std::sync::Arc::clone(&self.flow);

@@ -130,7 +130,8 @@ impl PhysicalObject {
         match self.asked.insert(Asked::SafeStop) {
             Ok(key) => {
                 self.stopping = true;
-                out.ask(first.system, stop, key);
+                // Nobody in a virtual world asked for it: it is no change of FGMV-29 9.2 steps 15 to 18.
+                out.ask_beside(first.system, stop, key);
             }
             Err(_) => work.stop_failed = true,
         }
