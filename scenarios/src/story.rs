@@ -18,6 +18,8 @@ pub enum Heard {
     Again,
     /// This must not be. In a run with faults the question is repeated instead, a few times.
     Wrong(String),
+    /// This must not be, unless a fault made it so: in a run with faults it is on with the next question.
+    Spoilt(String),
 }
 
 /// Any success is as it should be.
@@ -266,7 +268,8 @@ impl<W: WireSet> Outside<W> for Story<W> {
         };
         let Deed::Ask(name, _, check) = &part.deed else { return };
         match check(answer) {
-            Heard::Done => {
+            Heard::Spoilt(what) if !hands.may_fail() => hands.violated(format!("{}: {name} was {what}", line.name)),
+            Heard::Done | Heard::Spoilt(_) => {
                 if let Some(place) = self.places.get_mut(index) {
                     *place = Place { done: done + 1, ..Place::default() };
                 }
@@ -296,9 +299,10 @@ impl<W: WireSet> Outside<W> for Story<W> {
         for place in &mut self.places {
             place.later = false;
         }
-        if hands.may_fail() {
-            self.stop_waiting();
-        }
         self.go_on(hands);
+        if hands.may_fail() && hands.deeds.is_empty() {
+            self.stop_waiting();
+            self.go_on(hands);
+        }
     }
 }

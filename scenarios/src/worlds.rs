@@ -2,10 +2,14 @@
 
 mod leases;
 mod outsiders;
+mod procedure_7_1_1;
+mod procedure_7_1_2;
 mod procedure_7_1_3;
+mod procedure_7_2_1;
 mod procedure_9_1;
 mod procedure_9_2;
 mod steps;
+mod user;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +17,14 @@ use twinway_actors::{Settings, assembly};
 use twinway_protocol::message::Wire;
 
 pub use leases::LeaseInvariants;
+pub use procedure_7_1_1::{
+    procedure_7_1_1, procedure_7_1_1_denied, procedure_7_1_1_refused, procedure_7_1_1_unsynchronized,
+};
+pub use procedure_7_1_2::{
+    procedure_7_1_2, procedure_7_1_2_complete, procedure_7_1_2_denied, procedure_7_1_2_refused,
+};
 pub use procedure_7_1_3::procedure_7_1_3;
+pub use procedure_7_2_1::{procedure_7_2_1, procedure_7_2_1_denied, procedure_7_2_1_silent};
 pub use procedure_9_1::{procedure_9_1, procedure_9_1_rejected};
 pub use procedure_9_2::{procedure_9_2, procedure_9_2_rejected};
 pub use steps::StepsAreTaken;
@@ -54,12 +65,27 @@ pub fn lease_invariants() -> LeaseInvariants {
 pub type Make = fn() -> World<Wire>;
 
 /// The worlds that have names, each with what it is.
-pub const WORLDS: [(&str, &str, Make); 5] = [
+pub const WORLDS: [(&str, &str, Make); 16] = [
+    ("7.1.1", "FGMV-28 7.1.1: what a user made is ordered, delivered, and synchronized with its product", procedure_7_1_1),
+    ("7.1.1-denied", "FGMV-28 7.1.1: the user has no authorization for the commerce system", procedure_7_1_1_denied),
+    ("7.1.1-refused", "FGMV-28 7.1.1: the commerce system has nobody who makes it", procedure_7_1_1_refused),
+    (
+        "7.1.1-unsynchronized",
+        "FGMV-28 7.1.1: the product cannot be synchronized",
+        procedure_7_1_1_unsynchronized,
+    ),
+    ("7.1.2", "FGMV-28 7.1.2: what a recipe lacks at home is ordered, and nothing else", procedure_7_1_2),
+    ("7.1.2-complete", "FGMV-28 7.1.2: all is at home, and nothing is ordered", procedure_7_1_2_complete),
+    ("7.1.2-denied", "FGMV-28 7.1.2: the user may not look what is at home", procedure_7_1_2_denied),
+    ("7.1.2-refused", "FGMV-28 7.1.2: the supplier does not take the order", procedure_7_1_2_refused),
     (
         "7.1.3",
         "FGMV-28 7.1.3: users of two metaverse systems want one object, and lose it to each other",
         procedure_7_1_3,
     ),
+    ("7.2.1", "FGMV-28 7.2.1: a guest is told to a user in a virtual world, who opens the door", procedure_7_2_1),
+    ("7.2.1-denied", "FGMV-28 7.2.1: the user may not open the door", procedure_7_2_1_denied),
+    ("7.2.1-silent", "FGMV-28 7.2.1: the door does not answer", procedure_7_2_1_silent),
     ("9.1", "FGMV-29 9.1: a user of a virtual world uses a third-party system, which reads a twin", || {
         follows(procedure_9_1(), "9.1")
     }),

@@ -6,6 +6,7 @@
 //!
 //! A flow is declared as a [`FlowDraft`], usually read from a file by `twinway-scenarios`.
 
+mod belonging;
 mod checker;
 mod draft;
 mod index;

@@ -161,6 +161,7 @@ pub(super) struct Frame {
     pub(super) unknown: u64,
     pub(super) instance: u32,
     pub(super) fallback: u32,
+    pub(super) also: u32,
 }
 
 impl Checker {

@@ -19,6 +19,8 @@ pub(super) struct Kept {
     /// Where its joined parents begin, counted through the whole trace.
     pub(super) joined_at: u64,
     pub(super) instance: InstanceId,
+    /// Another one that it goes on with, if it is no step: of what a turn does for two, each is of its own.
+    pub(super) also: InstanceId,
     /// The instance that an own step of this turn belongs to.
     pub(super) own_instance: InstanceId,
     /// The first own step of this turn that is not settled, and the next of the same turn as this own step.

@@ -130,12 +130,7 @@ impl Checker {
         frame.caused |= parent.caused;
         frame.before |= parent.before;
         frame.unknown |= parent.unknown;
-        if parent.instance != 0 {
-            self.offer(frame, kept, parent.instance);
-        }
-        if parent.own_instance != 0 {
-            self.offer(frame, kept, parent.own_instance);
-        }
+        self.belong(frame, kept, &parent);
         Parent::Done
     }
 
@@ -155,34 +150,6 @@ impl Checker {
         (slot != 0).then_some(slot)
     }
 
-    /// Takes a parent's instance over, if it is of the chain of this step. Two of them become one.
-    fn offer(&mut self, frame: &mut Frame, kept: &Kept, instance: u32) {
-        let instance = self.instances.known(instance);
-        if instance == 0 || instance == frame.instance {
-            return;
-        }
-        // What a turn takes up again says what it goes on with, and not what made it do so.
-        if frame.fallback == 0 || frame.next > 1 {
-            frame.fallback = instance;
-        }
-        let Taken::Hop { place, .. } = kept.taken else { return };
-        let flow = std::sync::Arc::clone(&self.flow);
-        let Some(rule) = flow.rules.get(usize::from(place.step)) else { return };
-        if self.instances.chain(instance) != Some(rule.chain) {
-            return;
-        }
-        // One that is not where this step comes next only made way for it; a step that may come again is of both.
-        let other = frame.instance;
-        let mut awaits = |id| self.instances.get(id).is_some_and(|instance| instance.awaits(rule, place.number));
-        frame.instance = match (awaits(other), awaits(instance)) {
-            _ if other == 0 => instance,
-            _ if rule.repeated => self.instances.merge(other, instance),
-            (true, true) => self.instances.merge(other, instance),
-            (false, true) => instance,
-            (_, false) => other,
-        };
-    }
-
     fn close(&mut self, frame: &Frame, tell: &mut impl FnMut(Finding)) {
         let Some(kept) = self.ring.get(frame.slot).copied() else { return };
         let past = self.past.filter(|_| !self.knows(EventId::from_bits(kept.id).actor()));
@@ -193,6 +160,7 @@ impl Checker {
             before: frame.before | known.unwrap_or_default() | past.unwrap_or_default(),
             unknown: frame.unknown | past.unwrap_or_default(),
             instance: frame.fallback,
+            also: frame.also,
             state: State::Settled,
             ..kept
         };
@@ -221,8 +189,8 @@ impl Checker {
         }
         if let Some(place) = self.ring.get_mut(frame.slot) {
             // A later own step may have been hung on it meanwhile: only what was found out is written.
-            let Kept { caused, before, unknown, instance, state, .. } = settled;
-            *place = Kept { caused, before, unknown, instance, state, ..*place };
+            let Kept { caused, before, unknown, instance, also, state, .. } = settled;
+            *place = Kept { caused, before, unknown, instance, also, state, ..*place };
         }
     }
 
@@ -319,23 +287,7 @@ impl Checker {
         // What comes from outside has no cause inside: it comes after what the outside has heard, and no more.
         kept.caused = rule.bit;
         kept.before |= rule.bit;
-        (kept.unknown, kept.instance) = (0, 0);
-    }
-
-    /// The instance that a step belongs to; a step that nothing must cause begins one.
-    fn instance(&mut self, kept: &Kept, known: u32, rule: &super::Rule, place: Place) -> u32 {
-        if !rule.opens {
-            return known;
-        }
-        let goes_on = self.instances.get(known).is_some_and(|instance| rule.repeated || !instance.took(place.number));
-        if goes_on {
-            return known;
-        }
-        self.report.instances += 1;
-        let began = EventId::from_bits(kept.id);
-        let (instance, incomplete) = self.instances.begin(&self.flow, rule.chain, began, kept.place);
-        self.report.forgotten_instances += u64::from(incomplete);
-        instance
+        (kept.unknown, kept.instance, kept.also) = (0, 0, 0);
     }
 
     /// The verdict on one edge; what is not as it should be is given back.
