@@ -20,9 +20,7 @@ pub use leases::LeaseInvariants;
 pub use procedure_7_1_1::{
     procedure_7_1_1, procedure_7_1_1_denied, procedure_7_1_1_refused, procedure_7_1_1_unsynchronized,
 };
-pub use procedure_7_1_2::{
-    procedure_7_1_2, procedure_7_1_2_complete, procedure_7_1_2_denied, procedure_7_1_2_refused,
-};
+pub use procedure_7_1_2::{procedure_7_1_2, procedure_7_1_2_complete, procedure_7_1_2_denied, procedure_7_1_2_refused};
 pub use procedure_7_1_3::procedure_7_1_3;
 pub use procedure_7_2_1::{procedure_7_2_1, procedure_7_2_1_denied, procedure_7_2_1_silent};
 pub use procedure_9_1::{procedure_9_1, procedure_9_1_rejected};
@@ -49,7 +47,8 @@ pub fn enabler(outside: impl Outside<Wire> + 'static) -> World<Wire> {
 #[must_use]
 pub fn follows(world: World<Wire>, name: &str) -> World<Wire> {
     let Some(flow) = flow::find(name) else { return world };
-    let spans: BTreeSet<&str> = flow.steps().iter().filter_map(|step| Some(step.contains.as_ref()?.flow.as_str())).collect();
+    let spans: BTreeSet<&str> =
+        flow.steps().iter().filter_map(|step| Some(step.contains.as_ref()?.flow.as_str())).collect();
     let contained = spans.into_iter().filter_map(flow::find);
     let world = contained.fold(world, |world, flow| world.rule(FollowsFlow::contained(flow)));
     world.rule(FollowsFlow::new(flow))
@@ -66,14 +65,14 @@ pub type Make = fn() -> World<Wire>;
 
 /// The worlds that have names, each with what it is.
 pub const WORLDS: [(&str, &str, Make); 16] = [
-    ("7.1.1", "FGMV-28 7.1.1: what a user made is ordered, delivered, and synchronized with its product", procedure_7_1_1),
+    (
+        "7.1.1",
+        "FGMV-28 7.1.1: what a user made is ordered, delivered, and synchronized with its product",
+        procedure_7_1_1,
+    ),
     ("7.1.1-denied", "FGMV-28 7.1.1: the user has no authorization for the commerce system", procedure_7_1_1_denied),
     ("7.1.1-refused", "FGMV-28 7.1.1: the commerce system has nobody who makes it", procedure_7_1_1_refused),
-    (
-        "7.1.1-unsynchronized",
-        "FGMV-28 7.1.1: the product cannot be synchronized",
-        procedure_7_1_1_unsynchronized,
-    ),
+    ("7.1.1-unsynchronized", "FGMV-28 7.1.1: the product cannot be synchronized", procedure_7_1_1_unsynchronized),
     ("7.1.2", "FGMV-28 7.1.2: what a recipe lacks at home is ordered, and nothing else", procedure_7_1_2),
     ("7.1.2-complete", "FGMV-28 7.1.2: all is at home, and nothing is ordered", procedure_7_1_2_complete),
     ("7.1.2-denied", "FGMV-28 7.1.2: the user may not look what is at home", procedure_7_1_2_denied),

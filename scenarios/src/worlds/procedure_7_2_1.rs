@@ -58,7 +58,10 @@ fn guest() -> Line<Wire> {
 }
 
 /// Line 3: the user is told, looks who it is, and opens.
-fn opening(ada: &User, check: impl Fn(Result<twinway_protocol::message::ChangeCompleted, twinway_protocol::Problem>) -> Heard + 'static) -> Line<Wire> {
+fn opening(
+    ada: &User,
+    check: impl Fn(Result<twinway_protocol::message::ChangeCompleted, twinway_protocol::Problem>) -> Heard + 'static,
+) -> Line<Wire> {
     let rings = |_, signal: &Signal| {
         matches!(signal, Signal::Event { event, .. }
             if event.kind == "twin.changed" && event.data.as_str().contains(GUEST))

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use twinway_protocol::{
     ProblemKind,
     message::{
-        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, OutsideRequest, RegisterThirdPartySystem, RequestUserAuthorization,
-        SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
+        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, OutsideRequest, RegisterThirdPartySystem,
+        RequestUserAuthorization, SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -69,9 +69,7 @@ pub fn procedure_9_1() -> World<Wire> {
     let acquire =
         move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None };
     // While it carries the order out.
-    let ordered = |_, signal: &Signal| {
-        matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)))
-    };
+    let ordered = |_, signal: &Signal| matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)));
     let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, granted);
     let world = authorizing().ask(WORLD, order("ada"), granted);
     let steps = StepsAreTaken::new(
@@ -105,8 +103,7 @@ pub fn procedure_9_1() -> World<Wire> {
 /// A user without authorization is rejected in step 14, while another one gets theirs.
 #[must_use]
 pub fn procedure_9_1_rejected() -> World<Wire> {
-    let bob =
-        Line::new("bob").after(1, 3).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
+    let bob = Line::new("bob").after(1, 3).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
     let steps = StepsAreTaken::new(
         "9.1",
         &[

@@ -6,10 +6,11 @@ use twinway_protocol::{
     JsonDoc, Mailbox, Problem, ProblemKind, Ref, TwinId,
     lease::{HolderClass, RequestId, Token},
     message::{
-        ChangeCompleted, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, OpenSystem, PropertyValues, RegisterThirdPartySystem,
-        RegisterTwinSystem, ReleaseSyncLease, RequestSyncLease, RequestTwinPropertiesAndPermission, RequestUserAuthorization,
-        RunService, SelectTwins, ServiceResult, ShownToken, SyncLeaseGranted, ThirdPartySystemMsg,
-        TwinPropertiesAndPermissionGranted, UseThirdPartySystem, Wire,
+        ChangeCompleted, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, OpenSystem, PropertyValues,
+        RegisterThirdPartySystem, RegisterTwinSystem, ReleaseSyncLease, RequestSyncLease,
+        RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService, SelectTwins, ServiceResult,
+        ShownToken, SyncLeaseGranted, ThirdPartySystemMsg, TwinPropertiesAndPermissionGranted, UseThirdPartySystem,
+        Wire,
     },
     registry::TwinSystemDescription,
 };
@@ -38,8 +39,11 @@ pub(super) fn shop_opens() -> Line<Wire> {
 
 /// A twin system opens and registers (FGMV-29 9.2 steps 1 to 3): two parts.
 pub(super) fn registers(line: Line<Wire>, name: &'static str, description: Box<TwinSystemDescription>) -> Line<Wire> {
-    line.ask::<DigitalTwinSystemMsg, _>(only(), move || OpenSystem { id: system(name), reach: None }, granted)
-        .ask(only::<DigitalTwinSystemMsg>(), move || RegisterTwinSystem { description: description.clone() }, granted)
+    line.ask::<DigitalTwinSystemMsg, _>(only(), move || OpenSystem { id: system(name), reach: None }, granted).ask(
+        only::<DigitalTwinSystemMsg>(),
+        move || RegisterTwinSystem { description: description.clone() },
+        granted,
+    )
 }
 
 /// A user of the metaverse system `world`.

@@ -46,17 +46,15 @@ impl Checker {
         };
     }
 
-    /// What else a parent belongs to counts if nothing else waits for this step.
+    /// What else a parent belongs to counts if the first has this step already.
     fn offer_also(&mut self, frame: &mut Frame, kept: &Kept, instance: u32) {
         if frame.also == 0 && instance != frame.fallback {
             frame.also = instance;
         }
         let flow = std::sync::Arc::clone(&self.flow);
         let Some((rule, place)) = self.rule(&flow, kept, instance) else { return };
-        let waits = !rule.repeated
-            && self.awaits(instance, rule, place)
-            && !self.awaits(frame.instance, rule, place);
-        if frame.instance == 0 || waits {
+        let has_it = self.instances.get(frame.instance).is_some_and(|first| first.took(place.number));
+        if frame.instance == 0 || (has_it && !rule.repeated && self.awaits(instance, rule, place)) {
             frame.instance = instance;
         }
     }

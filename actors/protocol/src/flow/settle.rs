@@ -269,7 +269,9 @@ impl Checker {
         kept.unknown = past.unknown;
         kept.caused |= rule.bit;
         kept.before |= rule.bit;
-        kept.instance = if instance == 0 { kept.instance } else { instance };
+        if instance != 0 {
+            (kept.instance, kept.also) = (instance, 0);
+        }
     }
 
     /// A step outside: it has its place in the order, and is of no instance.
