@@ -6,8 +6,7 @@
 //!
 //! Of the fourteen [invariants of sync leases](twinway_protocol::lease::rules) a trace shows none: it says who sent what
 //! because of what, and has no tokens, holders, priorities, deadlines or records. They are judged where those are seen, in
-//! the simulator and in the tests. The flow file of FGMV-28 7.1.3 has steps 8 to 10 outside the enabler: judged by it, what
-//! the supervisor and the gates say to each other counts as unexpected.
+//! the simulator and in the tests.
 
 use std::{
     io,

@@ -5,6 +5,7 @@
 
 mod asking;
 mod carrying;
+mod causes;
 mod history;
 mod problem;
 mod retiring;
@@ -14,8 +15,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
-    SystemId, TwinId,
+    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery, SystemId, TwinId,
     lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
     message::{
         CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
@@ -27,6 +28,7 @@ use twinway_protocol::{
 };
 
 use crate::Settings;
+use causes::Causes;
 use history::{History, Moment};
 use retiring::Teller;
 
@@ -159,8 +161,9 @@ pub struct SyncSupervisor {
     /// When the table is next looked at, on the monotonic clock.
     armed_ms: Option<u64>,
     shown: Counts,
-    /// Whether the table's life has begun.
-    began: bool,
+    /// The turn in which the table's life began. What is older came of the journal.
+    began: Option<EventId>,
+    causes: Causes,
     /// Kept for its memory.
     effects: Vec<Effect>,
 }
@@ -193,7 +196,8 @@ impl Behaviour for SyncSupervisor {
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             armed_ms: None,
             shown: Counts::default(),
-            began: false,
+            began: None,
+            causes: Causes::default(),
             effects: Vec::new(),
         }
     }
@@ -221,6 +225,7 @@ impl Behaviour for SyncSupervisor {
             Msg::CancelSyncLease(message) => self.cancel(&meta, &message, out),
             // FGMV-28 7.1.3 step 9.
             Msg::GateFenced(GateFenced { token, incarnation, fencing, seen_before }) => {
+                self.causes.fenced(meta.from, token, out.event());
                 self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen_before }, out);
             }
             Msg::GateStarted(started) => {
@@ -303,7 +308,8 @@ impl SyncSupervisor {
 
     /// Begins the table's life, once.
     fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
-        if !std::mem::replace(&mut self.began, true) {
+        if self.began.is_none() {
+            self.began = Some(out.event());
             self.step(Input::Recover(why), out);
         }
     }

@@ -2,23 +2,35 @@
 
 mod leases;
 mod outsiders;
+mod procedure_7_1_1;
+mod procedure_7_1_2;
 mod procedure_7_1_3;
+mod procedure_7_2_1;
 mod procedure_9_1;
 mod procedure_9_2;
 mod steps;
+mod user;
+
+use std::collections::BTreeSet;
 
 use twinway_actors::{Settings, assembly};
 use twinway_protocol::message::Wire;
 
 pub use leases::LeaseInvariants;
+pub use procedure_7_1_1::{
+    procedure_7_1_1, procedure_7_1_1_denied, procedure_7_1_1_refused, procedure_7_1_1_unsynchronized,
+};
+pub use procedure_7_1_2::{procedure_7_1_2, procedure_7_1_2_complete, procedure_7_1_2_denied, procedure_7_1_2_refused};
 pub use procedure_7_1_3::procedure_7_1_3;
+pub use procedure_7_2_1::{procedure_7_2_1, procedure_7_2_1_denied, procedure_7_2_1_silent};
 pub use procedure_9_1::{procedure_9_1, procedure_9_1_rejected};
 pub use procedure_9_2::{procedure_9_2, procedure_9_2_rejected};
 pub use steps::StepsAreTaken;
 
 use crate::{
+    flow,
     outside::Outside,
-    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, NobodyPanics},
+    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, NobodyPanics},
     world::{Cast, World},
 };
 
@@ -31,31 +43,60 @@ pub fn enabler(outside: impl Outside<Wire> + 'static) -> World<Wire> {
         .rule(NobodyPanics)
 }
 
+/// The same world, judged by this flow of the texts, and by every flow of which it contains spans.
+#[must_use]
+pub fn follows(world: World<Wire>, name: &str) -> World<Wire> {
+    let Some(flow) = flow::find(name) else { return world };
+    let spans: BTreeSet<&str> =
+        flow.steps().iter().filter_map(|step| Some(step.contains.as_ref()?.flow.as_str())).collect();
+    let contained = spans.into_iter().filter_map(flow::find);
+    let world = contained.fold(world, |world, flow| world.rule(FollowsFlow::contained(flow)));
+    world.rule(FollowsFlow::new(flow))
+}
+
 /// The invariants of sync leases, for a world of [`enabler`].
 #[must_use]
 pub fn lease_invariants() -> LeaseInvariants {
     LeaseInvariants::new(Settings::default().lease)
 }
 
-/// What the procedure's worlds are judged by where they are run by name: its one-shot leases too.
-fn procedure_9_2_judged() -> World<Wire> {
-    procedure_9_2().rule(lease_invariants())
-}
-
 /// Makes a world.
 pub type Make = fn() -> World<Wire>;
 
 /// The worlds that have names, each with what it is.
-pub const WORLDS: [(&str, &str, Make); 5] = [
+pub const WORLDS: [(&str, &str, Make); 16] = [
+    (
+        "7.1.1",
+        "FGMV-28 7.1.1: what a user made is ordered, delivered, and synchronized with its product",
+        procedure_7_1_1,
+    ),
+    ("7.1.1-denied", "FGMV-28 7.1.1: the user has no authorization for the commerce system", procedure_7_1_1_denied),
+    ("7.1.1-refused", "FGMV-28 7.1.1: the commerce system has nobody who makes it", procedure_7_1_1_refused),
+    ("7.1.1-unsynchronized", "FGMV-28 7.1.1: the product cannot be synchronized", procedure_7_1_1_unsynchronized),
+    ("7.1.2", "FGMV-28 7.1.2: what a recipe lacks at home is ordered, and nothing else", procedure_7_1_2),
+    ("7.1.2-complete", "FGMV-28 7.1.2: all is at home, and nothing is ordered", procedure_7_1_2_complete),
+    ("7.1.2-denied", "FGMV-28 7.1.2: the user may not look what is at home", procedure_7_1_2_denied),
+    ("7.1.2-refused", "FGMV-28 7.1.2: the supplier does not take the order", procedure_7_1_2_refused),
     (
         "7.1.3",
         "FGMV-28 7.1.3: users of two metaverse systems want one object, and lose it to each other",
         procedure_7_1_3,
     ),
-    ("9.1", "FGMV-29 9.1: a user of a virtual world uses a third-party system, which reads a twin", procedure_9_1),
-    ("9.1-rejected", "FGMV-29 9.1: a user without authorization is rejected in step 14", procedure_9_1_rejected),
-    ("9.2", "FGMV-29 9.2: a user of a virtual world changes a twin while its object changes", procedure_9_2_judged),
-    ("9.2-rejected", "FGMV-29 9.2: a user without permission is rejected in step 17", procedure_9_2_rejected),
+    ("7.2.1", "FGMV-28 7.2.1: a guest is told to a user in a virtual world, who opens the door", procedure_7_2_1),
+    ("7.2.1-denied", "FGMV-28 7.2.1: the user may not open the door", procedure_7_2_1_denied),
+    ("7.2.1-silent", "FGMV-28 7.2.1: the door does not answer", procedure_7_2_1_silent),
+    ("9.1", "FGMV-29 9.1: a user of a virtual world uses a third-party system, which reads a twin", || {
+        follows(procedure_9_1(), "9.1")
+    }),
+    ("9.1-rejected", "FGMV-29 9.1: a user without authorization is rejected in step 14", || {
+        follows(procedure_9_1_rejected(), "9.1")
+    }),
+    ("9.2", "FGMV-29 9.2: a user of a virtual world changes a twin while its object changes", || {
+        follows(procedure_9_2(), "9.2").rule(lease_invariants())
+    }),
+    ("9.2-rejected", "FGMV-29 9.2: a user without permission is rejected in step 17", || {
+        follows(procedure_9_2_rejected(), "9.2").rule(lease_invariants())
+    }),
 ];
 
 /// The world with this name.

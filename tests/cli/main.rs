@@ -13,4 +13,6 @@ mod leases;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod support;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use twinway_protocol::{
     ProblemKind,
     message::{
-        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, RegisterThirdPartySystem, RequestUserAuthorization,
-        SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
+        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, OutsideRequest, RegisterThirdPartySystem,
+        RequestUserAuthorization, SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
     },
     registry::SystemQuery,
+    signal::Signal,
 };
 
 use super::{
@@ -67,7 +68,9 @@ pub fn procedure_9_1() -> World<Wire> {
     let lamps = lamps();
     let acquire =
         move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None };
-    let shop = shop_registering().after(1, 3).after(2, 2).ask(SHOP, acquire, granted);
+    // While it carries the order out.
+    let ordered = |_, signal: &Signal| matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)));
+    let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, granted);
     let world = authorizing().ask(WORLD, order("ada"), granted);
     let steps = StepsAreTaken::new(
         "9.1",
@@ -100,8 +103,7 @@ pub fn procedure_9_1() -> World<Wire> {
 /// A user without authorization is rejected in step 14, while another one gets theirs.
 #[must_use]
 pub fn procedure_9_1_rejected() -> World<Wire> {
-    let bob =
-        Line::new("bob").after(0, 2).after(1, 1).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
+    let bob = Line::new("bob").after(1, 3).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
     let steps = StepsAreTaken::new(
         "9.1",
         &[

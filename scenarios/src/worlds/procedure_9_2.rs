@@ -115,7 +115,7 @@ pub fn procedure_9_2() -> World<Wire> {
 #[must_use]
 pub fn procedure_9_2_rejected() -> World<Wire> {
     let world = selecting();
-    let bob = Line::new("bob").after(1, 5).ask(WORLD, change("bob"), refused(ProblemKind::PermissionMissing));
+    let bob = Line::new("bob").after(1, 6).ask(WORLD, change("bob"), refused(ProblemKind::PermissionMissing));
     let steps = StepsAreTaken::new(
         "9.2",
         &[

@@ -76,6 +76,7 @@ impl PhysicalObject {
             None if token == newest && token != Token::NONE => return self.say_fenced(token, out),
             _ => {
                 self.gate.shut(Holder { token, to, priority, restricted });
+                self.fenced_in = out.event();
                 let device = Device::Unasked;
                 self.work = Some(Work { token, ttl_ms, stop, replaced, device, device_asked: 0, stop_failed: false });
             }
@@ -129,7 +130,8 @@ impl PhysicalObject {
         match self.asked.insert(Asked::SafeStop) {
             Ok(key) => {
                 self.stopping = true;
-                out.ask(first.system, stop, key);
+                // Nobody in a virtual world asked for it: it is no change of FGMV-29 9.2 steps 15 to 18.
+                out.ask_beside(first.system, stop, key);
             }
             Err(_) => work.stop_failed = true,
         }
