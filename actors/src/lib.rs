@@ -3,6 +3,7 @@
 pub mod assembly;
 pub mod codec;
 pub mod dtif;
+pub mod expression;
 pub mod external;
 pub mod port;
 mod record;
