@@ -9,6 +9,7 @@ mod lease;
 mod log;
 mod output;
 mod remote;
+mod scenario;
 mod serve;
 mod simulate;
 mod system;
@@ -78,6 +79,11 @@ enum Command {
         #[command(subcommand)]
         command: flow::FlowCommand,
     },
+    /// Runs the use cases of FGMV-28 for real: a daemon, and each external system as a process of its own.
+    Scenario {
+        #[command(subcommand)]
+        command: scenario::ScenarioCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -108,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),
         Command::Flow { command } => flow::run(&command, &mut output),
+        Command::Scenario { command } => scenario::run(command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

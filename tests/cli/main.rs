@@ -13,4 +13,6 @@ mod leases;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod scenario;
+#[cfg(test)]
 mod support;
