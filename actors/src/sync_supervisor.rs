@@ -5,6 +5,7 @@
 
 mod asking;
 mod carrying;
+mod causes;
 mod history;
 mod problem;
 mod view;
@@ -13,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
     SystemId, TwinId,
     lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
     message::{
@@ -26,6 +27,7 @@ use twinway_protocol::{
 };
 
 use crate::Settings;
+use causes::Causes;
 use history::{History, Moment};
 
 /// A physical object that twins stand for.
@@ -150,8 +152,9 @@ pub struct SyncSupervisor {
     /// When the table is next looked at, on the monotonic clock.
     armed_ms: Option<u64>,
     shown: Counts,
-    /// Whether the table's life has begun.
-    began: bool,
+    /// The turn in which the table's life began. What is older came of the journal.
+    began: Option<EventId>,
+    causes: Causes,
     /// Kept for its memory.
     effects: Vec<Effect>,
 }
@@ -184,7 +187,8 @@ impl Behaviour for SyncSupervisor {
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             armed_ms: None,
             shown: Counts::default(),
-            began: false,
+            began: None,
+            causes: Causes::default(),
             effects: Vec::new(),
         }
     }
@@ -209,6 +213,7 @@ impl Behaviour for SyncSupervisor {
             Msg::CancelSyncLease(message) => self.cancel(&meta, &message, out),
             // FGMV-28 7.1.3 step 9.
             Msg::GateFenced(GateFenced { token, incarnation, fencing, seen_before }) => {
+                self.causes.fenced(meta.from, out.event());
                 self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen_before }, out);
             }
             Msg::GateStarted(started) => {
@@ -291,7 +296,8 @@ impl SyncSupervisor {
 
     /// Begins the table's life, once.
     fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
-        if !std::mem::replace(&mut self.began, true) {
+        if self.began.is_none() {
+            self.began = Some(out.event());
             self.step(Input::Recover(why), out);
         }
     }

@@ -7,6 +7,8 @@ mod procedure_9_1;
 mod procedure_9_2;
 mod steps;
 
+use std::collections::BTreeSet;
+
 use twinway_actors::{Settings, assembly};
 use twinway_protocol::message::Wire;
 
@@ -17,8 +19,9 @@ pub use procedure_9_2::{procedure_9_2, procedure_9_2_rejected};
 pub use steps::StepsAreTaken;
 
 use crate::{
+    flow,
     outside::Outside,
-    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, NobodyPanics},
+    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, NobodyPanics},
     world::{Cast, World},
 };
 
@@ -29,6 +32,16 @@ pub fn enabler(outside: impl Outside<Wire> + 'static) -> World<Wire> {
         .rule(EveryCallIsAnswered::default())
         .rule(EveryQuestionIsAnsweredOnce::default())
         .rule(NobodyPanics)
+}
+
+/// The same world, judged by this flow of the texts, and by every flow of which it contains spans.
+#[must_use]
+pub fn follows(world: World<Wire>, name: &str) -> World<Wire> {
+    let Some(flow) = flow::find(name) else { return world };
+    let spans: BTreeSet<&str> = flow.steps().iter().filter_map(|step| Some(step.contains.as_ref()?.flow.as_str())).collect();
+    let contained = spans.into_iter().filter_map(flow::find);
+    let world = contained.fold(world, |world, flow| world.rule(FollowsFlow::contained(flow)));
+    world.rule(FollowsFlow::new(flow))
 }
 
 /// The invariants of sync leases, for a world of [`enabler`].

@@ -316,6 +316,15 @@ impl<'t, B: Behaviour> Out<'t, B> {
         self.push_send(to.id(), M::from(message).into_wire(), PendingKey::NONE, T::STEP);
     }
 
+    /// The same, where this message is not the step that its type usually is.
+    pub fn send_beside<M, T>(&mut self, to: Ref<M>, message: T)
+    where
+        M: Mailbox<Wire = B::Wire> + From<T>,
+        T: Tell,
+    {
+        self.push_send(to.id(), M::from(message).into_wire(), PendingKey::NONE, None);
+    }
+
     /// Asks `to` something; the answer comes as a message of its own with the key `pending`.
     pub fn ask<M, T>(&mut self, to: Ref<M>, question: T, pending: PendingKey)
     where

@@ -12,7 +12,7 @@ mod under_way;
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Asker, Behaviour, EntityId, Envelope, EventId, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
     lease::{Fencing, Synchronization, Token},
     message::{
         ApplyChange, ChangeApplied, DTSR, ExtendGate, GateExtended, GateFenced, GateStarted, Kept, ObserveChange,
@@ -64,6 +64,8 @@ pub struct PhysicalObject {
     commanding: Option<Commanding>,
     /// Whether this life of the gate has begun.
     began: bool,
+    /// The turn in which the newest token was told: what led to the answer.
+    fenced_in: EventId,
     /// The fence that is worked on.
     work: Option<Work>,
     /// A safe stop is asked for that a fence waits for.
@@ -94,6 +96,7 @@ impl Behaviour for PhysicalObject {
             under_way: UnderWay::default(),
             commanding: None,
             began: false,
+            fenced_in: EventId::NONE,
             work: None,
             stopping: false,
             questions_max,
@@ -309,7 +312,14 @@ impl PhysicalObject {
     fn say_fenced(&self, token: Token, out: &mut Out<'_, Self>) {
         let (incarnation, fencing) = (self.life, self.synchronization.fencing);
         let seen_before = if self.ahead >= token { self.ahead } else { Token::NONE };
-        out.send(SYNC_SUPERVISOR, GateFenced { token, incarnation, fencing, seen_before });
+        let fenced = GateFenced { token, incarnation, fencing, seen_before };
+        // FGMV-28 7.1.3 step 9 is the answer of an object that somebody has now.
+        if self.gate.is_anybodys() {
+            out.join(self.fenced_in);
+            out.send(SYNC_SUPERVISOR, fenced);
+        } else {
+            out.send_beside(SYNC_SUPERVISOR, fenced);
+        }
     }
 
     /// FGMV-28 REQ-DT-07: all who selected one of the twins hear what became of the lease.

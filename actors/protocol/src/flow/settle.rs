@@ -130,11 +130,11 @@ impl Checker {
         frame.caused |= parent.caused;
         frame.before |= parent.before;
         frame.unknown |= parent.unknown;
-        if parent.own_instance != 0 {
-            self.offer(frame, kept, parent.own_instance);
-        }
         if parent.instance != 0 {
             self.offer(frame, kept, parent.instance);
+        }
+        if parent.own_instance != 0 {
+            self.offer(frame, kept, parent.own_instance);
         }
         Parent::Done
     }
@@ -161,31 +161,50 @@ impl Checker {
         if instance == 0 || instance == frame.instance {
             return;
         }
-        if frame.fallback == 0 {
+        // What a turn takes up again says what it goes on with, and not what made it do so.
+        if frame.fallback == 0 || frame.next > 1 {
             frame.fallback = instance;
         }
         let Taken::Hop { place, .. } = kept.taken else { return };
-        let chain = self.flow.rules.get(usize::from(place.step)).map(|rule| rule.chain);
-        if self.instances.chain(instance) == chain {
-            let other = frame.instance;
-            frame.instance = if other == 0 { instance } else { self.instances.merge(other, instance) };
+        let Some((chain, repeated)) =
+            self.flow.rules.get(usize::from(place.step)).map(|rule| (rule.chain, rule.repeated))
+        else {
+            return;
+        };
+        if self.instances.chain(instance) != Some(chain) {
+            return;
         }
+        // One that has this step already is another one, which only made way for this.
+        let other = frame.instance;
+        let mut has_it = |id| !repeated && self.instances.get(id).is_some_and(|instance| instance.took(place.number));
+        frame.instance = match (has_it(other), has_it(instance)) {
+            _ if other == 0 => instance,
+            (true, false) => instance,
+            (false, true) => other,
+            _ => self.instances.merge(other, instance),
+        };
     }
 
     fn close(&mut self, frame: &Frame, tell: &mut impl FnMut(Finding)) {
         let Some(kept) = self.ring.get(frame.slot).copied() else { return };
+        let past = self.past.filter(|_| !self.knows(EventId::from_bits(kept.id).actor()));
         let actor_at = self.actor(EventId::from_bits(kept.id).actor());
         let known = actor_at.and_then(|at| self.before.get(at)).copied();
         let mut settled = Kept {
             caused: frame.caused,
-            before: frame.before | known.unwrap_or_default(),
-            unknown: frame.unknown,
+            before: frame.before | known.unwrap_or_default() | past.unwrap_or_default(),
+            unknown: frame.unknown | past.unwrap_or_default(),
             instance: frame.fallback,
             state: State::Settled,
             ..kept
         };
+        // What was written down may have been caused by whatever came before; which of it, nobody tells.
+        if kept.recovers {
+            settled.unknown |= if self.limits.whole { settled.before } else { u64::MAX };
+        }
         match kept.taken {
             Taken::Nothing => {}
+            Taken::Outside(step) => self.take_outside(&mut settled, usize::from(step), tell),
             Taken::UnknownStep => self.tell(FindingKind::UnknownStep, EventId::from_bits(kept.id), kept.place, tell),
             Taken::OtherWay(step) => {
                 let kind = FindingKind::OtherWay(usize::from(step));
@@ -207,6 +226,10 @@ impl Checker {
             let Kept { caused, before, unknown, instance, state, .. } = settled;
             *place = Kept { caused, before, unknown, instance, state, ..*place };
         }
+    }
+
+    fn knows(&self, actor: u32) -> bool {
+        self.actors.get(u64::from(actor)).is_some()
     }
 
     /// Where the order of an actor is kept, while there is room for it.
@@ -251,7 +274,9 @@ impl Checker {
         kept.caused &= !rule.clears;
         kept.unknown &= !rule.clears;
         let instance = self.instance(kept, instance, rule, place);
-        let excused = refused && (instance != 0 || rule.opens);
+        // A runtime that refuses for an entity which failed names the turn that asked.
+        let by_runtime = EventId::from_bits(kept.cause).actor() == event.actor();
+        let excused = refused && (instance != 0 || rule.opens || by_runtime);
         let past = Past {
             caused: kept.caused,
             before: kept.before,
@@ -272,12 +297,31 @@ impl Checker {
         self.note(instance, rule, place, (event, kept.place), tell);
         if let Some(instance) = self.instances.get(instance) {
             instance.excused |= branch == Branch::Rejected || refused;
+            instance.behind |= kept.caused;
         }
         self.ever |= rule.bit;
         kept.unknown = past.unknown;
         kept.caused |= rule.bit;
         kept.before |= rule.bit;
         kept.instance = if instance == 0 { kept.instance } else { instance };
+    }
+
+    /// A step outside: it has its place in the order, and is of no instance.
+    fn take_outside(&mut self, kept: &mut Kept, step: usize, tell: &mut impl FnMut(Finding)) {
+        let flow = std::sync::Arc::clone(&self.flow);
+        let Some(rule) = flow.rules.get(step) else { return };
+        self.report.steps += 1;
+        let past = Past { caused: kept.caused, before: kept.before, unknown: kept.unknown, seen: None };
+        for need in &rule.needs {
+            if let Some(kind) = self.judge(need, need.must_cause, past) {
+                self.tell(kind, EventId::from_bits(kept.id), kept.place, tell);
+            }
+        }
+        self.ever |= rule.bit;
+        // What comes from outside has no cause inside: it comes after what the outside has heard, and no more.
+        kept.caused = rule.bit;
+        kept.before |= rule.bit;
+        (kept.unknown, kept.instance) = (0, 0);
     }
 
     /// The instance that a step belongs to; a step that nothing must cause begins one.
@@ -298,6 +342,9 @@ impl Checker {
 
     /// The verdict on one edge; what is not as it should be is given back.
     fn judge(&mut self, need: &Need, must_cause: bool, past: Past) -> Option<FindingKind> {
+        if need.outside && !self.limits.outside {
+            return None;
+        }
         let edge = usize::from(need.edge);
         let mut count = |add: fn(&mut EdgeCount)| {
             if let Some(count) = self.report.edges.get_mut(edge) {

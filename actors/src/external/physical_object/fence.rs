@@ -76,6 +76,7 @@ impl PhysicalObject {
             None if token == newest && token != Token::NONE => return self.say_fenced(token, out),
             _ => {
                 self.gate.shut(Holder { token, to, priority, restricted });
+                self.fenced_in = out.event();
                 let device = Device::Unasked;
                 self.work = Some(Work { token, ttl_ms, stop, replaced, device, device_asked: 0, stop_failed: false });
             }

@@ -41,6 +41,12 @@ impl Gate {
         newest.map_or(Token::NONE, |holder| holder.token)
     }
 
+    /// Whether the newest token is somebody's.
+    pub(super) fn is_anybodys(&self) -> bool {
+        let newest = self.closing.as_ref().or(self.fenced.as_ref());
+        newest.is_some_and(|holder| holder.to.is_some())
+    }
+
     /// From now on nothing passes, until the fence is done.
     pub(super) fn shut(&mut self, next: Holder) {
         self.closing = Some(next);
