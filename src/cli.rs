@@ -1,6 +1,7 @@
 //! The command line.
 
 mod config;
+mod conformance;
 mod exit;
 mod flow;
 mod hold;
@@ -84,6 +85,9 @@ enum Command {
         #[command(subcommand)]
         command: scenario::ScenarioCommand,
     },
+    /// Runs what answers the two texts, clause by clause, and says of each clause what came of it. Ends with 0 only if every
+    /// clause holds, with 8 if one is broken or open.
+    Conformance(conformance::ConformanceOptions),
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -115,6 +119,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Simulate(options) => simulate::run(&options, &mut output),
         Command::Flow { command } => flow::run(&command, &mut output),
         Command::Scenario { command } => scenario::run(command, &mut output),
+        Command::Conformance(options) => conformance::run(&options, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

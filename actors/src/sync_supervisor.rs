@@ -14,8 +14,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
-    SystemId, TwinId,
+    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery, SystemId, TwinId,
     lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
     message::{
         CancelSyncLease, CancelSyncReservation, DTSR, GateFenced, KeepSyncLeases, KeepTwinSystem, Kept, LeaseRequest,

@@ -9,7 +9,9 @@
 //! actions like deliveries ([`fault`]). A run is judged by [rules](rule::Rule), and repeated by its schedule.
 //!
 //! [`scenario`] has the use cases of FGMV-28 as files too: who takes part, and who does what. Those run against a daemon.
+//! [`conformance`] says of every clause of the texts what was executed that answers it.
 
+pub mod conformance;
 pub mod driver;
 pub mod explore;
 pub mod fault;

@@ -273,9 +273,7 @@ impl<W: WireSet> Outside<W> for Story<W> {
             }
             Heard::Again if attempts < ATTEMPTS_MAX => self.put_off(index),
             Heard::Wrong(_) if hands.may_fail() && attempts < ATTEMPTS_MAX => self.put_off(index),
-            Heard::Again => {
-                hands.violated(format!("{}: {} did not succeed in {attempts} attempts", line.name, name))
-            }
+            Heard::Again => hands.violated(format!("{}: {} did not succeed in {attempts} attempts", line.name, name)),
             Heard::Wrong(what) => hands.violated(format!("{}: {} was {what}", line.name, name)),
         }
         self.go_on(hands);

@@ -23,7 +23,9 @@ pub use crate::{
     link::{Links, Order, Promise},
     outside::{CallId, Hands, Outside},
     render::{mermaid, numbered_list},
-    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, Found, NobodyPanics, Rule, Seen, Violation, rule},
+    rule::{
+        EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, Found, NobodyPanics, Rule, Seen, Violation, rule,
+    },
     run::{Run, Schedule},
     shrink::shrink,
     story::{Heard, Line, Story, granted, refused},

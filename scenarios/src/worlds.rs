@@ -1,5 +1,6 @@
 //! Worlds of the integration enabler: all its entities, and external systems that are simulated.
 
+pub(crate) mod checks;
 mod leases;
 mod outsiders;
 mod procedure_7_1_3;
@@ -38,7 +39,8 @@ pub fn enabler(outside: impl Outside<Wire> + 'static) -> World<Wire> {
 #[must_use]
 pub fn follows(world: World<Wire>, name: &str) -> World<Wire> {
     let Some(flow) = flow::find(name) else { return world };
-    let spans: BTreeSet<&str> = flow.steps().iter().filter_map(|step| Some(step.contains.as_ref()?.flow.as_str())).collect();
+    let spans: BTreeSet<&str> =
+        flow.steps().iter().filter_map(|step| Some(step.contains.as_ref()?.flow.as_str())).collect();
     let contained = spans.into_iter().filter_map(flow::find);
     let world = contained.fold(world, |world, flow| world.rule(FollowsFlow::contained(flow)));
     world.rule(FollowsFlow::new(flow))

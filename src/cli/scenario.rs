@@ -86,7 +86,7 @@ pub(crate) fn run(command: ScenarioCommand, output: &mut Output) -> Result<(), F
     }
 }
 
-fn blocking<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(super) fn blocking<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::other(format!("no runtime: {error}")))?;
     // The daemon's actors live on local tasks, as actix wants it.

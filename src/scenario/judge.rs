@@ -4,7 +4,7 @@ use std::{fs::File, io::BufReader, path::Path, sync::Arc};
 
 use serde::Serialize;
 use twinway_protocol::flow::{Checker, Flow, Limits};
-use twinway_scenarios::{flow, scenario::Scenario};
+use twinway_scenarios::{conformance::Steps, flow, scenario::Scenario};
 
 use super::ActDone;
 use crate::trace::{Read, read};
@@ -17,6 +17,9 @@ pub struct Verdict {
     pub holds: bool,
     /// What is said of each flow that the trace has steps of.
     pub flows: Vec<FlowVerdict>,
+    /// The steps that were taken, by the acts too, by flow and number.
+    #[serde(skip)]
+    pub steps: Steps,
 }
 
 /// What the checker says of a run by one flow.
@@ -47,9 +50,11 @@ pub(super) fn judge(scenario: &Scenario, acts: &[ActDone], file: &Path) -> Resul
     let mut flows = vec![Arc::clone(&scenario.flow)];
     flows.extend(["9.1", "9.2"].into_iter().filter_map(flow::find).filter(|flow| flow.name() != scenario.flow.name()));
     let mut verdicts = Vec::new();
+    let acted = acts.iter().filter(|act| act.failed.is_none()).filter_map(|act| act.step.clone());
+    let mut steps: Steps = acted.map(|number| (scenario.flow.name().to_owned(), number)).collect();
     for flow in flows {
         let own = flow.name() == scenario.flow.name();
-        let verdict = by_flow(&flow, file)?;
+        let verdict = by_flow(&flow, file, &mut steps)?;
         if own || verdict.steps > 0 {
             verdicts.push(verdict);
         }
@@ -57,10 +62,10 @@ pub(super) fn judge(scenario: &Scenario, acts: &[ActDone], file: &Path) -> Resul
     if let Some(verdict) = verdicts.first_mut() {
         outside(&scenario.flow, acts, verdict);
     }
-    Ok(Verdict { holds: verdicts.iter().all(|verdict| verdict.holds), flows: verdicts })
+    Ok(Verdict { holds: verdicts.iter().all(|verdict| verdict.holds), flows: verdicts, steps })
 }
 
-fn by_flow(flow: &Arc<Flow>, file: &Path) -> Result<FlowVerdict, String> {
+fn by_flow(flow: &Arc<Flow>, file: &Path, steps: &mut Steps) -> Result<FlowVerdict, String> {
     let input = File::open(file).map_err(|error| format!("the trace: {error}"))?;
     let mut checker = Checker::new(Arc::clone(flow), Limits { whole: true, ..Limits::any_order() });
     let mut findings = Vec::new();
@@ -70,7 +75,12 @@ fn by_flow(flow: &Arc<Flow>, file: &Path) -> Result<FlowVerdict, String> {
         }
     };
     read(BufReader::new(input), |line| match line {
-        Read::Event(event) => checker.event(&event, &mut keep),
+        Read::Event(event) => {
+            if let Some((of, number)) = event.step.filter(|(of, _)| *of == flow.name()) {
+                steps.insert((of.to_owned(), number.to_owned()));
+            }
+            checker.event(&event, &mut keep);
+        }
         Read::Lost(events) => checker.lost(events),
     })
     .map_err(|error| format!("the trace: {error}"))?;

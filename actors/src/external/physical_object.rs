@@ -12,7 +12,8 @@ mod under_way;
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, EventId, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Asker, Behaviour, EntityId, Envelope, EventId, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery,
     lease::{Fencing, Synchronization, Token},
     message::{
         ApplyChange, ChangeApplied, DTSR, ExtendGate, GateExtended, GateFenced, GateStarted, Kept, ObserveChange,

@@ -34,6 +34,8 @@ struct WorldFile {
     title: String,
     clause: String,
     flow: Spanned<String>,
+    #[serde(default)]
+    answers: Vec<String>,
     #[serde(rename = "let", default)]
     values: BTreeMap<String, toml::Value>,
     #[serde(default)]
@@ -185,6 +187,7 @@ fn scenario(
         name: read.name,
         title: read.title,
         clause: read.clause,
+        answers: read.answers,
         values: read.values.into_iter().map(|(name, value)| (name, json(value))).collect(),
         settings: json(toml::Value::Table(read.settings)),
         parties: read.parties.into_iter().map(|party| reader.party(party.into_inner())).collect::<Result<_, _>>()?,

@@ -19,6 +19,8 @@ pub struct Scenario {
     pub clause: String,
     /// The flow that its trace is judged by, besides FGMV-29 9.1 and 9.2.
     pub flow: Arc<Flow>,
+    /// The clauses of the texts that it answers if it holds, besides the steps that are taken.
+    pub answers: Vec<String>,
     /// Values by name, for expressions.
     pub values: BTreeMap<String, Value>,
     /// What the daemon's configuration says besides what every run needs: its tables, as JSON.

@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use twinway_protocol::{
-    EntityId, PendingKey, Problem, Ref, TwinId, step_id,
+    EntityId, PendingKey, Problem, Ref, TwinId,
     lease::{HolderClass, RequestId, Token},
     message::{
         AnswerRequest, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideRequest,
@@ -11,6 +11,7 @@ use twinway_protocol::{
         SelectTwins, SetSynchronization, ShownToken, SyncLeaseGranted, Wire,
     },
     signal::Signal,
+    step_id,
 };
 
 use super::{

@@ -345,10 +345,7 @@ fn needs(steps: &[FlowStep], edges: &[Edge], at: usize) -> Vec<Need> {
         let mask = 1_u64 << edge.from;
         let choice = from.choice.as_deref();
         let alike = |(need, of): &&mut (Need, Option<&str>)| {
-            choice.is_some()
-                && *of == choice
-                && need.must_cause == edge.must_cause
-                && need.outside == from.is_outside()
+            choice.is_some() && *of == choice && need.must_cause == edge.must_cause && need.outside == from.is_outside()
         };
         match needs.iter_mut().find(alike) {
             Some((need, _)) => need.mask |= mask,
