@@ -54,7 +54,7 @@ pub(super) fn judge(scenario: &Scenario, acts: &[ActDone], file: &Path) -> Resul
     let mut steps: Steps = acted.map(|number| (scenario.flow.name().to_owned(), number)).collect();
     for flow in flows {
         let own = flow.name() == scenario.flow.name();
-        let verdict = by_flow(&flow, own, file, &mut steps)?;
+        let verdict = by_flow(&flow, file, &mut steps)?;
         if own || verdict.steps > 0 {
             verdicts.push(verdict);
         }
@@ -65,10 +65,9 @@ pub(super) fn judge(scenario: &Scenario, acts: &[ActDone], file: &Path) -> Resul
     Ok(Verdict { holds: verdicts.iter().all(|verdict| verdict.holds), flows: verdicts, steps })
 }
 
-/// Of a contained flow, what a span needs before it is a precondition, and no missing step.
-fn by_flow(flow: &Arc<Flow>, whole: bool, file: &Path, steps: &mut Steps) -> Result<FlowVerdict, String> {
+fn by_flow(flow: &Arc<Flow>, file: &Path, steps: &mut Steps) -> Result<FlowVerdict, String> {
     let input = File::open(file).map_err(|error| format!("the trace: {error}"))?;
-    let mut checker = Checker::new(Arc::clone(flow), Limits { whole, ..Limits::any_order() });
+    let mut checker = Checker::new(Arc::clone(flow), Limits { whole: true, ..Limits::any_order() });
     let mut findings = Vec::new();
     let mut keep = |finding: twinway_protocol::flow::Finding| {
         if findings.len() < FINDINGS_MAX {

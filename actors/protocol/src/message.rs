@@ -150,8 +150,8 @@ mailboxes! {
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
-                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, StopObject,
-                FenceDevice, AnswerRequest, SetSynchronization
+                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
+                AnswerRequest, SetSynchronization
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered }
             hears { TwinSystemRegistered, Kept }

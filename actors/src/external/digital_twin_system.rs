@@ -14,7 +14,7 @@ use twinway_protocol::{
         AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
         ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
         PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter,
-        SetSynchronization, StopObject, TwinMsg, TwinSystemRegistered, Wire,
+        SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
     },
     registry::{Reach, TwinSystem},
     signal::Signal,
@@ -107,9 +107,6 @@ impl Behaviour for DigitalTwinSystem {
             Msg::ChangeReflected(reflected) => self.reflected(reflected, out),
             Msg::ApplyChange(question) => {
                 self.outside.ask(meta.asker::<ApplyChange>(out.event()), question, out);
-            }
-            Msg::StopObject(question) => {
-                self.outside.ask(meta.asker::<StopObject>(out.event()), question, out);
             }
             // FGMV-28 7.1.3 step 8, to the device itself.
             Msg::FenceDevice(question) => {

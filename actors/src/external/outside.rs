@@ -7,7 +7,7 @@ use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind,
     message::{
         AnswerAccepted, AnswerRequest, ApplyChange, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
-        ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered, StopObject, Wire,
+        ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered, Wire,
     },
     signal::Signal,
 };
@@ -24,33 +24,33 @@ pub(crate) trait OutsideQuestion: Ask<Answer: Answers<Wire>> {
         Self: Sized;
 }
 
-/// Declares the questions, each with the variant of [`OutsideRequest`] and [`OutsideAnswer`] by which the outside knows it.
+/// Declares the questions, each with the variant of [`OutsideRequest`] and [`OutsideAnswer`] that is its own.
 macro_rules! questions {
-    ($($Question:ident => $Kind:ident;)*) => {
+    ($($Kind:ident($Question:ident);)*) => {
         /// Who waits for an answer from outside, by the kind of request.
         #[derive(Debug)]
         pub(crate) enum Waiting {
-            $($Question(Asker<$Question>),)*
+            $($Kind(Asker<$Question>),)*
         }
 
         impl Waiting {
             fn fits(&self, answer: &OutsideAnswer) -> bool {
                 // That something failed is an answer to everything.
                 matches!(answer, OutsideAnswer::Failed(_))
-                    $(|| matches!((self, answer), (Self::$Question(_), OutsideAnswer::$Kind(_))))*
+                    $(|| matches!((self, answer), (Self::$Kind(_), OutsideAnswer::$Kind(_))))*
             }
 
             fn moves_a_device(&self) -> bool {
-                matches!(self, Self::ApplyChange(_) | Self::StopObject(_) | Self::FenceDevice(_))
+                matches!(self, Self::ApplyChange(_) | Self::FenceDevice(_))
             }
 
             fn refuse<B: Behaviour<Wire = Wire>>(self, problem: Problem, out: &mut Out<'_, B>) {
-                match self { $(Self::$Question(asker) => out.reply(asker, Err(problem)),)* }
+                match self { $(Self::$Kind(asker) => out.reply(asker, Err(problem)),)* }
             }
 
             fn settle<B: Behaviour<Wire = Wire>>(self, answer: OutsideAnswer, out: &mut Out<'_, B>) {
                 match (self, answer) {
-                    $((Self::$Question(asker), OutsideAnswer::$Kind(answer)) => out.reply(asker, Ok(answer)),)*
+                    $((Self::$Kind(asker), OutsideAnswer::$Kind(answer)) => out.reply(asker, Ok(answer)),)*
                     (waiting, OutsideAnswer::Failed(what)) => {
                         waiting.refuse(Problem::new(ProblemKind::OutsideFailed, what), out);
                     }
@@ -62,22 +62,21 @@ macro_rules! questions {
 
         $(impl OutsideQuestion for $Question {
             fn body(self) -> OutsideRequest {
-                OutsideRequest::$Kind(self.into())
+                OutsideRequest::$Kind(self)
             }
             fn waiting(asker: Asker<Self>) -> Waiting {
-                Waiting::$Question(asker)
+                Waiting::$Kind(asker)
             }
         })*
     };
 }
 
 questions! {
-    ForwardUserAuthorization => AuthorizeUser;
-    ExecuteService => ExecuteService;
-    ForwardTwinPropertiesRequest => DescribeTwins;
-    ApplyChange => ApplyChange;
-    StopObject => ApplyChange;
-    FenceDevice => FenceDevice;
+    AuthorizeUser(ForwardUserAuthorization);
+    ExecuteService(ExecuteService);
+    DescribeTwins(ForwardTwinPropertiesRequest);
+    ApplyChange(ApplyChange);
+    FenceDevice(FenceDevice);
 }
 
 /// The table of requests that are outside, for the actor of one external system.

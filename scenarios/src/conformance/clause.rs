@@ -97,9 +97,5 @@ pub fn clauses() -> Vec<Clause> {
 
 /// The id of a step's clause. A step that the text leaves out stands behind the one that it belongs to.
 pub(super) fn of_step(flow: &Flow, step: &FlowStep) -> String {
-    if step.clause.is_empty() || step.extension {
-        format!("{} step {}", flow.clause(), step.number)
-    } else {
-        step.clause.clone()
-    }
+    if step.clause.is_empty() || step.extension { format!("{} step {}", flow.clause(), step.number) } else { step.clause.clone() }
 }

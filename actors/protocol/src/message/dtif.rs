@@ -437,20 +437,6 @@ impl ApplyChange {
     }
 }
 
-/// A gate brings its object to a safe stop because nobody may drive it as it was: no user asked for that, so it is no
-/// step 17. To the twin system it is a change like others.
-#[derive(Clone, Debug)]
-pub struct StopObject {
-    /// The change that stops the object.
-    pub change: ApplyChange,
-}
-
-impl From<StopObject> for ApplyChange {
-    fn from(stop: StopObject) -> Self {
-        stop.change
-    }
-}
-
 /// 9.2 step 18: the twin system has done it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -548,7 +534,6 @@ steps! {
     ask VerifyChange -> ChangeVerified = "9.2" "16";
     answer ChangeVerified = "9.2" "16";
     ask ApplyChange -> ChangeApplied = "9.2" "17";
-    ask StopObject -> ChangeApplied;
     answer ChangeApplied = "9.2" "18";
     answer ChangeCompleted = "9.2" "18x";
     ask SendTwinMessage -> TwinMessageSent;

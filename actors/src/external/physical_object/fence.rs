@@ -9,7 +9,7 @@ use twinway_protocol::{
         Fencing, Token,
         mutation::{Mutation, broken},
     },
-    message::{ApplyChange, ChangeApplied, DeviceFenced, FenceDevice, FenceGate, StopObject},
+    message::{ApplyChange, ChangeApplied, DeviceFenced, FenceDevice, FenceGate},
 };
 
 use super::{Asked, PART, PhysicalObject, PhysicalObjectRecord, gate::Holder};
@@ -117,7 +117,7 @@ impl PhysicalObject {
         if self.stopping || work.stop_failed {
             return;
         }
-        let change = ApplyChange {
+        let stop = ApplyChange {
             twin: first.twin.clone(),
             metaverse,
             user,
@@ -130,7 +130,7 @@ impl PhysicalObject {
         match self.asked.insert(Asked::SafeStop) {
             Ok(key) => {
                 self.stopping = true;
-                out.ask(first.system, StopObject { change }, key);
+                out.ask(first.system, stop, key);
             }
             Err(_) => work.stop_failed = true,
         }

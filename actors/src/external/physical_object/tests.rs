@@ -146,7 +146,6 @@ fn send(gate: &mut Gate, change: ApplyChange) -> Effects {
 fn forwarded(effects: Effects) -> Vec<(EntityId, PendingKey, ApplyChange)> {
     let passed = sent_to::<DigitalTwinSystemMsg>(effects).into_iter().filter_map(|(meta, message)| match message {
         DigitalTwinSystemMsg::ApplyChange(change) => Some((meta.to, meta.pending, change)),
-        DigitalTwinSystemMsg::StopObject(stop) => Some((meta.to, meta.pending, stop.change)),
         _ => None,
     });
     passed.collect()
