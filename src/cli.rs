@@ -1,6 +1,7 @@
 //! The command line.
 
 mod config;
+mod conformance;
 mod exit;
 mod flow;
 mod hold;
@@ -10,6 +11,7 @@ mod log;
 mod map;
 mod output;
 mod remote;
+mod scenario;
 mod serve;
 mod service;
 mod simulate;
@@ -94,6 +96,14 @@ enum Command {
         #[command(subcommand)]
         command: flow::FlowCommand,
     },
+    /// Runs the use cases of FGMV-28 for real: a daemon, and each external system as a process of its own.
+    Scenario {
+        #[command(subcommand)]
+        command: scenario::ScenarioCommand,
+    },
+    /// Runs what answers the two texts, clause by clause, and says of each clause what came of it. Ends with 0 only if every
+    /// clause holds, with 8 if one is broken or open.
+    Conformance(conformance::ConformanceOptions),
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -126,6 +136,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),
         Command::Flow { command } => flow::run(&command, &mut output),
+        Command::Scenario { command } => scenario::run(command, &mut output),
+        Command::Conformance(options) => conformance::run(&options, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

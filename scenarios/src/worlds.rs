@@ -1,5 +1,6 @@
 //! Worlds of the integration enabler: all its entities, and external systems that are simulated.
 
+pub(crate) mod checks;
 mod leases;
 mod outsiders;
 mod procedure_7_1_1;

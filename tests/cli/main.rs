@@ -13,6 +13,8 @@ mod leases;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod scenario;
+#[cfg(test)]
 mod simulate;
 #[cfg(test)]
 mod support;
