@@ -12,6 +12,7 @@ mod remote;
 mod serve;
 mod simulate;
 mod system;
+mod trace;
 mod twin;
 mod watch;
 
@@ -78,6 +79,11 @@ enum Command {
         #[command(subcommand)]
         command: flow::FlowCommand,
     },
+    /// Hands recorded traces on to other tools.
+    Trace {
+        #[command(subcommand)]
+        command: trace::TraceCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -108,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),
         Command::Flow { command } => flow::run(&command, &mut output),
+        Command::Trace { command } => trace::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

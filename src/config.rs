@@ -149,6 +149,9 @@ pub struct JournalConfig {
 pub struct TraceConfig {
     /// Where it is written; absent: nowhere.
     pub file: Option<PathBuf>,
+    /// The collector of OpenTelemetry that it is sent to while it is made, such as `http://127.0.0.1:4318/v1/traces`;
+    /// absent: to none.
+    pub otlp: Option<String>,
 }
 
 /// The monitor: it judges by flows what the daemon does, counts verdicts as metrics and logs what is not kept.

@@ -22,7 +22,7 @@ use crate::{
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
     monitor::Monitor,
-    trace::TraceFile,
+    trace::{TraceExport, TraceFile},
 };
 
 /// Why the daemon did not start, or did not end in order.
@@ -67,8 +67,7 @@ fn not_listening(address: SocketAddr, error: io::Error) -> DaemonError {
 pub struct Daemon {
     enabler: Enabler,
     gateway: Gateway,
-    trace: Option<TraceFile>,
-    monitor: Option<Monitor>,
+    listeners: Listeners,
 }
 
 /// The directory of backups, within the data directory.
@@ -104,7 +103,7 @@ impl Daemon {
         let journal: Arc<dyn Journal> = Arc::new(opened);
         // Before the first verdict is counted.
         let metrics = recorder();
-        let Listeners { trace, monitor, feed } = Listeners::begin(config)?;
+        let (listeners, feed) = Listeners::begin(config)?;
         let mut options = config.enabler_options();
         options.trace = feed;
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
@@ -115,7 +114,7 @@ impl Daemon {
         let options = GatewayOptions { config: config.limits.clone(), host };
         let gateway =
             gateway::serve(enabler.clone(), principals, options, listener).await.map_err(io_error("the gateway"))?;
-        Ok(Self { enabler, gateway, trace, monitor })
+        Ok(Self { enabler, gateway, listeners })
     }
 
     /// Where it listens, as a URL.
@@ -136,41 +135,52 @@ impl Daemon {
     /// # Errors
     /// What did not end in order; everything has ended all the same.
     pub async fn stop(self) -> Result<(), DaemonError> {
-        let Self { enabler, gateway, trace, monitor } = self;
+        let Self { enabler, gateway, listeners } = self;
         let served = gateway.stop().await.map_err(io_error("the gateway"));
         let ended = enabler.shutdown().await;
         drop(enabler);
-        let traced = trace.map_or(Ok(()), TraceFile::finish).map_err(io_error("the trace"));
-        // What it found is counted and logged already.
-        let watched = monitor.map_or(Ok(()), |monitor| monitor.finish().map(drop)).map_err(io_error("the monitor"));
-        served.and(ended.map_err(DaemonError::from)).and(traced).and(watched)
+        served.and(ended.map_err(DaemonError::from)).and(listeners.finish())
     }
 }
 
-/// Those who listen to what the actors do.
+/// Those who listen to what the actors do; none of them can hold an actor back.
+#[derive(Debug, Default)]
 struct Listeners {
     trace: Option<TraceFile>,
+    export: Option<TraceExport>,
     monitor: Option<Monitor>,
-    feed: Option<TraceFeed>,
 }
 
 impl Listeners {
-    /// Those that the configuration wants; none of them can hold an actor back.
-    fn begin(config: &Config) -> Result<Self, DaemonError> {
-        let (mut trace, mut monitor, mut feed) = (None, None, None::<TraceFeed>);
+    /// Those that the configuration wants, and what feeds them.
+    fn begin(config: &Config) -> Result<(Self, Option<TraceFeed>), DaemonError> {
+        let (mut listeners, mut feeds) = (Self::default(), Vec::new());
         if let Some(path) = &config.trace.file {
-            let (file, fed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
-            (trace, feed) = (Some(file), Some(fed));
+            let (file, feed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
+            listeners.trace = Some(file);
+            feeds.push(feed);
+        }
+        if let Some(url) = &config.trace.otlp {
+            let (export, feed) = TraceExport::begin(url).map_err(io_error("the export of the trace"))?;
+            listeners.export = Some(export);
+            feeds.push(feed);
         }
         if config.monitor.enabled {
-            let (watch, fed) = Monitor::begin(&config.monitor.flows()).map_err(io_error("the monitor"))?;
-            monitor = Some(watch);
-            feed = Some(match feed {
-                Some(file) => file.and(fed),
-                None => fed,
-            });
+            let (monitor, feed) = Monitor::begin(&config.monitor.flows()).map_err(io_error("the monitor"))?;
+            listeners.monitor = Some(monitor);
+            feeds.push(feed);
         }
-        Ok(Self { trace, monitor, feed })
+        Ok((listeners, feeds.into_iter().reduce(TraceFeed::and)))
+    }
+
+    /// Ends them: the actors have ended before.
+    fn finish(self) -> Result<(), DaemonError> {
+        let traced = self.trace.map_or(Ok(()), TraceFile::finish).map_err(io_error("the trace"));
+        let exported = self.export.map_or(Ok(()), TraceExport::finish).map_err(io_error("the export of the trace"));
+        // What it found is counted and logged already.
+        let watched =
+            self.monitor.map_or(Ok(()), |monitor| monitor.finish().map(drop)).map_err(io_error("the monitor"));
+        traced.and(exported).and(watched)
     }
 }
 

@@ -14,3 +14,5 @@ mod leases;
 mod running;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trace;
