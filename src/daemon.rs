@@ -19,9 +19,10 @@ use twinway_protocol::{JsonDoc, Problem, ProblemKind};
 use crate::{
     Enabler,
     config::{Config, TokenConfig},
+    enabler::EnablerOptions,
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
-    monitor::Monitor,
+    monitor::{LeaseFeed, LeaseMonitor, Monitor},
     trace::{TraceExport, TraceFile},
 };
 
@@ -103,9 +104,8 @@ impl Daemon {
         let journal: Arc<dyn Journal> = Arc::new(opened);
         // Before the first verdict is counted.
         let metrics = recorder();
-        let (listeners, feed) = Listeners::begin(config)?;
-        let mut options = config.enabler_options();
-        options.trace = feed;
+        let (listeners, trace, leases) = Listeners::begin(config)?;
+        let options = EnablerOptions { trace, leases, ..config.enabler_options() };
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,
@@ -149,12 +149,13 @@ struct Listeners {
     trace: Option<TraceFile>,
     export: Option<TraceExport>,
     monitor: Option<Monitor>,
+    leases: Option<LeaseMonitor>,
 }
 
 impl Listeners {
     /// Those that the configuration wants, and what feeds them.
-    fn begin(config: &Config) -> Result<(Self, Option<TraceFeed>), DaemonError> {
-        let (mut listeners, mut feeds) = (Self::default(), Vec::new());
+    fn begin(config: &Config) -> Result<(Self, Option<TraceFeed>, Option<LeaseFeed>), DaemonError> {
+        let (mut listeners, mut feeds, mut leases) = (Self::default(), Vec::new(), None);
         if let Some(path) = &config.trace.file {
             let (file, feed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
             listeners.trace = Some(file);
@@ -170,7 +171,13 @@ impl Listeners {
             listeners.monitor = Some(monitor);
             feeds.push(feed);
         }
-        Ok((listeners, feeds.into_iter().reduce(TraceFeed::and)))
+        if config.monitor.enabled && config.monitor.leases {
+            let judged = LeaseMonitor::begin(config.entities.lease.clone());
+            let (monitor, feed) = judged.map_err(io_error("the monitor of sync leases"))?;
+            listeners.leases = Some(monitor);
+            leases = Some(feed);
+        }
+        Ok((listeners, feeds.into_iter().reduce(TraceFeed::and), leases))
     }
 
     /// Ends them: the actors have ended before.
@@ -180,7 +187,8 @@ impl Listeners {
         // What it found is counted and logged already.
         let watched =
             self.monitor.map_or(Ok(()), |monitor| monitor.finish().map(drop)).map_err(io_error("the monitor"));
-        traced.and(exported).and(watched)
+        let judged = self.leases.map_or(Ok(()), |leases| leases.finish().map(drop));
+        traced.and(exported).and(watched).and(judged.map_err(io_error("the monitor of sync leases")))
     }
 }
 

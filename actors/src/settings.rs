@@ -34,6 +34,10 @@ pub struct Settings {
     pub priority_rules_max: usize,
     /// The longest time that the terms of a sync lease may name, in milliseconds.
     pub lease_terms_ms_max: u32,
+    /// Whether the supervisor and the gates let be seen what they do, for the judge of the invariants. No setting of a
+    /// configuration: an enabler that has a judge sets it.
+    #[serde(skip)]
+    pub lease_watched: bool,
 }
 
 impl Default for Settings {
@@ -52,6 +56,7 @@ impl Default for Settings {
             lease: LeaseLimits::default(),
             priority_rules_max: 1_000,
             lease_terms_ms_max: 86_400_000,
+            lease_watched: false,
         }
     }
 }

@@ -8,6 +8,7 @@ mod carrying;
 mod history;
 mod problem;
 mod view;
+mod watching;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -152,6 +153,8 @@ pub struct SyncSupervisor {
     shown: Counts,
     /// Whether the table's life has begun.
     began: bool,
+    /// Whether somebody judges what it does.
+    watched: bool,
     /// Kept for its memory.
     effects: Vec<Effect>,
 }
@@ -185,6 +188,7 @@ impl Behaviour for SyncSupervisor {
             armed_ms: None,
             shown: Counts::default(),
             began: false,
+            watched: settings.lease_watched,
             effects: Vec::new(),
         }
     }
@@ -292,6 +296,7 @@ impl SyncSupervisor {
     /// Begins the table's life, once.
     fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         if !std::mem::replace(&mut self.began, true) {
+            self.show_beginning(out);
             self.step(Input::Recover(why), out);
         }
     }

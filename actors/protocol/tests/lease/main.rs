@@ -8,6 +8,8 @@ mod gate;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod lives;
 #[cfg(all(test, feature = "mutations"))]
 mod proof;
