@@ -18,4 +18,6 @@ mod rows;
 #[cfg(test)]
 mod table;
 #[cfg(test)]
+mod terms;
+#[cfg(test)]
 mod world;
