@@ -1,6 +1,7 @@
 //! The trace of a running enabler, sent to a collector of OpenTelemetry while it is made.
 //!
-//! It cannot hold the enabler back: what a slow or silent collector leaves no room for is lost to it, and counted.
+//! It cannot hold the enabler back: what a slow or silent collector leaves no room for is lost to it, and counted
+//! (`twinway_trace_export_dropped_total`, by reason, beside `twinway_trace_export_spans_total`).
 
 use std::{
     io,

@@ -174,7 +174,7 @@ fn receive(stream: &TcpStream) -> Option<Vec<u8>> {
         }
     }
     assert!(json);
-    let mut body = vec![0; length.expect("it says how long it is")];
+    let mut body = vec![0; length.unwrap_or_else(|| panic!("it says not how long it is"))];
     reader.read_exact(&mut body).expect("all of it comes");
     Some(body)
 }
