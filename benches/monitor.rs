@@ -70,7 +70,7 @@ fn counted(world: &World, name: &str) -> f64 {
     let answer = connection.ask(&request("GET", "/metrics", world::OPERATOR, None));
     let text = String::from_utf8_lossy(answer.body).into_owned();
     let lines = text.lines().filter(|line| line.starts_with(name));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, |sum, count| sum + count)
 }
 
 fn main() {
