@@ -16,6 +16,7 @@ mod serve;
 mod service;
 mod simulate;
 mod system;
+mod trace;
 mod twin;
 mod watch;
 
@@ -104,6 +105,11 @@ enum Command {
     /// Runs what answers the two texts, clause by clause, and says of each clause what came of it. Ends with 0 only if every
     /// clause holds, with 8 if one is broken or open.
     Conformance(conformance::ConformanceOptions),
+    /// Hands recorded traces on to other tools.
+    Trace {
+        #[command(subcommand)]
+        command: trace::TraceCommand,
+    },
     /// Writes the completions of a shell.
     Completions {
         /// The shell.
@@ -138,6 +144,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Flow { command } => flow::run(&command, &mut output),
         Command::Scenario { command } => scenario::run(command, &mut output),
         Command::Conformance(options) => conformance::run(&options, &mut output),
+        Command::Trace { command } => trace::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

@@ -152,10 +152,14 @@ pub struct JournalConfig {
 pub struct TraceConfig {
     /// Where it is written; absent: nowhere.
     pub file: Option<PathBuf>,
+    /// The collector of OpenTelemetry that it is sent to while it is made, such as `http://127.0.0.1:4318/v1/traces`;
+    /// absent: to none.
+    pub otlp: Option<String>,
 }
 
-/// The monitor: it judges by flows what the daemon does, counts verdicts as metrics and logs what is not kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The monitor: it judges what the daemon does by flows and by the invariants of sync leases, counts verdicts as metrics
+/// and logs what is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorConfig {
     /// Whether it watches.
@@ -163,6 +167,8 @@ pub struct MonitorConfig {
     /// By which of the flows that come with Twinway (`twinway flow list`); empty: by both procedures of FGMV-29
     /// clause 9.
     pub flows: Vec<String>,
+    /// Whether it judges sync leases by their invariants too.
+    pub leases: bool,
 }
 
 /// What is logged.
@@ -231,6 +237,12 @@ impl MonitorConfig {
         let named = self.flows.iter().map(String::as_str);
         let all = named.chain(Self::FLOWS.into_iter().filter(|_| self.flows.is_empty()));
         all.filter_map(twinway_scenarios::flow::find).collect()
+    }
+}
+
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        Self { enabled: false, flows: Vec::new(), leases: true }
     }
 }
 

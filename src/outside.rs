@@ -36,6 +36,7 @@ pub use limits::OutsideLimits;
 pub use sessions::Session;
 pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};
 
+use crate::monitor::LeaseFeed;
 use hub::Hub;
 use webhook::Webhooks;
 
@@ -126,13 +127,21 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Outside {
     hub: Arc<Hub>,
+    /// Who judges the sync leases.
+    leases: Option<LeaseFeed>,
 }
 
 impl Outside {
     /// A way out that leads nowhere yet.
     #[must_use]
     pub fn new(limits: OutsideLimits) -> Self {
-        Self { hub: Arc::new(Hub::new(limits)) }
+        Self { hub: Arc::new(Hub::new(limits)), leases: None }
+    }
+
+    /// As this one, with a judge of the sync leases.
+    #[must_use]
+    pub fn watched_by(self, leases: Option<LeaseFeed>) -> Self {
+        Self { leases, ..self }
     }
 
     /// Says who is told of requests that were not delivered, and who gets the answers of webhooks. The first one stays.
@@ -296,6 +305,11 @@ impl Outlet<Wire> for Outside {
             Signal::Event { entity, event } => self.hub.tell(entity, event),
             Signal::Leases(figures) => measure(figures),
             Signal::Circuit { system, open } => self.hub.circuit(system, open),
+            Signal::LeaseWatched(watched, now) => {
+                if let Some(leases) = &self.leases {
+                    leases.send(watched, now);
+                }
+            }
         }
     }
 }

@@ -90,6 +90,10 @@ pub struct Settings {
     pub map_regions_max: usize,
     /// How many requests for observations one user's device may have.
     pub observation_requests_max: usize,
+    /// Whether the supervisor and the gates let be seen what they do, for the judge of the invariants. No setting of a
+    /// configuration: an enabler that has a judge sets it.
+    #[serde(skip)]
+    pub lease_watched: bool,
 }
 
 impl Default for Settings {
@@ -134,6 +138,7 @@ impl Default for Settings {
             map_watches_max: 1_000,
             map_regions_max: 256,
             observation_requests_max: 1_000,
+            lease_watched: false,
         }
     }
 }

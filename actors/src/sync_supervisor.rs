@@ -10,6 +10,7 @@ mod history;
 mod problem;
 mod retiring;
 mod view;
+mod watching;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -164,6 +165,8 @@ pub struct SyncSupervisor {
     /// The turn in which the table's life began. What is older came of the journal.
     began: Option<EventId>,
     causes: Causes,
+    /// Whether somebody judges what it does.
+    watched: bool,
     /// Kept for its memory.
     effects: Vec<Effect>,
 }
@@ -198,6 +201,7 @@ impl Behaviour for SyncSupervisor {
             shown: Counts::default(),
             began: None,
             causes: Causes::default(),
+            watched: settings.lease_watched,
             effects: Vec::new(),
         }
     }
@@ -310,6 +314,7 @@ impl SyncSupervisor {
     fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         if self.began.is_none() {
             self.began = Some(out.event());
+            self.show_beginning(out);
             self.step(Input::Recover(why), out);
         }
     }

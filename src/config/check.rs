@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 use twinway_scenarios::flow;
 
 use super::{Config, TokenConfig};
+use crate::trace::check_url;
 
 /// The shortest token, in bytes.
 pub const TOKEN_BYTES_MIN: usize = 16;
@@ -51,6 +52,9 @@ impl Config {
         self.check_outside(&mut findings);
         self.check_journal(&mut findings);
         self.check_monitor(&mut findings);
+        if let Some(Err(why)) = self.trace.otlp.as_deref().map(check_url) {
+            findings.0.push(format!("`trace.otlp` is no collector that spans can be sent to: {why}"));
+        }
         if let Err(error) = EnvFilter::try_new(&self.log.level) {
             findings.0.push(format!("`log.level` is `{}`: {error}", self.log.level));
         }

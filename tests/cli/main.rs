@@ -18,3 +18,5 @@ mod scenario;
 mod simulate;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trace;

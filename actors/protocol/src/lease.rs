@@ -40,6 +40,7 @@ mod table;
 mod terms;
 mod token;
 mod view;
+pub mod watch;
 
 pub use change::{Change, ClaimRecord, ClaimRef, Conflict, Done, Effect, End, Notice, Over, Refused, Reply};
 pub use input::{Booking, Input, Shown};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     EntityId, JsonDoc, PendingKey, SystemId, TwinId,
+    lease::watch::Watched,
     message::OutsideRequest,
     registry::{Reach, Standing, ThirdPartySystem, TwinSystem},
-    time::Timestamp,
+    time::{Now, Timestamp},
     twin::TwinView,
 };
 
@@ -64,6 +65,8 @@ pub enum Signal {
     },
     /// Sync leases stand like this now.
     Leases(LeaseFigures),
+    /// The supervisor of sync leases or a gate did this then: for the judge of the invariants, where there is one.
+    LeaseWatched(Box<Watched>, Now),
     /// Tell an external system something.
     Event {
         /// The system's actor.

@@ -14,12 +14,16 @@ use std::sync::Arc;
 use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, EventId, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
     Recovery,
-    lease::{Fencing, Synchronization, Token},
+    lease::{
+        Fencing, Synchronization, Token,
+        watch::{GateDid, Watched},
+    },
     message::{
         ApplyChange, ChangeApplied, DTSR, ExtendGate, GateExtended, GateFenced, GateStarted, Kept, ObserveChange,
         PhysicalChange, PhysicalObjectMsg, PropertyValues, Reannounce, ReflectLease, RepresentObject, Representation,
         RestrictGate, SYNC_SUPERVISOR, Wire,
     },
+    signal::Signal,
 };
 
 use crate::{Settings, settings::pending_full};
@@ -76,6 +80,8 @@ pub struct PhysicalObject {
     margin_ms: u64,
     /// How long after a failure a twin system is asked again.
     retry_ms: u64,
+    /// Whether somebody judges what it does.
+    watched: bool,
 }
 
 impl Behaviour for PhysicalObject {
@@ -104,6 +110,7 @@ impl Behaviour for PhysicalObject {
             answer_ms_max: settings.outside_answer_ms_max,
             margin_ms: settings.device_clock_margin_ms,
             retry_ms: settings.lease.lease_fence_retry_ms,
+            watched: settings.lease_watched,
         }
     }
 
@@ -115,7 +122,11 @@ impl Behaviour for PhysicalObject {
             Msg::RepresentObject(representation) => self.represent(&meta, representation, out),
             Msg::ObserveChange(change) => self.observe(&change, out),
             Msg::FenceGate(fence) => self.fence(fence, out),
-            Msg::RestrictGate(RestrictGate { token, restricted }) => self.gate.restrict(token, restricted),
+            Msg::RestrictGate(RestrictGate { token, restricted }) => {
+                if self.gate.restrict(token, restricted) {
+                    self.show_gate(GateDid::Restricted(token, restricted), out);
+                }
+            }
             Msg::ExtendGate(extension) => self.extend(&meta, extension, out),
             Msg::ApplyChange(change) if change.stop => self.stop(&meta, change, out),
             Msg::ApplyChange(change) => self.apply(&meta, change, out),
@@ -250,6 +261,10 @@ impl PhysicalObject {
         }
         match self.asked.insert(Asked::Command(asker, token)) {
             Ok(key) => {
+                if self.watched {
+                    let who = self.gate.named(&change.metaverse, &change.user);
+                    self.show_gate(GateDid::Accepted(token, who), out);
+                }
                 self.under_way.sent(within_ms, self.margin_ms, now);
                 let to = change.system_entity;
                 out.ask(to, ApplyChange { not_after: Some(not_after), ..change }, key);
@@ -315,6 +330,14 @@ impl PhysicalObject {
         self.ahead = seen;
         if self.work.is_none() {
             self.say_fenced(newest, out);
+        }
+    }
+
+    /// What the gate did, for the judge of the invariants. Said before anything that follows from it leaves.
+    fn show_gate(&self, did: GateDid, out: &mut Out<'_, Self>) {
+        if self.watched {
+            let watched = Watched::Gate { object: out.me(), did };
+            out.signal(Signal::LeaseWatched(Box::new(watched), out.now()));
         }
     }
 

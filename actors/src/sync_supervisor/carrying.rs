@@ -32,7 +32,11 @@ impl SyncSupervisor {
     /// One step of the table, and everything that follows from it.
     pub(super) fn step(&mut self, input: Input, out: &mut Out<'_, Self>) {
         let mut effects = std::mem::take(&mut self.effects);
+        let watched = self.watched.then(|| input.clone());
         self.table.step(input, out.now(), &mut effects);
+        if let Some(input) = watched {
+            self.show_step(input, &effects, out);
+        }
         let mut figures = LeaseFigures::default();
         // What is answered in a step that extends leases waits for the gates.
         let extended = effects.iter().filter(|effect| matches!(effect, Effect::Extend { .. })).count();

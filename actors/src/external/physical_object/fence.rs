@@ -8,6 +8,7 @@ use twinway_protocol::{
     lease::{
         Fencing, Token,
         mutation::{Mutation, broken},
+        watch::GateDid,
     },
     message::{ApplyChange, ChangeApplied, DeviceFenced, FenceDevice, FenceGate},
 };
@@ -236,6 +237,10 @@ impl PhysicalObject {
             self.replay(record);
         }
         self.gate.open(out.now().monotonic_ms.saturating_add(ttl_ms));
+        if self.watched {
+            let to = self.gate.fenced.as_ref().and_then(|fenced| fenced.to.clone());
+            self.show_gate(GateDid::Fenced(token, to), out);
+        }
         self.say_fenced(token, out);
     }
 }
