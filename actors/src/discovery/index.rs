@@ -53,14 +53,6 @@ pub(super) struct Place {
 /// Systems by id, for one value of a field.
 pub(super) type Posting = BTreeMap<SystemId, u32>;
 
-/// A system by a number; those with the same are in the order of ids.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Numbered {
-    key: Key,
-    id: Option<SystemId>,
-    slot: u32,
-}
-
 /// A system that is kept.
 #[derive(Debug)]
 pub(super) struct Entry<S> {
@@ -92,8 +84,9 @@ pub(crate) struct Index<S> {
     ids: Posting,
     /// Of texts, and of the items of lists.
     texts: BTreeMap<Field, BTreeMap<Box<str>, Posting>>,
-    numbers: BTreeMap<Field, BTreeSet<Numbered>>,
-    words: BTreeMap<Arc<str>, Posting>,
+    /// By number and slot: they are gathered, so that they need no order of ids, which takes more room.
+    numbers: BTreeMap<Field, BTreeSet<(Key, u32)>>,
+    words: BTreeMap<Arc<str>, BTreeSet<u32>>,
 }
 
 impl<S> Default for Index<S> {
@@ -153,7 +146,7 @@ impl<S: Subject> Index<S> {
                 (keys::<S>(None), self.births, Box::default())
             }
         };
-        let words = self.index_words(&words, &words_before, &id, slot);
+        let words = self.index_words(&words, &words_before, slot);
         self.index_fields(keys, Some(&subject), &id, slot);
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Some(Entry { subject, born, words });
@@ -176,7 +169,7 @@ impl<S: Subject> Index<S> {
     pub(crate) fn forget(&mut self, id: &SystemId) {
         let Some(slot) = self.ids.remove(id) else { return };
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
-        self.index_words(&BTreeSet::new(), &entry.words, id, slot);
+        self.index_words(&BTreeSet::new(), &entry.words, slot);
         self.index_fields(keys(Some(&entry.subject)), None, id, slot);
         self.free.push(slot);
     }
@@ -204,15 +197,14 @@ impl<S: Subject> Index<S> {
         slot
     }
 
-    fn index_words(
-        &mut self,
-        words: &BTreeSet<Box<str>>,
-        before: &[Arc<str>],
-        id: &SystemId,
-        slot: u32,
-    ) -> Box<[Arc<str>]> {
+    fn index_words(&mut self, words: &BTreeSet<Box<str>>, before: &[Arc<str>], slot: u32) -> Box<[Arc<str>]> {
         for word in before.iter().filter(|word| !words.contains(&***word)) {
-            take_out(&mut self.words, &**word, id);
+            if let Some(slots) = self.words.get_mut(&**word) {
+                slots.remove(&slot);
+                if slots.is_empty() {
+                    self.words.remove(&**word);
+                }
+            }
         }
         let mut shared = Vec::with_capacity(words.len());
         for word in words {
@@ -220,7 +212,7 @@ impl<S: Subject> Index<S> {
                 Some((known, _)) => Arc::clone(known),
                 None => Arc::from(&**word),
             };
-            self.words.entry(Arc::clone(&word)).or_default().insert(id.clone(), slot);
+            self.words.entry(Arc::clone(&word)).or_default().insert(slot);
             shared.push(word);
         }
         shared.into()
@@ -235,7 +227,7 @@ impl<S: Subject> Index<S> {
             match before {
                 Some(FieldKey::Text(text)) => self.unlink(field, &text, id),
                 Some(FieldKey::Number(key)) => {
-                    self.numbers.entry(field).or_default().remove(&Numbered { key, id: Some(id.clone()), slot });
+                    self.numbers.entry(field).or_default().remove(&(key, slot));
                 }
                 None => {}
             }
@@ -244,7 +236,7 @@ impl<S: Subject> Index<S> {
                     self.texts.entry(field).or_default().entry(text).or_default().insert(id.clone(), slot);
                 }
                 Some(FieldKey::Number(key)) => {
-                    self.numbers.entry(field).or_default().insert(Numbered { key, id: Some(id.clone()), slot });
+                    self.numbers.entry(field).or_default().insert((key, slot));
                 }
                 None => {}
             }
@@ -301,7 +293,7 @@ pub(super) enum Candidates<'i> {
     /// These, in the order of ids.
     Walked(&'i Posting),
     /// These, gathered and not in order yet.
-    Gathered(Vec<(&'i SystemId, u32)>),
+    Gathered(Vec<u32>),
     /// None.
     Nobody,
 }
@@ -319,7 +311,7 @@ impl<S: Subject> Index<S> {
                 Some(_) => {}
             }
         }
-        let mut best: Option<Vec<(&SystemId, u32)>> = None;
+        let mut best: Option<Vec<u32>> = None;
         for condition in &plan.conditions {
             let most = best.as_ref().map_or(walked.len() / gathering, Vec::len);
             if let Some(found) = self.gather(condition, most) {
@@ -333,54 +325,37 @@ impl<S: Subject> Index<S> {
     }
 
     /// The systems for which one condition holds, unless they are more than `most`, or no index has them.
-    fn gather(&self, condition: &Condition, most: usize) -> Option<Vec<(&SystemId, u32)>> {
-        let mut found = Vec::new();
-        let mut postings: Vec<&Posting> = Vec::new();
+    fn gather(&self, condition: &Condition, most: usize) -> Option<Vec<u32>> {
         match condition {
             Condition::Is(field, texts) if field.is_indexed() && texts.len() != 1 => {
-                let own = self.texts.get(field);
                 // A text that is named twice is one.
                 let texts: BTreeSet<_> = texts.iter().collect();
-                postings.extend(texts.into_iter().filter_map(|text| own?.get(text)));
+                let own = self.texts.get(field);
+                let postings = texts.into_iter().filter_map(|text| own?.get(text));
+                at_most(postings.flat_map(Posting::values).copied(), most)
             }
             Condition::Word(word) => {
                 let words = self.words.range::<str, _>((Bound::Included(&**word), Bound::Unbounded));
-                let mut count = 0;
-                for (_, posting) in words.take_while(|(own, _)| own.starts_with(&**word)) {
-                    count += posting.len();
-                    if count > most {
-                        return None;
-                    }
-                    postings.push(posting);
-                }
+                let words = words.take_while(|(own, _)| own.starts_with(&**word));
+                // A system can have several words that begin so.
+                let mut found = at_most(words.flat_map(|(_, slots)| slots).copied(), most)?;
+                found.sort_unstable();
+                found.dedup();
+                Some(found)
             }
+            Condition::Between(_, low, high) if low > high => Some(Vec::new()),
             Condition::Between(field, low, high) if field.is_indexed() => {
-                if low > high {
-                    return Some(found);
-                }
                 let numbers = self.numbers.get(field)?;
-                // No id at all comes before every id.
-                for number in numbers.range(Numbered { key: *low, id: None, slot: 0 }..) {
-                    if number.key > *high {
-                        break;
-                    }
-                    if found.len() == most {
-                        return None;
-                    }
-                    found.extend(number.id.as_ref().map(|id| (id, number.slot)));
-                }
-                return Some(found);
+                at_most(numbers.range((*low, 0)..=(*high, u32::MAX)).map(|(_, slot)| *slot), most)
             }
-            _ => return None,
+            _ => None,
         }
-        for (id, slot) in postings.into_iter().flatten() {
-            if found.len() == most {
-                return None;
-            }
-            found.push((id, *slot));
-        }
-        Some(found)
     }
+}
+
+fn at_most(mut slots: impl Iterator<Item = u32>, most: usize) -> Option<Vec<u32>> {
+    let found: Vec<u32> = slots.by_ref().take(most).collect();
+    slots.next().is_none().then_some(found)
 }
 
 /// The one value of a field that has a posting in the order of ids.

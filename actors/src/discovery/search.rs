@@ -173,8 +173,9 @@ fn by_id<S: Subject, T>(
             let candidates = posting.range((from, Bound::Unbounded)).map(|(id, slot)| (id, *slot));
             in_ids(index, plan, candidates, filling, item)
         }
-        Candidates::Gathered(mut found) => {
-            found.retain(|(id, _)| after.as_ref().is_none_or(|after| *id > after));
+        Candidates::Gathered(found) => {
+            let found = found.into_iter().filter_map(|slot| Some((index.entry(slot)?.subject.id(), slot)));
+            let mut found: Vec<_> = found.filter(|(id, _)| after.as_ref().is_none_or(|after| *id > after)).collect();
             found.sort_unstable();
             in_ids(index, plan, found.into_iter(), filling, item)
         }
@@ -204,7 +205,7 @@ fn sorted<S: Subject>(index: &Index<S>, plan: &Plan, limits: &SearchLimits) -> R
     let candidates: Box<dyn Iterator<Item = u32>> = match index.candidates(plan, 1) {
         Candidates::Nobody => return Ok(Vec::new()),
         Candidates::Walked(posting) => Box::new(posting.values().copied()),
-        Candidates::Gathered(found) => Box::new(found.into_iter().map(|(_, slot)| slot)),
+        Candidates::Gathered(found) => Box::new(found.into_iter()),
     };
     let mut found: Vec<(Fact<'_>, &Entry<S>, u32)> = Vec::new();
     for slot in candidates {

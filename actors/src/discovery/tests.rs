@@ -181,7 +181,7 @@ fn healths() -> impl Strategy<Value = &'static str> {
 }
 
 fn shops() -> impl Strategy<Value = Shop> {
-    let titles = select(vec!["Lamp shop", "Großer Laden", "lamps AND boats", ""]);
+    let titles = select(vec!["Lamp shop", "Großer Laden", "lamps AND boats, lamp", ""]);
     let apis = prop::collection::btree_set(select(vec!["order", "pay"]), 0..3);
     let region = prop::option::of(select(vec!["\"eu\"", "5", "null", "[1]"]));
     (ids(), select(vec!["commerce", "bank", "home"]), titles, numbers(), numbers(), healths(), apis, region).prop_map(
