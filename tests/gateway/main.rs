@@ -6,6 +6,7 @@ mod leases;
 mod limits;
 #[cfg(test)]
 mod refusals;
+mod registrations;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
