@@ -10,6 +10,7 @@ mod limits;
 mod maps;
 #[cfg(test)]
 mod refusals;
+mod registrations;
 #[cfg(test)]
 mod services;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The register itself: systems, their twins, and the objects that those stand for.
+//! The register itself (FGMV-29 8.3.1): systems, their twins, and the objects that those stand for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -8,14 +8,14 @@ use twinway_protocol::{
     Effect, EntityId, JsonDoc, Mailbox, PendingKey, Problem, ProblemKind,
     message::{
         DTIA, DTSR, DigitalTwinSystemMsg, DtsdMsg, Kept, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, TwinMsg,
-        TwinSystemRegistered, Wire, own,
+        TwinSystemRegistered, UpdateTwinSystem, Wire, own,
     },
     registry::TwinSystemDescription,
     signal::Signal,
     twin::TwinEntry,
 };
 
-use super::Dtsr;
+use super::{Dtsr, DtsrRecord};
 use crate::{
     Settings,
     dtif::sample::{
@@ -238,4 +238,29 @@ fn whoever_recovered_is_told_its_part_again() {
     assert!(matches!(&told(system_actor(4).id())[..], [(_, Wire::DigitalTwinSystem(_))]));
     assert!(told(system_actor(5).id()).is_empty() && told(twin_actor(9).id()).is_empty());
     assert!(matches!(&told(EntityId::new(DtsdMsg::KIND, 0, 0))[..], [(_, Wire::Dtsd(_)), (_, Wire::Dtsd(_))]));
+}
+
+/// FGMV-29 8.3.1: of a long list, what changes is written down and told, and nothing else.
+#[test]
+fn a_list_that_is_registered_again_with_ten_changes_costs_the_ten() {
+    let list = |changed: usize| {
+        let entry = |index: usize| {
+            let mut entry = twin(&format!("t{index:04}"), None);
+            entry.access.retain(|_, _| index >= changed);
+            entry
+        };
+        description("home", (0..1_000).map(entry).collect())
+    };
+    let mut trial = trial();
+    registered(&mut trial, 4, list(0));
+    let written = trial.records.len();
+    let (description, if_version) = (Box::new(list(10)), Some(1));
+    let update = UpdateTwinSystem { description, with_twins: true, if_version };
+    let asked = trial.deliver(system_actor(4).id(), ASKED, update);
+    let listed = trial.records[written..].iter().map(|record| match record {
+        DtsrRecord::Listed { twins, .. } => twins.len(),
+        _ => 0,
+    });
+    assert_eq!(listed.sum::<usize>(), 10);
+    assert_eq!(sent_to::<TwinMsg>(asked).len(), 10);
 }
