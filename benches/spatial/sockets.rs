@@ -75,9 +75,9 @@ async fn prepare(enabler: &Enabler) {
     mii.request_permission(user, twins.clone(), BTreeSet::from([Right::Read])).await.expect("it is granted");
     let device = enabler.device("ada".parse().expect("a name"));
     device.attach(&id("plaza")).await.expect("it is attached");
+    let (plant, plaza) = (id("plant"), id("plaza"));
     for twin in twins {
-        let authorized = device.authorize_location(&id("plant"), &id("plaza"), map.clone(), twin, "pose");
-        authorized.await.expect("the user may");
+        device.authorize_location(&plant, &plaza, map.clone(), twin, "pose").await.expect("the user may");
     }
 }
 
