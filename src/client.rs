@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod actions;
 mod backoff;
 mod call;
 mod devices;

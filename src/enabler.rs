@@ -1,5 +1,6 @@
 //! The integration enabler as a library: one handle, and a typed view of it for each kind of external system.
 
+mod actions;
 mod device;
 mod dii;
 mod leases;

@@ -2,26 +2,30 @@
 //!
 //! There may be millions: what a twin keeps is small, and its values exist once, in what readers were handed.
 
+mod invoking;
 mod shown;
+mod wants;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
+    Behaviour, EntityId, Envelope, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
-        AdoptProperties, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
-        Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, TwinMessage,
-        TwinMsg, TwinRead, WatchTwin, Wire,
+        AdoptProperties, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg, Kept,
+        MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, ReportAction,
+        TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
-    twin::{PropertyValue, RegisteredTwin, TwinView},
+    twin::{DropReason, PropertyValue, RegisteredTwin, TwinView},
 };
 
-use crate::{Settings, settings::pending_full};
+use crate::Settings;
+pub use invoking::{EndedRecord, InvokedRecord, TWIN_ACTIONS_ENDED_KEPT, TWIN_ACTIONS_MAX};
 pub(crate) use shown::PropertyNames;
 use shown::Shown;
+use wants::Wants;
 
 /// What DTSR tells of the twin.
 #[derive(Debug)]
@@ -72,6 +76,10 @@ pub enum TwinRecord {
         /// The metaverse system.
         metaverse: SystemId,
     },
+    /// An action is on its way to the device.
+    Invoked(InvokedRecord),
+    /// An action has ended.
+    InvocationEnded(EndedRecord),
 }
 
 /// A digital twin.
@@ -82,8 +90,11 @@ pub struct Twin {
     /// In the order of names.
     watchers: Vec<Watcher>,
     /// Made with the first change that is asked of the twin: most never are.
-    changes: Option<Box<Pending<Asker<ApplyChange>>>>,
-    questions_max: usize,
+    wants: Option<Box<Wants>>,
+    /// How many changes of it may wait for their answers.
+    questions_max: u32,
+    /// How long its system may take to answer, in milliseconds.
+    answer_ms_max: u32,
 }
 
 impl Behaviour for Twin {
@@ -97,8 +108,9 @@ impl Behaviour for Twin {
             described: None,
             shown: Shown::Undescribed(Box::default()),
             watchers: Vec::new(),
-            changes: None,
-            questions_max: settings.pending_questions_max,
+            wants: None,
+            questions_max: u32::try_from(settings.pending_questions_max).unwrap_or(u32::MAX),
+            answer_ms_max: u32::try_from(settings.outside_answer_ms_max).unwrap_or(u32::MAX),
         }
     }
 
@@ -126,7 +138,26 @@ impl Behaviour for Twin {
             TwinMsg::PassTwinMessage(pass) => out.send(pass.entity, *pass.message),
             TwinMsg::TwinMessage(message) => self.hear(&message, out),
             TwinMsg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
+            TwinMsg::ChangeUnderWay(change) => self.under_way(change.change, change.until, out),
+            TwinMsg::ChangeDropped(change) => self.dropped(change.change, DropReason::LeaseEnded, out),
+            TwinMsg::ActionOver(over) => self.action_over(over.change, &over.ended, out),
+            TwinMsg::ActionEnded(answer) => {
+                if let Ok(ended) = &answer {
+                    self.action_over(meta.pending, ended, out);
+                }
+                self.applied(&meta, answer.map(ChangeApplied::from), out);
+            }
+            TwinMsg::ReportAction(report) => {
+                let reported = self.report_action(report, out).map(|()| Kept);
+                out.reply(meta.asker::<ReportAction>(out.event()), reported);
+            }
+            TwinMsg::CancelAction(cancel) => self.cancel_action(&meta, &cancel, out),
+            TwinMsg::ActionStopping(answer) => self.stopping(&meta, answer, out),
         }
+    }
+
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        self.overdue(key, out);
     }
 
     fn replay(&mut self, record: TwinRecord) {
@@ -144,6 +175,8 @@ impl Behaviour for Twin {
                     self.watchers.remove(index);
                 }
             }
+            TwinRecord::Invoked(invoked) => self.replay_invoked(invoked),
+            TwinRecord::InvocationEnded(ended) => self.replay_ended(ended),
         }
     }
 
@@ -157,9 +190,11 @@ impl Behaviour for Twin {
                 .iter()
                 .map(|watcher| TwinRecord::Watched { metaverse: watcher.metaverse.clone(), entity: watcher.entity }),
         );
+        self.snapshot_invocations(into);
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.await_invocations(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
             out.send(DTSR, Reannounce);
@@ -208,6 +243,8 @@ impl Twin {
             class: twin.entry.class,
             version: self.shown.version(),
             properties,
+            desired: self.desired_shown(),
+            invocations: self.invocations_shown(),
             description: twin.entry.description.clone(),
         });
         out.signal(Signal::Twin(Arc::clone(&view)));
@@ -249,38 +286,6 @@ impl Twin {
         if let Some(reporter) = change.reporter {
             out.send(reporter.entity, ChangeReflected { report: reporter.report, version: self.shown.version() });
         }
-    }
-
-    /// FGMV-29 9.2 step 17: by the physical object, where there is one, to the twin system.
-    fn apply(&mut self, meta: &Meta, change: ApplyChange, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<ApplyChange>(out.event());
-        let (system, object) = match self.described() {
-            Ok(described) => (described.system_entity, described.twin.object),
-            Err(problem) => return out.reply(asker, Err(problem)),
-        };
-        let change = ApplyChange { system_entity: system, ..change };
-        let questions_max = self.questions_max;
-        let changes = self.changes.get_or_insert_with(|| {
-            // A twin that has recovered makes its table anew: no answer from before finds a question in it.
-            Box::new(Pending::new(questions_max, out.chance() as u32))
-        });
-        match (changes.insert(asker), object) {
-            (Ok(key), Some(object)) => out.ask(object, change, key),
-            (Ok(key), None) => out.ask(system, change, key),
-            (Err(asker), _) => out.reply(asker, Err(pending_full())),
-        }
-    }
-
-    /// FGMV-29 9.2 step 18: the twin system has done it.
-    fn applied(&mut self, meta: &Meta, answer: Result<ChangeApplied, Problem>, out: &mut Out<'_, Self>) {
-        let Some(asker) = self.changes.as_mut().and_then(|changes| changes.take(meta.pending)) else { return };
-        if let (Ok(applied), Ok(described)) = (&answer, self.described()) {
-            let twin = described.twin.entry.id.clone();
-            if let Some(accepted) = self.change(&applied.values, Change::Applied, out) {
-                self.reflect(&twin, Arc::new(accepted), out.now().wall, out);
-            }
-        }
-        out.reply(asker, answer);
     }
 
     /// FGMV-28 REQ-DT-06: a message from another twin reaches those who watch this one.
@@ -329,10 +334,15 @@ impl Twin {
             Change::Adopted | Change::Applied => out.record(PART, record.clone()),
         }
         self.replay(record);
+        self.publish(out);
+        Some(accepted)
+    }
+
+    /// Readers have what the twin shows now.
+    fn publish(&self, out: &mut Out<'_, Self>) {
         if let Shown::View(view) = &self.shown {
             out.signal(Signal::Twin(Arc::clone(view)));
         }
-        Some(accepted)
     }
 
     /// FGMV-29 9.2 step 14: those who selected the twin hear of it.

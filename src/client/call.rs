@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, IF_MATCH},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use twinway_protocol::{JsonDoc, lease::Token};
+use twinway_protocol::{JsonDoc, lease::Token, message::ChangeTerms};
 
 use super::{ANSWER_BYTES_MAX, Client, ClientError, ProblemDocument};
 
@@ -22,6 +22,7 @@ pub(super) struct Call<'c> {
     body: Option<Result<Vec<u8>, ClientError>>,
     media_type: &'static str,
     lease_token: Option<Token>,
+    if_match: Option<u64>,
     longer: Duration,
 }
 
@@ -34,6 +35,7 @@ impl<'c> Call<'c> {
             body: None,
             media_type: "application/json",
             lease_token: None,
+            if_match: None,
             longer: Duration::ZERO,
         }
     }
@@ -62,6 +64,13 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// Names the version that the twin must have, and how long it is wanted.
+    pub(super) fn terms(mut self, terms: ChangeTerms) -> Self {
+        self.if_match = terms.expects;
+        let within_ms = terms.within_ms.map(|ms| ms.to_string());
+        self.query("deadlineMs", within_ms.as_deref())
+    }
+
     /// Waits this much longer for the answer than for others.
     pub(super) fn longer(mut self, by: Duration) -> Self {
         self.longer = by;
@@ -78,6 +87,9 @@ impl<'c> Call<'c> {
         }
         if let Some(token) = self.lease_token {
             request = request.header("Sync-Lease-Token", token.to_string());
+        }
+        if let Some(version) = self.if_match {
+            request = request.header(IF_MATCH, format!("\"{version}\""));
         }
         if let Some(body) = self.body {
             request = request.header(CONTENT_TYPE, self.media_type).body(body?);

@@ -19,8 +19,8 @@ use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
 /// The enabler as one digital twin system sees it.
 #[derive(Clone, Debug)]
 pub struct Dii {
-    enabler: Enabler,
-    id: SystemId,
+    pub(super) enabler: Enabler,
+    pub(super) id: SystemId,
 }
 
 impl Dii {
@@ -28,7 +28,7 @@ impl Dii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
         self.enabler.actor(SystemKind::DigitalTwin, &self.id).await
     }
 

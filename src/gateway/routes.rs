@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
+    actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
     device, dii, leases, mii, ops, problem,
@@ -261,6 +262,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     [
         mii::ROUTES,
         twins::ROUTES,
+        actions::ROUTES,
         leases::ROUTES,
         device::ROUTES,
         dii::ROUTES,

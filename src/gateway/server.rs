@@ -182,6 +182,7 @@ fn extras(headers: &HeaderMap) -> Extras<'_> {
     Extras {
         acting_as: text(headers, &ACTING_AS),
         if_none_match: text(headers, &header::IF_NONE_MATCH),
+        if_match: text(headers, &header::IF_MATCH),
         lease_token: text(headers, &LEASE_TOKEN),
         accept: text(headers, &header::ACCEPT),
         ..Extras::default()

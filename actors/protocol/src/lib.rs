@@ -30,7 +30,7 @@ pub use behaviour::{
 pub use document::JsonDoc;
 pub use id::{EntityId, EventId, PendingKey, Ref};
 pub use mailboxes::{Accepted, RefusedStep};
-pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
+pub use name::{InvocationId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};
 pub use trace::StepId;

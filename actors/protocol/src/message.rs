@@ -7,11 +7,13 @@ mod dtif;
 mod external;
 mod lease;
 mod sif;
+mod twins;
 
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
 pub use sif::*;
+pub use twins::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -116,15 +118,18 @@ mailboxes! {
         }
         /// What digital twin synchronization accepts (FGMV-29 8.3.4).
         Dts(DtsMsg) = 9 {
-            asks { KeepTwinSystem, ChangeTwin, StopTwin }
-            tells { PhysicalChange }
+            asks { KeepTwinSystem, ChangeTwin, StopTwin, InvokeAction }
+            tells { PhysicalChange, ActionBegan }
             hears { ChangeVerified, ChangeApplied, SyncVerified, SyncLeaseGranted, SyncLeaseSettled }
         }
         /// What digital twin access control accepts (FGMV-29 8.3.5).
         Dtac(DtacMsg) = 10 {
-            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission }
+            asks {
+                KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
+                VerifyAction, CancelAction
+            }
             tells {}
-            hears { Kept }
+            hears { Kept, ActionStopping }
         }
         /// What third-party system interaction accepts (FGMV-29 8.3.6).
         Tsi(TsiMsg) = 11 {
@@ -138,20 +143,22 @@ mailboxes! {
                 OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
                 SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
-                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
+                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases,
+                InvokeAction, CancelAction
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
+            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, NotifyWatcher }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
-                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed
+                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
+                ActionInvoked, ActionStopping
             }
         }
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
-                AnswerRequest, SetSynchronization
+                AnswerRequest, SetSynchronization, CarryOutAction, StopAction, ReportAction
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered }
             hears { TwinSystemRegistered, Kept }
@@ -169,7 +176,7 @@ mailboxes! {
         PhysicalObject(PhysicalObjectMsg) = 15 {
             asks { RepresentObject, ApplyChange, ExtendGate }
             tells { ObserveChange, FenceGate, RestrictGate, ReflectLease }
-            hears { ChangeApplied, DeviceFenced }
+            hears { ChangeApplied, DeviceFenced, ActionEnded }
         }
         /// What the actor of a user's device accepts.
         UserDevice(UserDeviceMsg) = 16 {
@@ -179,9 +186,9 @@ mailboxes! {
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
-            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange }
-            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease }
-            hears { ChangeApplied }
+            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ReportAction, CancelAction }
+            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver }
+            hears { ChangeApplied, ActionEnded, ActionStopping }
         }
         /// What the supervisor of sync leases accepts (FGMV-28 7.1.3).
         SyncSupervisor(SyncSupervisorMsg) = 18 {
@@ -201,7 +208,7 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed
+                SyncLeasesListed, ActionInvoked, ActionStopping
             }
         }
     }
@@ -247,6 +254,9 @@ mailboxes! {
         SyncVerified => SyncSupervisor(SyncSupervisorMsg), Dts(DtsMsg);
         GateExtended => SyncSupervisor(SyncSupervisorMsg);
         DeviceFenced => PhysicalObject(PhysicalObjectMsg);
+        ActionInvoked => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ActionEnded => PhysicalObject(PhysicalObjectMsg), Twin(TwinMsg);
+        ActionStopping => MetaverseSystem(MetaverseSystemMsg), Dtac(DtacMsg), Twin(TwinMsg), Caller(CallerMsg);
     }
 }
 

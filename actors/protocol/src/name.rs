@@ -105,6 +105,8 @@ names! {
     WorldId
     /// A permission that was granted, by which it is read, shown and revoked.
     PermissionId
+    /// An invocation of an action, by which it is followed and cancelled.
+    InvocationId
 }
 
 /// A metaverse system as a whole is a world, for whom it has no other.

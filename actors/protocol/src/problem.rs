@@ -102,6 +102,10 @@ kinds! {
     ReservationTaken = "reservation-taken", 409, "The object is reserved", "Somebody of a priority that is not below yours has reserved the object for a part of this time.";
     SafeStopNone = "safe-stop-none", 409, "The object has no safe stop", "The twin's characteristics do not say how its object is brought to a safe stop.";
     OutsideUnclear = "outside-unclear", 502, "It is not known whether it was done", "The request was handed to the external system, and what it says to it will not be heard: its session closed, or its webhook broke off. It may have been carried out, or may be yet.";
+    VersionMismatch = "version-mismatch", 412, "The twin has changed", "The twin is not of the version that `If-Match` names any more. Read it again and decide anew. Nothing was changed.";
+    DeadlineOver = "deadline-over", 504, "The deadline is over", "What was asked for was not confirmed by `deadlineMs`. The device must not act on it any more; whether it did before, the twin shows when it reports.";
+    ActionUnknown = "action-unknown", 404, "No such action", "The twin's description names no such action.";
+    InvocationUnknown = "invocation-unknown", 404, "No such invocation", "The twin has no invocation with this id, or it ended too long ago.";
 }
 
 impl fmt::Display for ProblemKind {

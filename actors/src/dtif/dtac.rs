@@ -3,6 +3,7 @@
 //! It keeps who may do what with which twin, and knows what each twin's object can be asked to do at all, and who may
 //! be synchronized with it before whom (FGMV-28 REQ-DT-08).
 
+mod changing;
 mod sync;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,17 +14,17 @@ use twinway_protocol::{
     Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::{
-        AcquisitionVerified, AdoptProperties, ChangeVerified, DTSR, DtacMsg, KeepTwinSystem, Kept,
-        ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadTwinPermission, Reannounce, RoleChanged,
-        SYNC_SUPERVISOR, SendTwinMessage, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
-        TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyChange, VerifySync, Wire, own,
+        AcquisitionVerified, AdoptProperties, CancelAction, DTSR, DtacMsg, KeepTwinSystem, Kept, ManageTwinPermission,
+        PassTwinMessage, PhysicalObjectMsg, ReadTwinPermission, Reannounce, RoleChanged, SYNC_SUPERVISOR,
+        SendTwinMessage, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged, TwinPermissionShown,
+        TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange, VerifySync, Wire, own,
     },
     registry::TwinSystem,
     time::Timestamp,
     twin::{Affordances, TwinEntry},
 };
 
-use super::{member, twin_unknown};
+use super::twin_unknown;
 use crate::{Settings, settings::pending_full};
 
 /// What is known of a twin.
@@ -95,6 +96,7 @@ pub struct Dtac {
     permissions: BTreeMap<Holder, Numbered>,
     holders: BTreeMap<u64, Holder>,
     managing: Pending<Managing>,
+    cancelling: Pending<Asker<CancelAction>>,
     /// What this entity said before it failed may have been by rules that it has forgotten.
     has_forgotten: bool,
 }
@@ -111,6 +113,7 @@ impl Behaviour for Dtac {
             permissions: BTreeMap::new(),
             holders: BTreeMap::new(),
             managing: Pending::new(settings.pending_questions_max, incarnation),
+            cancelling: Pending::new(settings.pending_questions_max, incarnation),
             has_forgotten: false,
         }
     }
@@ -126,6 +129,15 @@ impl Behaviour for Dtac {
             DtacMsg::Kept(answer) => self.adopted(&meta, answer, out),
             DtacMsg::VerifyChange(change) => {
                 out.reply(meta.asker::<VerifyChange>(out.event()), self.verify_change(&change, now));
+            }
+            DtacMsg::VerifyAction(action) => {
+                out.reply(meta.asker::<VerifyAction>(out.event()), self.verify_action(&action, now));
+            }
+            DtacMsg::CancelAction(cancel) => self.cancel_action(&meta, cancel, out),
+            DtacMsg::ActionStopping(answer) => {
+                if let Some(asker) = self.cancelling.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
             }
             DtacMsg::VerifyAcquisition(acquisition) => {
                 let verified = self.verify_acquisition(&acquisition);
@@ -305,28 +317,6 @@ impl Dtac {
 
     fn known(&self, twin: &TwinId) -> Result<&KnownTwin, Problem> {
         self.twins.get(twin).ok_or_else(|| twin_unknown(twin))
-    }
-
-    /// FGMV-29 9.2 step 16: whether the user may, and whether the object can (FGMV-29 8.3.5).
-    fn verify_change(&self, change: &VerifyChange, now: Timestamp) -> Result<ChangeVerified, Problem> {
-        let known = self.known(&change.twin)?;
-        let holder = (change.metaverse.clone(), change.user.clone(), change.twin.clone());
-        self.permitted(holder, &[Right::Change], now)?;
-        if change.values.is_empty() {
-            return Err(Problem::new(ProblemKind::InvalidDocument, "at least one property is expected here").at(""));
-        }
-        for name in change.values.keys() {
-            let Some(property) = known.affordances.properties.get(name) else {
-                let detail = format!("the description of `{}` has no property `{name}`", change.twin);
-                return Err(Problem::new(ProblemKind::PropertyUnknown, detail).at(member("", name)));
-            };
-            let changeable = known.entry.characteristics.changeable.as_ref();
-            if property.read_only || changeable.is_some_and(|changeable| !changeable.contains(name)) {
-                let detail = format!("`{name}` of `{}` cannot be changed", change.twin);
-                return Err(Problem::new(ProblemKind::BehaviourNotPermitted, detail).at(member("", name)));
-            }
-        }
-        Ok(ChangeVerified { entity: known.entity, has_object: known.entry.physical_object.is_some() })
     }
 
     /// FGMV-29 9.1 step 17: whether a third-party system may read the twins.

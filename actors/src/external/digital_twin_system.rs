@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
-    SystemId, TwinId,
+    Asker, Behaviour, EntityId, Envelope, InvocationId, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Ref, SystemId, TwinId,
     message::{
         AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
         ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
-        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter,
-        SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
+        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportAction, ReportPhysicalChange,
+        Reporter, SetSynchronization, StopAction, TwinMsg, TwinSystemRegistered, Wire,
     },
     registry::{Reach, TwinSystem},
     signal::Signal,
 };
+
+mod actions;
 
 use super::outside::OutsideRequests;
 use crate::{Settings, dtif::member, settings::pending_full, twin::PropertyNames};
@@ -37,6 +39,7 @@ enum Waiting {
     Registering(Asker<RegisterTwinSystem>),
     Reporting(Asker<ReportPhysicalChange>),
     Setting(Asker<SetSynchronization>),
+    ReportingAction(Asker<ReportAction>),
 }
 
 /// What the actor writes down.
@@ -61,6 +64,8 @@ pub struct DigitalTwinSystem {
     twins: BTreeMap<TwinId, ListedTwin>,
     waiting: Pending<Waiting>,
     outside: OutsideRequests,
+    /// The requests by which actions were handed out.
+    actions: BTreeMap<InvocationId, PendingKey>,
     shown_ms_max: u64,
 }
 
@@ -81,6 +86,7 @@ impl Behaviour for DigitalTwinSystem {
             twins: BTreeMap::new(),
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             outside: OutsideRequests::new(settings),
+            actions: BTreeMap::new(),
             shown_ms_max: settings.outside_answer_ms_max,
         }
     }
@@ -112,6 +118,11 @@ impl Behaviour for DigitalTwinSystem {
             Msg::FenceDevice(question) => {
                 self.outside.ask(meta.asker::<FenceDevice>(out.event()), question, out);
             }
+            Msg::CarryOutAction(question) => self.carry_out(&meta, question, out),
+            Msg::StopAction(question) => {
+                self.outside.ask(meta.asker::<StopAction>(out.event()), question, out);
+            }
+            Msg::ReportAction(report) => self.report_action(&meta, report, out),
             Msg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
             Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
@@ -127,7 +138,7 @@ impl Behaviour for DigitalTwinSystem {
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
             // Nothing sets a timer for what DTSR is asked.
-            Some(Waiting::Registering(_) | Waiting::Setting(_)) => {}
+            Some(Waiting::Registering(_) | Waiting::Setting(_) | Waiting::ReportingAction(_)) => {}
             None => self.outside.timeout(key, out),
         }
     }
@@ -262,6 +273,7 @@ impl DigitalTwinSystem {
             Waiting::Registering(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Setting(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::ReportingAction(asker) => out.reply(asker, Err(pending_full())),
         }
     }
 
@@ -278,8 +290,10 @@ impl DigitalTwinSystem {
     }
 
     fn kept(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
-        if let Some(Waiting::Setting(asker)) = self.waiting.take(meta.pending) {
-            out.reply(asker, answer);
+        match self.waiting.take(meta.pending) {
+            Some(Waiting::Setting(asker)) => out.reply(asker, answer),
+            Some(Waiting::ReportingAction(asker)) => out.reply(asker, answer),
+            Some(Waiting::Registering(_) | Waiting::Reporting(_)) | None => {}
         }
     }
 }

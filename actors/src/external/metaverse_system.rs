@@ -8,10 +8,11 @@ use twinway_protocol::{
     ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        AttachUserDevice, CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD,
-        KeepSyncLeases, Kept, ListSyncLeases, ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, OpenSystem,
-        PropertyValues, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
-        ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
+        ActionInvoked, ActionStopping, AttachUserDevice, CancelAction, CancelSyncLease, CancelSyncReservation,
+        ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, InvokeAction, KeepSyncLeases, Kept, ListSyncLeases,
+        ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem, PropertyValues,
+        ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease, ReleaseSyncLease,
+        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
         RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
@@ -71,6 +72,8 @@ passes! {
         TwinPermissionShown: ReadTwinPermission => DTAC;
         // FGMV-29 9.2 steps 15 and 18x.
         ChangeCompleted: ChangeTwin => DTS, StopTwin => DTS;
+        ActionInvoked: InvokeAction => DTS;
+        ActionStopping: CancelAction => DTAC;
         // FGMV-28 REQ-DT-06.
         TwinMessageSent: SendTwinMessage => DTAC;
         // FGMV-28 7.1.3 steps 7 and 10.
@@ -215,6 +218,13 @@ impl Behaviour for MetaverseSystem {
             // FGMV-29 9.2 steps 15 and 18x.
             Msg::ChangeTwin(message) => pass(pending, meta, message, out),
             Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::InvokeAction(message) => pass(pending, meta, message, out),
+            Msg::ActionInvoked(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::CancelAction(message) => pass(pending, meta, message, out),
+            Msg::ActionStopping(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::NotifyWatcher(NotifyWatcher { event, twin, at, data }) => {
+                tell(Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }, out);
+            }
             // FGMV-28 REQ-DT-06.
             Msg::SendTwinMessage(message) => pass(pending, meta, message, out),
             Msg::TwinMessageSent(answer) => Heard::hear(pending, meta, answer, out),

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind,
     message::{
-        AnswerAccepted, AnswerRequest, ApplyChange, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
-        ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered, Wire,
+        AnswerAccepted, AnswerRequest, ApplyChange, CarryOutAction, ExecuteService, FenceDevice,
+        ForwardTwinPropertiesRequest, ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered,
+        StopAction, Wire,
     },
     signal::Signal,
 };
@@ -41,7 +42,7 @@ macro_rules! questions {
             }
 
             fn moves_a_device(&self) -> bool {
-                matches!(self, Self::ApplyChange(_) | Self::FenceDevice(_))
+                matches!(self, Self::ApplyChange(_) | Self::FenceDevice(_) | Self::InvokeAction(_))
             }
 
             fn refuse<B: Behaviour<Wire = Wire>>(self, problem: Problem, out: &mut Out<'_, B>) {
@@ -77,6 +78,8 @@ questions! {
     DescribeTwins(ForwardTwinPropertiesRequest);
     ApplyChange(ApplyChange);
     FenceDevice(FenceDevice);
+    InvokeAction(CarryOutAction);
+    CancelAction(StopAction);
 }
 
 /// The table of requests that are outside, for the actor of one external system.
@@ -106,14 +109,50 @@ impl OutsideRequests {
         B: Behaviour<Wire = Wire>,
         T: OutsideQuestion,
     {
+        self.ask_for(self.answer_ms_max, asker, question, out);
+    }
+
+    /// As [`OutsideRequests::ask`], for at most `answer_ms`. Gives the request, unless the table is full.
+    pub(crate) fn ask_for<B, T>(
+        &mut self,
+        answer_ms: u64,
+        asker: Asker<T>,
+        question: T,
+        out: &mut Out<'_, B>,
+    ) -> Option<PendingKey>
+    where
+        B: Behaviour<Wire = Wire>,
+        T: OutsideQuestion,
+    {
         if self.waiting.len() >= self.questions_max {
             let detail = format!("pending_questions_max: {} requests wait for this system", self.questions_max);
-            return out.reply(asker, Err(Problem::new(ProblemKind::LimitReached, detail)));
+            out.reply(asker, Err(Problem::new(ProblemKind::LimitReached, detail)));
+            return None;
         }
         let request = self.fresh_key(out);
         self.waiting.insert(request, T::waiting(asker));
-        out.timer(self.answer_ms_max, request);
+        out.timer(answer_ms, request);
         out.signal(Signal::Request { entity: out.me(), request, body: Box::new(question.body()) });
+        Some(request)
+    }
+
+    /// Whether a request waits for its answer.
+    pub(crate) fn is_waiting(&self, request: PendingKey) -> bool {
+        self.waiting.contains_key(&request)
+    }
+
+    /// A request is answered in another way than by its id. An answer that does not fit is none.
+    pub(crate) fn settle<B: Behaviour<Wire = Wire>>(
+        &mut self,
+        request: PendingKey,
+        answer: OutsideAnswer,
+        out: &mut Out<'_, B>,
+    ) {
+        if self.waiting.get(&request).is_some_and(|waiting| waiting.fits(&answer))
+            && let Some(waiting) = self.waiting.remove(&request)
+        {
+            waiting.settle(answer, out);
+        }
     }
 
     fn fresh_key<B: Behaviour<Wire = Wire>>(&self, out: &mut Out<'_, B>) -> PendingKey {
@@ -150,6 +189,10 @@ impl OutsideRequests {
     /// handed out all the same: then it may act yet, and no answer will say that it has.
     pub(crate) fn undelivered<B: Behaviour<Wire = Wire>>(&mut self, message: RequestUndelivered, out: &mut Out<'_, B>) {
         let RequestUndelivered { request, problem, handed_out } = message;
+        // An action goes on without the session that it was handed out by, and its end is told in another way.
+        if handed_out && matches!(self.waiting.get(&request), Some(Waiting::InvokeAction(_))) {
+            return;
+        }
         if let Some(waiting) = self.waiting.remove(&request) {
             let unclear = handed_out && problem.kind != ProblemKind::OutsideTimeout && waiting.moves_a_device();
             let problem = if unclear { Problem { kind: ProblemKind::OutsideUnclear, ..*problem } } else { *problem };
@@ -160,7 +203,10 @@ impl OutsideRequests {
     /// A request's time has run out. That of a request which was answered means nothing.
     pub(crate) fn timeout<B: Behaviour<Wire = Wire>>(&mut self, request: PendingKey, out: &mut Out<'_, B>) {
         if let Some(waiting) = self.waiting.remove(&request) {
-            let detail = format!("no answer came within outside_answer_ms_max = {} ms", self.answer_ms_max);
+            let detail = match &waiting {
+                Waiting::InvokeAction(_) => "the action's end was not told in time".to_owned(),
+                _ => format!("no answer came within outside_answer_ms_max = {} ms", self.answer_ms_max),
+            };
             waiting.refuse(Problem::new(ProblemKind::OutsideTimeout, detail), out);
         }
     }

@@ -94,6 +94,7 @@ fn apply() -> ApplyChange {
         token: None,
         not_after: None,
         stop: false,
+        errand: None,
         system_entity: ApplyChange::nowhere(),
     }
 }

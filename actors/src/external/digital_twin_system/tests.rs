@@ -76,6 +76,7 @@ fn apply() -> ApplyChange {
         token: None,
         not_after: None,
         stop: false,
+        errand: None,
         system_entity: system_actor(1),
     }
 }
