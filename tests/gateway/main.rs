@@ -14,3 +14,5 @@ mod sessions;
 mod support;
 #[cfg(test)]
 mod twins;
+#[cfg(test)]
+mod wanting;
