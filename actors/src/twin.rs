@@ -13,8 +13,8 @@ use twinway_protocol::{
     Behaviour, EntityId, Envelope, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
         AdoptProperties, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg, Kept,
-        MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, ReportAction,
-        TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
+        MetaverseSystemMsg, NotifyWatcher, PassPermission, PropertyValues, ReadTwin, Reannounce, ReflectChange,
+        ReflectLease, ReportAction, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -147,6 +147,7 @@ impl Behaviour for Twin {
                 }
                 self.applied(&meta, answer.map(ChangeApplied::from), out);
             }
+            TwinMsg::PassPermission(pass) => self.pass_permission(pass, out),
             TwinMsg::ReportAction(report) => {
                 let reported = self.report_action(report, out).map(|()| Kept);
                 out.reply(meta.asker::<ReportAction>(out.event()), reported);
@@ -292,6 +293,15 @@ impl Twin {
     fn hear(&self, message: &TwinMessage, out: &mut Out<'_, Self>) {
         for watcher in &self.watchers {
             out.send(watcher.entity, message.clone());
+        }
+    }
+
+    /// FGMV-29 8.3.5: a user's metaverse system hears what became of the user's permission, if it selected the twin.
+    fn pass_permission(&self, pass: PassPermission, out: &mut Out<'_, Self>) {
+        let watcher = self.watcher(&pass.metaverse).ok().and_then(|index| self.watchers.get(index));
+        if let (Some(watcher), Ok(described)) = (watcher, self.described()) {
+            let (twin, at) = (described.twin.entry.id.clone(), out.now().wall);
+            out.send(watcher.entity, NotifyWatcher { event: pass.event, twin, at, data: pass.data });
         }
     }
 

@@ -6,12 +6,14 @@
 mod dtif;
 mod external;
 mod lease;
+mod rights;
 mod sif;
 mod twins;
 
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
+pub use rights::*;
 pub use sif::*;
 pub use twins::*;
 
@@ -126,7 +128,8 @@ mailboxes! {
         Dtac(DtacMsg) = 10 {
             asks {
                 KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
-                VerifyAction, CancelAction
+                VerifyAction, CancelAction, ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission, ReadCharacteristics,
+                SetCharacteristics
             }
             tells {}
             hears { Kept, ActionStopping }
@@ -144,24 +147,25 @@ mailboxes! {
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
                 SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
                 YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases,
-                InvokeAction, CancelAction
+                InvokeAction, CancelAction, ListTwinPermissions
             }
             tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, NotifyWatcher }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
-                ActionInvoked, ActionStopping
+                ActionInvoked, ActionStopping, TwinPermissionsListed
             }
         }
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
-                AnswerRequest, SetSynchronization, CarryOutAction, StopAction, ReportAction
+                AnswerRequest, SetSynchronization, CarryOutAction, StopAction, ReportAction,
+                ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission, ReadCharacteristics, SetCharacteristics
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered }
-            hears { TwinSystemRegistered, Kept }
+            hears { TwinSystemRegistered, Kept, TwinPermissionsListed, TwinPermissionShown, CharacteristicsShown }
         }
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
@@ -187,7 +191,7 @@ mailboxes! {
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
             asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ReportAction, CancelAction }
-            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver }
+            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver, PassPermission }
             hears { ChangeApplied, ActionEnded, ActionStopping }
         }
         /// What the supervisor of sync leases accepts (FGMV-28 7.1.3).
@@ -196,7 +200,7 @@ mailboxes! {
                 KeepTwinSystem, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease, YieldSyncLease, CancelSyncLease,
                 KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases
             }
-            tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged }
+            tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged, PermissionLost }
             hears { SyncVerified, GateExtended }
         }
         /// What a caller outside the actors hears: a gateway, a host program.
@@ -208,7 +212,7 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed, ActionInvoked, ActionStopping
+                SyncLeasesListed, ActionInvoked, ActionStopping, TwinPermissionsListed, CharacteristicsShown
             }
         }
     }
@@ -234,7 +238,9 @@ mailboxes! {
         TwinPropertiesAndPermission => Dtia(DtiaMsg);
         TwinPermissionManaged => Dtia(DtiaMsg);
         TwinPropertiesAndPermissionGranted => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
-        TwinPermissionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinPermissionShown => MetaverseSystem(MetaverseSystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        TwinPermissionsListed => MetaverseSystem(MetaverseSystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        CharacteristicsShown => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
         TwinRead => Dtia(DtiaMsg);
         ServiceRunning => Caller(CallerMsg);
         ChangeVerified => Dts(DtsMsg);

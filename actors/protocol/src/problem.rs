@@ -106,6 +106,7 @@ kinds! {
     DeadlineOver = "deadline-over", 504, "The deadline is over", "What was asked for was not confirmed by `deadlineMs`. The device must not act on it any more; whether it did before, the twin shows when it reports.";
     ActionUnknown = "action-unknown", 404, "No such action", "The twin's description names no such action.";
     InvocationUnknown = "invocation-unknown", 404, "No such invocation", "The twin has no invocation with this id, or it ended too long ago.";
+    PermissionUnknown = "permission-unknown", 404, "No such permission", "No permission on this twin has this id.";
 }
 
 impl fmt::Display for ProblemKind {

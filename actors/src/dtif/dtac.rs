@@ -4,9 +4,13 @@
 //! be synchronized with it before whom (FGMV-28 REQ-DT-08).
 
 mod changing;
+mod rights;
 mod sync;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
@@ -14,10 +18,11 @@ use twinway_protocol::{
     Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::{
-        AcquisitionVerified, AdoptProperties, CancelAction, DTSR, DtacMsg, KeepTwinSystem, Kept, ManageTwinPermission,
-        PassTwinMessage, PhysicalObjectMsg, ReadTwinPermission, Reannounce, RoleChanged, SYNC_SUPERVISOR,
-        SendTwinMessage, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged, TwinPermissionShown,
-        TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange, VerifySync, Wire, own,
+        AcquisitionVerified, AdoptProperties, CancelAction, DTSR, DtacMsg, GrantTwinPermission, KeepTwinSystem, Kept,
+        ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadCharacteristics,
+        ReadTwinPermission, Reannounce, RevokeTwinPermission, RoleChanged, SYNC_SUPERVISOR, SendTwinMessage,
+        SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
+        TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange, VerifySync, Wire, own,
     },
     registry::TwinSystem,
     time::Timestamp,
@@ -26,6 +31,7 @@ use twinway_protocol::{
 
 use super::twin_unknown;
 use crate::{Settings, settings::pending_full};
+pub use rights::Said;
 
 /// What is known of a twin.
 #[derive(Debug)]
@@ -87,6 +93,20 @@ pub enum DtacRecord {
         /// What the user is, for the twin's rules of priority (FGMV-28 REQ-DT-08).
         role: Arc<str>,
     },
+    /// A permission was revoked.
+    Revoked {
+        /// The part.
+        number: u64,
+    },
+    /// A twin system says anew what a twin can be asked, or registered something else since, so that this counts.
+    Characterized {
+        /// The twin.
+        twin: TwinId,
+        /// The slot of its actor, which is in its part.
+        slot: u32,
+        /// What it said; none: what is registered counts.
+        said: Option<Said>,
+    },
 }
 
 /// Digital twin access control.
@@ -97,6 +117,12 @@ pub struct Dtac {
     holders: BTreeMap<u64, Holder>,
     managing: Pending<Managing>,
     cancelling: Pending<Asker<CancelAction>>,
+    /// The numbers of the permissions on each twin.
+    on_twin: BTreeMap<TwinId, BTreeSet<u64>>,
+    /// What twin systems said anew of their twins.
+    said: BTreeMap<TwinId, Said>,
+    /// By the slots of their actors, the twins of which something was said.
+    slots: BTreeMap<u32, TwinId>,
     /// What this entity said before it failed may have been by rules that it has forgotten.
     has_forgotten: bool,
 }
@@ -114,6 +140,9 @@ impl Behaviour for Dtac {
             holders: BTreeMap::new(),
             managing: Pending::new(settings.pending_questions_max, incarnation),
             cancelling: Pending::new(settings.pending_questions_max, incarnation),
+            on_twin: BTreeMap::new(),
+            said: BTreeMap::new(),
+            slots: BTreeMap::new(),
             has_forgotten: false,
         }
     }
@@ -129,6 +158,25 @@ impl Behaviour for Dtac {
             DtacMsg::Kept(answer) => self.adopted(&meta, answer, out),
             DtacMsg::VerifyChange(change) => {
                 out.reply(meta.asker::<VerifyChange>(out.event()), self.verify_change(&change, now));
+            }
+            DtacMsg::ListTwinPermissions(list) => {
+                out.reply(meta.asker::<ListTwinPermissions>(out.event()), self.list_permissions(&list));
+            }
+            DtacMsg::GrantTwinPermission(message) => {
+                let granted = self.grant_permission(message, out);
+                out.reply(meta.asker::<GrantTwinPermission>(out.event()), granted);
+            }
+            DtacMsg::RevokeTwinPermission(message) => {
+                let revoked = self.revoke_permission(&message, out).map(|()| Kept);
+                out.reply(meta.asker::<RevokeTwinPermission>(out.event()), revoked);
+            }
+            DtacMsg::ReadCharacteristics(message) => {
+                let shown = self.characteristics(&message.twin);
+                out.reply(meta.asker::<ReadCharacteristics>(out.event()), shown);
+            }
+            DtacMsg::SetCharacteristics(message) => {
+                let set = self.set_characteristics(message, out);
+                out.reply(meta.asker::<SetCharacteristics>(out.event()), set);
             }
             DtacMsg::VerifyAction(action) => {
                 out.reply(meta.asker::<VerifyAction>(out.event()), self.verify_action(&action, now));
@@ -159,10 +207,23 @@ impl Behaviour for Dtac {
         }
     }
 
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        self.permission_due(key.to_bits(), out);
+    }
+
     fn replay(&mut self, record: DtacRecord) {
         let numbered = match record {
             DtacRecord::Permitted { number, permission } => Numbered { number, permission, role: None },
             DtacRecord::PermittedAs { number, permission, role } => Numbered { number, permission, role: Some(role) },
+            DtacRecord::Revoked { number } => return self.forget(number),
+            DtacRecord::Characterized { twin, slot, said } => {
+                self.slots.insert(slot, twin.clone());
+                match said {
+                    Some(said) => self.said.insert(twin, said),
+                    None => self.said.remove(&twin),
+                };
+                return;
+            }
         };
         self.permit(numbered);
     }
@@ -170,9 +231,11 @@ impl Behaviour for Dtac {
     fn snapshot(&self, part: u64, into: &mut Vec<DtacRecord>) {
         let kept = self.holders.get(&part).and_then(|holder| self.permissions.get(holder));
         into.extend(kept.map(Numbered::to_record));
+        self.snapshot_said(part, into);
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.arm_all(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
             self.has_forgotten = true;
@@ -189,6 +252,7 @@ impl Dtac {
             let known = KnownTwin { entity, object, entry: Arc::clone(&twin.entry), affordances };
             let before = self.twins.insert(twin.entry.id.clone(), known);
             self.tell_of_rules(before.as_ref(), &twin.entry, out);
+            self.forget_said(&twin.entry, twin.entity.id().slot(), out);
         }
         Ok(())
     }
@@ -198,6 +262,7 @@ impl Dtac {
         let TwinPermission { metaverse, user, twin, .. } = &numbered.permission;
         let holder = (metaverse.clone(), user.clone(), twin.clone());
         self.holders.insert(numbered.number, holder.clone());
+        self.on_twin.entry(holder.2.clone()).or_default().insert(numbered.number);
         self.permissions.insert(holder, numbered)
     }
 
@@ -261,8 +326,14 @@ impl Dtac {
         let holder = (metaverse.clone(), user.clone(), twin.clone());
         let numbered = Numbered { number: self.number_of(&holder), permission, role: role.clone() };
         out.record(numbered.number, numbered.to_record());
+        self.arm(numbered.number, numbered.permission.expires_at, out);
+        let may_change = numbered.permission.rights.contains(&Right::Change);
         // Who had no permission before can have no lease to weigh again.
-        if self.permit(numbered).is_some_and(|before| before.role != role) {
+        let Some(before) = self.permit(numbered) else { return };
+        if !may_change {
+            return self.lost(&before.permission, out);
+        }
+        if before.role != role {
             let (metaverse, user, twin) = holder;
             out.send(SYNC_SUPERVISOR, RoleChanged { metaverse, user, twin, role });
         }
@@ -323,7 +394,7 @@ impl Dtac {
     fn verify_acquisition(&self, acquisition: &VerifyAcquisition) -> Result<AcquisitionVerified, Problem> {
         for twin in acquisition.twins.iter() {
             let known = self.known(twin)?;
-            let may_read = known.entry.access.iter().any(|(system, rights)| {
+            let may_read = self.access(known).iter().any(|(system, rights)| {
                 (*system == acquisition.system || system.as_str() == "*") && rights.contains(&Right::Read)
             });
             if !may_read {

@@ -21,9 +21,11 @@ use twinway_protocol::{
 };
 
 mod actions;
+mod rights;
 
 use super::outside::OutsideRequests;
 use crate::{Settings, dtif::member, settings::pending_full, twin::PropertyNames};
+use rights::Rights;
 
 /// A twin of this system's list.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ enum Waiting {
     Reporting(Asker<ReportPhysicalChange>),
     Setting(Asker<SetSynchronization>),
     ReportingAction(Asker<ReportAction>),
+    Rights(Rights),
 }
 
 /// What the actor writes down.
@@ -123,6 +126,14 @@ impl Behaviour for DigitalTwinSystem {
                 self.outside.ask(meta.asker::<StopAction>(out.event()), question, out);
             }
             Msg::ReportAction(report) => self.report_action(&meta, report, out),
+            Msg::ListTwinPermissions(message) => self.list_permissions(&meta, message, out),
+            Msg::GrantTwinPermission(message) => self.own(&meta, message.twin.clone(), message, Rights::Granting, out),
+            Msg::RevokeTwinPermission(message) => self.own(&meta, message.twin.clone(), message, Rights::Revoking, out),
+            Msg::ReadCharacteristics(message) => self.own(&meta, message.twin.clone(), message, Rights::Reading, out),
+            Msg::SetCharacteristics(message) => self.own(&meta, message.twin.clone(), message, Rights::Setting, out),
+            Msg::TwinPermissionsListed(answer) => self.permissions_listed(&meta, answer, out),
+            Msg::TwinPermissionShown(answer) => self.permission_shown(&meta, answer, out),
+            Msg::CharacteristicsShown(answer) => self.characteristics_shown(&meta, answer, out),
             Msg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
             Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
@@ -138,7 +149,7 @@ impl Behaviour for DigitalTwinSystem {
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
             // Nothing sets a timer for what DTSR is asked.
-            Some(Waiting::Registering(_) | Waiting::Setting(_) | Waiting::ReportingAction(_)) => {}
+            Some(Waiting::Registering(_) | Waiting::Setting(_) | Waiting::ReportingAction(_) | Waiting::Rights(_)) => {}
             None => self.outside.timeout(key, out),
         }
     }
@@ -274,6 +285,7 @@ impl DigitalTwinSystem {
             Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Setting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::ReportingAction(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Rights(asker) => asker.refuse(&pending_full(), out),
         }
     }
 
@@ -293,7 +305,8 @@ impl DigitalTwinSystem {
         match self.waiting.take(meta.pending) {
             Some(Waiting::Setting(asker)) => out.reply(asker, answer),
             Some(Waiting::ReportingAction(asker)) => out.reply(asker, answer),
-            Some(Waiting::Registering(_) | Waiting::Reporting(_)) | None => {}
+            Some(Waiting::Rights(Rights::Revoking(asker))) => out.reply(asker, answer),
+            Some(Waiting::Registering(_) | Waiting::Reporting(_) | Waiting::Rights(_)) | None => {}
         }
     }
 }

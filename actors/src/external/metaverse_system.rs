@@ -10,15 +10,15 @@ use twinway_protocol::{
     message::{
         ActionInvoked, ActionStopping, AttachUserDevice, CancelAction, CancelSyncLease, CancelSyncReservation,
         ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, InvokeAction, KeepSyncLeases, Kept, ListSyncLeases,
-        ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem, PropertyValues,
-        ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease, ReleaseSyncLease,
-        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
+        ListTwinPermissions, ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem,
+        PropertyValues, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
+        ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
         RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
         SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown,
-        TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem,
-        UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
+        TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected,
+        UseThirdPartySystem, UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -74,6 +74,8 @@ passes! {
         ChangeCompleted: ChangeTwin => DTS, StopTwin => DTS;
         ActionInvoked: InvokeAction => DTS;
         ActionStopping: CancelAction => DTAC;
+        // FGMV-29 8.3.5.
+        TwinPermissionsListed: ListTwinPermissions => DTAC;
         // FGMV-28 REQ-DT-06.
         TwinMessageSent: SendTwinMessage => DTAC;
         // FGMV-28 7.1.3 steps 7 and 10.
@@ -220,6 +222,8 @@ impl Behaviour for MetaverseSystem {
             Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
             Msg::InvokeAction(message) => pass(pending, meta, message, out),
             Msg::ActionInvoked(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListTwinPermissions(message) => pass(pending, meta, message, out),
+            Msg::TwinPermissionsListed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::CancelAction(message) => pass(pending, meta, message, out),
             Msg::ActionStopping(answer) => Heard::hear(pending, meta, answer, out),
             Msg::NotifyWatcher(NotifyWatcher { event, twin, at, data }) => {

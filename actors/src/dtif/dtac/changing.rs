@@ -28,8 +28,7 @@ impl Dtac {
                 let detail = format!("the description of `{}` has no property `{name}`", change.twin);
                 return Err(Problem::new(ProblemKind::PropertyUnknown, detail).at(member("", name)));
             };
-            let changeable = known.entry.characteristics.changeable.as_ref();
-            if property.read_only || changeable.is_some_and(|changeable| !changeable.contains(name)) {
+            if property.read_only || !self.is_changeable(known, name) {
                 let detail = format!("`{name}` of `{}` cannot be changed", change.twin);
                 return Err(Problem::new(ProblemKind::BehaviourNotPermitted, detail).at(member("", name)));
             }
@@ -47,6 +46,10 @@ impl Dtac {
         if !known.affordances.actions.contains(name) {
             let detail = format!("the description of `{twin}` has no action `{name}`");
             return Err(Problem::new(ProblemKind::ActionUnknown, detail));
+        }
+        if !self.is_invocable(twin, name) {
+            let detail = format!("`{name}` of `{twin}` cannot be invoked");
+            return Err(Problem::new(ProblemKind::BehaviourNotPermitted, detail));
         }
         // Where the description wants an input, none is none that it allows.
         let input = input.clone().unwrap_or_else(JsonDoc::null);
