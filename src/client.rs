@@ -30,6 +30,7 @@ mod hold;
 mod leases;
 mod mii;
 mod ops;
+mod rights;
 mod session;
 mod sii;
 mod sse;

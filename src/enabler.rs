@@ -5,6 +5,7 @@ mod device;
 mod dii;
 mod leases;
 mod mii;
+mod rights;
 mod sii;
 mod start;
 
@@ -24,6 +25,7 @@ use twinway_protocol::{
 pub use device::Device;
 pub use dii::Dii;
 pub use mii::{Granted, Mii};
+pub use rights::Characteristics;
 pub use sii::Sii;
 pub use start::EnablerOptions;
 

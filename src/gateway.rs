@@ -20,6 +20,7 @@ mod mii;
 mod openapi;
 mod ops;
 mod problem;
+mod rights;
 mod routes;
 mod schemas;
 mod server;

@@ -3,6 +3,7 @@
 //! There may be millions: what a twin keeps is small, and its values exist once, in what readers were handed.
 
 mod invoking;
+mod refreshing;
 mod shown;
 mod wants;
 
@@ -12,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Behaviour, EntityId, Envelope, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
-        AdoptProperties, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg, Kept,
-        MetaverseSystemMsg, NotifyWatcher, PassPermission, PropertyValues, ReadTwin, Reannounce, ReflectChange,
-        ReflectLease, ReportAction, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
+        AdoptProperties, ChangeApplied, ChangeReflected, DTAC, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
+        EmitTwinEvent, Kept, MetaverseSystemMsg, NotifyWatcher, PassPermission, PropertyValues, ReadTwin, Reannounce,
+        ReflectChange, ReflectLease, RefreshTwin, ReportAction, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -147,6 +148,13 @@ impl Behaviour for Twin {
                 }
                 self.applied(&meta, answer.map(ChangeApplied::from), out);
             }
+            TwinMsg::EmitTwinEvent(event) => {
+                let emitted = self.emit(&event, out).map(|()| Kept);
+                out.reply(meta.asker::<EmitTwinEvent>(out.event()), emitted);
+            }
+            TwinMsg::RefreshTwin(_) => self.refresh(Some(meta.asker::<RefreshTwin>(out.event())), out),
+            TwinMsg::TwinPropertiesRead(answer) => self.refreshed(&meta, answer, out),
+            TwinMsg::SynchronizeEvery(every) => self.synchronize_every(every.period_ms, out),
             TwinMsg::PassPermission(pass) => self.pass_permission(pass, out),
             TwinMsg::ReportAction(report) => {
                 let reported = self.report_action(report, out).map(|()| Kept);
@@ -198,6 +206,7 @@ impl Behaviour for Twin {
         self.await_invocations(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
+            out.send(DTAC, Reannounce);
             out.send(DTSR, Reannounce);
             out.send(DTIA, Reannounce);
         }
@@ -266,6 +275,7 @@ impl Twin {
         };
         out.record(PART, record.clone());
         self.replay(record);
+        self.arm_period(out);
     }
 
     /// FGMV-29 9.2 step 10: the twin system said what the properties are.

@@ -289,6 +289,7 @@ fn request(request_type: Option<&str>, data: Option<&JsonDoc>) -> Result<Outside
         "applyChange" => data.read().map(OutsideRequest::ApplyChange),
         "fenceDevice" => data.read().map(OutsideRequest::FenceDevice),
         "invokeAction" => data.read().map(OutsideRequest::InvokeAction),
+        "readProperties" => data.read().map(OutsideRequest::ReadProperties),
         "cancelAction" => data.read().map(OutsideRequest::CancelAction),
         other => return Err(format!("requests of type `{other}` are not understood")),
     };

@@ -27,7 +27,8 @@ pub(super) fn merged(name: &str, present: Option<&JsonDoc>, patch: &JsonDoc) -> 
     }
 }
 
-fn merge(target: &mut Value, patch: Value) {
+/// RFC 7396.
+pub(super) fn merge(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;
         return;

@@ -10,7 +10,7 @@ use super::{
     actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, leases, mii, ops, problem,
+    device, dii, leases, mii, ops, problem, rights,
     schemas::SchemaOf,
     sii, twins,
 };
@@ -263,6 +263,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         mii::ROUTES,
         twins::ROUTES,
         actions::ROUTES,
+        rights::ROUTES,
         leases::ROUTES,
         device::ROUTES,
         dii::ROUTES,

@@ -7,6 +7,8 @@ mod limits;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod sessions;

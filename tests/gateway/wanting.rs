@@ -8,8 +8,8 @@ use crate::{
     support::{World, json_of, problem, world},
 };
 
-const ARM: &str = "/mii/v1/twins/arm";
-const LEASE: &str = "/mii/v1/twins/arm/sync-lease";
+pub(crate) const ARM: &str = "/mii/v1/twins/arm";
+pub(crate) const LEASE: &str = "/mii/v1/twins/arm/sync-lease";
 
 fn cell() -> Value {
     let forms = json!([{"href": "/"}]);
@@ -31,7 +31,7 @@ fn cell() -> Value {
 }
 
 /// A world in which ada and bob may change the arm; its twin system and its watcher are the sockets.
-async fn cell_world() -> (World, Socket, Socket) {
+pub(crate) async fn cell_world() -> (World, Socket, Socket) {
     let world = world().await;
     json_of(world.post("home-token", "/dii/v1/systems", cell()).await, StatusCode::CREATED).await;
     let mut home = world.open("home-token", "/dii/v1/session").await;
@@ -56,7 +56,7 @@ async fn cell_world() -> (World, Socket, Socket) {
 }
 
 /// The next request of this type that the twin system hears, with its id.
-async fn asked_of(home: &mut Socket, kind: &str) -> (Value, Value) {
+pub(crate) async fn asked_of(home: &mut Socket, kind: &str) -> (Value, Value) {
     loop {
         let frame = hear(home).await.expect("the session stands");
         if frame["type"] == kind {
@@ -66,7 +66,7 @@ async fn asked_of(home: &mut Socket, kind: &str) -> (Value, Value) {
 }
 
 /// The next event of this type that the watcher hears.
-async fn told(watcher: &mut Socket, kind: &str) -> Value {
+pub(crate) async fn told(watcher: &mut Socket, kind: &str) -> Value {
     loop {
         let frame = hear(watcher).await.expect("the session stands");
         if frame["event"]["type"] == format!("io.twinway.{kind}") {

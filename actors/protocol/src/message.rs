@@ -6,6 +6,7 @@
 mod dtif;
 mod external;
 mod lease;
+mod models;
 mod rights;
 mod sif;
 mod twins;
@@ -13,6 +14,7 @@ mod twins;
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
+pub use models::*;
 pub use rights::*;
 pub use sif::*;
 pub use twins::*;
@@ -129,10 +131,10 @@ mailboxes! {
             asks {
                 KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
                 VerifyAction, CancelAction, ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission, ReadCharacteristics,
-                SetCharacteristics
+                SetCharacteristics, RefreshTwin
             }
-            tells {}
-            hears { Kept, ActionStopping }
+            tells { Reannounce }
+            hears { Kept, ActionStopping, TwinRefreshed }
         }
         /// What third-party system interaction accepts (FGMV-29 8.3.6).
         Tsi(TsiMsg) = 11 {
@@ -147,14 +149,14 @@ mailboxes! {
                 SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
                 SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
                 YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases,
-                InvokeAction, CancelAction, ListTwinPermissions
+                InvokeAction, CancelAction, ListTwinPermissions, RefreshTwin
             }
             tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, NotifyWatcher }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
-                ActionInvoked, ActionStopping, TwinPermissionsListed
+                ActionInvoked, ActionStopping, TwinPermissionsListed, TwinRefreshed
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -162,7 +164,8 @@ mailboxes! {
             asks {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
                 AnswerRequest, SetSynchronization, CarryOutAction, StopAction, ReportAction,
-                ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission, ReadCharacteristics, SetCharacteristics
+                ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission, ReadCharacteristics, SetCharacteristics,
+                EmitTwinEvent, ReadTwinProperties, KeepThingModel, ReadThingModel
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered }
             hears { TwinSystemRegistered, Kept, TwinPermissionsListed, TwinPermissionShown, CharacteristicsShown }
@@ -190,9 +193,9 @@ mailboxes! {
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
-            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ReportAction, CancelAction }
-            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver, PassPermission }
-            hears { ChangeApplied, ActionEnded, ActionStopping }
+            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ReportAction, CancelAction, EmitTwinEvent, RefreshTwin }
+            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver, PassPermission, SynchronizeEvery }
+            hears { ChangeApplied, ActionEnded, ActionStopping, TwinPropertiesRead }
         }
         /// What the supervisor of sync leases accepts (FGMV-28 7.1.3).
         SyncSupervisor(SyncSupervisorMsg) = 18 {
@@ -212,7 +215,8 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed, ActionInvoked, ActionStopping, TwinPermissionsListed, CharacteristicsShown
+                SyncLeasesListed, ActionInvoked, ActionStopping, TwinPermissionsListed, CharacteristicsShown, TwinRefreshed,
+                ThingModelShown
             }
         }
     }
@@ -260,6 +264,9 @@ mailboxes! {
         SyncVerified => SyncSupervisor(SyncSupervisorMsg), Dts(DtsMsg);
         GateExtended => SyncSupervisor(SyncSupervisorMsg);
         DeviceFenced => PhysicalObject(PhysicalObjectMsg);
+        TwinRefreshed => MetaverseSystem(MetaverseSystemMsg), Dtac(DtacMsg), Caller(CallerMsg);
+        TwinPropertiesRead => Twin(TwinMsg);
+        ThingModelShown => Caller(CallerMsg);
         ActionInvoked => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         ActionEnded => PhysicalObject(PhysicalObjectMsg), Twin(TwinMsg);
         ActionStopping => MetaverseSystem(MetaverseSystemMsg), Dtac(DtacMsg), Twin(TwinMsg), Caller(CallerMsg);

@@ -107,6 +107,8 @@ kinds! {
     ActionUnknown = "action-unknown", 404, "No such action", "The twin's description names no such action.";
     InvocationUnknown = "invocation-unknown", 404, "No such invocation", "The twin has no invocation with this id, or it ended too long ago.";
     PermissionUnknown = "permission-unknown", 404, "No such permission", "No permission on this twin has this id.";
+    EventUnknown = "event-unknown", 404, "No such event", "The twin's description names no such event.";
+    ModelUnknown = "model-unknown", 404, "No such Thing Model", "The twin system has registered no Thing Model with this id.";
 }
 
 impl fmt::Display for ProblemKind {

@@ -20,8 +20,8 @@ use twinway_protocol::{
     message::{
         AcquisitionVerified, AdoptProperties, CancelAction, DTSR, DtacMsg, GrantTwinPermission, KeepTwinSystem, Kept,
         ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadCharacteristics,
-        ReadTwinPermission, Reannounce, RevokeTwinPermission, RoleChanged, SYNC_SUPERVISOR, SendTwinMessage,
-        SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
+        ReadTwinPermission, Reannounce, RefreshTwin, RevokeTwinPermission, RoleChanged, SYNC_SUPERVISOR,
+        SendTwinMessage, SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
         TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange, VerifySync, Wire, own,
     },
     registry::TwinSystem,
@@ -117,6 +117,7 @@ pub struct Dtac {
     holders: BTreeMap<u64, Holder>,
     managing: Pending<Managing>,
     cancelling: Pending<Asker<CancelAction>>,
+    refreshing: Pending<Asker<RefreshTwin>>,
     /// The numbers of the permissions on each twin.
     on_twin: BTreeMap<TwinId, BTreeSet<u64>>,
     /// What twin systems said anew of their twins.
@@ -140,6 +141,7 @@ impl Behaviour for Dtac {
             holders: BTreeMap::new(),
             managing: Pending::new(settings.pending_questions_max, incarnation),
             cancelling: Pending::new(settings.pending_questions_max, incarnation),
+            refreshing: Pending::new(settings.pending_questions_max, incarnation),
             on_twin: BTreeMap::new(),
             said: BTreeMap::new(),
             slots: BTreeMap::new(),
@@ -181,6 +183,13 @@ impl Behaviour for Dtac {
             DtacMsg::VerifyAction(action) => {
                 out.reply(meta.asker::<VerifyAction>(out.event()), self.verify_action(&action, now));
             }
+            DtacMsg::RefreshTwin(refresh) => self.refresh(&meta, refresh, out),
+            DtacMsg::TwinRefreshed(answer) => {
+                if let Some(asker) = self.refreshing.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
+            DtacMsg::Reannounce(_) => self.tell_period(meta.from, out),
             DtacMsg::CancelAction(cancel) => self.cancel_action(&meta, cancel, out),
             DtacMsg::ActionStopping(answer) => {
                 if let Some(asker) = self.cancelling.take(meta.pending) {
@@ -253,6 +262,7 @@ impl Dtac {
             let before = self.twins.insert(twin.entry.id.clone(), known);
             self.tell_of_rules(before.as_ref(), &twin.entry, out);
             self.forget_said(&twin.entry, twin.entity.id().slot(), out);
+            self.tell_period(twin.entity.id(), out);
         }
         Ok(())
     }

@@ -8,19 +8,21 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, InvocationId, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
-    Ref, SystemId, TwinId,
+    Asker, Behaviour, EntityId, Envelope, InvocationId, JsonDoc, Meta, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery, Ref, SystemId, TwinId,
     message::{
-        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
+        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, EmitTwinEvent, FenceDevice,
         ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
-        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportAction, ReportPhysicalChange,
-        Reporter, SetSynchronization, StopAction, TwinMsg, TwinSystemRegistered, Wire,
+        PhysicalChangeReported, PhysicalObjectMsg, ReadThingModel, ReadTwinProperties, Reannounce, RegisterTwinSystem,
+        ReportAction, ReportPhysicalChange, Reporter, SetSynchronization, StopAction, TwinMsg, TwinSystemRegistered,
+        Wire,
     },
     registry::{Reach, TwinSystem},
     signal::Signal,
 };
 
 mod actions;
+mod models;
 mod rights;
 
 use super::outside::OutsideRequests;
@@ -42,6 +44,7 @@ enum Waiting {
     Reporting(Asker<ReportPhysicalChange>),
     Setting(Asker<SetSynchronization>),
     ReportingAction(Asker<ReportAction>),
+    Emitting(Asker<EmitTwinEvent>),
     Rights(Rights),
 }
 
@@ -54,6 +57,13 @@ pub enum DigitalTwinSystemRecord {
         id: SystemId,
         /// How it is reached; absent: as it registers.
         reach: Option<Reach>,
+    },
+    /// The system describes twins by this Thing Model.
+    Model {
+        /// Its name.
+        id: String,
+        /// The document, byte for byte.
+        model: JsonDoc,
     },
 }
 
@@ -69,6 +79,8 @@ pub struct DigitalTwinSystem {
     outside: OutsideRequests,
     /// The requests by which actions were handed out.
     actions: BTreeMap<InvocationId, PendingKey>,
+    /// Its Thing Models, by name.
+    models: BTreeMap<String, JsonDoc>,
     shown_ms_max: u64,
 }
 
@@ -90,6 +102,7 @@ impl Behaviour for DigitalTwinSystem {
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             outside: OutsideRequests::new(settings),
             actions: BTreeMap::new(),
+            models: BTreeMap::new(),
             shown_ms_max: settings.outside_answer_ms_max,
         }
     }
@@ -126,6 +139,14 @@ impl Behaviour for DigitalTwinSystem {
                 self.outside.ask(meta.asker::<StopAction>(out.event()), question, out);
             }
             Msg::ReportAction(report) => self.report_action(&meta, report, out),
+            Msg::EmitTwinEvent(event) => self.emit(&meta, event, out),
+            Msg::ReadTwinProperties(question) => {
+                self.outside.ask(meta.asker::<ReadTwinProperties>(out.event()), question, out);
+            }
+            Msg::KeepThingModel(message) => self.keep_model(&meta, message, out),
+            Msg::ReadThingModel(message) => {
+                out.reply(meta.asker::<ReadThingModel>(out.event()), self.model(&message.id));
+            }
             Msg::ListTwinPermissions(message) => self.list_permissions(&meta, message, out),
             Msg::GrantTwinPermission(message) => self.own(&meta, message.twin.clone(), message, Rights::Granting, out),
             Msg::RevokeTwinPermission(message) => self.own(&meta, message.twin.clone(), message, Rights::Revoking, out),
@@ -149,20 +170,35 @@ impl Behaviour for DigitalTwinSystem {
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
             // Nothing sets a timer for what DTSR is asked.
-            Some(Waiting::Registering(_) | Waiting::Setting(_) | Waiting::ReportingAction(_) | Waiting::Rights(_)) => {}
+            Some(
+                Waiting::Registering(_)
+                | Waiting::Setting(_)
+                | Waiting::ReportingAction(_)
+                | Waiting::Emitting(_)
+                | Waiting::Rights(_),
+            ) => {}
             None => self.outside.timeout(key, out),
         }
     }
 
     fn replay(&mut self, record: DigitalTwinSystemRecord) {
-        let DigitalTwinSystemRecord::Opened { id, reach } = record;
-        self.id = Some(id);
-        self.reach_opened = reach;
+        match record {
+            DigitalTwinSystemRecord::Opened { id, reach } => {
+                self.id = Some(id);
+                self.reach_opened = reach;
+            }
+            DigitalTwinSystemRecord::Model { id, model } => {
+                self.models.insert(id, model);
+            }
+        }
     }
 
     fn snapshot(&self, _part: u64, into: &mut Vec<DigitalTwinSystemRecord>) {
         let reach = self.reach_opened.clone();
         into.extend(self.id.clone().map(|id| DigitalTwinSystemRecord::Opened { id, reach }));
+        let model =
+            |(id, model): (&String, &JsonDoc)| DigitalTwinSystemRecord::Model { id: id.clone(), model: model.clone() };
+        into.extend(self.models.iter().map(model));
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
@@ -204,6 +240,10 @@ impl DigitalTwinSystem {
             let detail = format!("this system cannot register `{}`", message.description.id);
             return out.reply(asker, Err(Problem::new(ProblemKind::NotAllowed, detail).at("/id")));
         }
+        let message = match models::described(message, &self.models) {
+            Ok(message) => message,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
         match self.waiting.insert(Waiting::Registering(asker)) {
             Ok(key) => out.ask(DTSR, message, key),
             Err(waiting) => Self::refuse(waiting, out),
@@ -285,6 +325,7 @@ impl DigitalTwinSystem {
             Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Setting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::ReportingAction(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Emitting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Rights(asker) => asker.refuse(&pending_full(), out),
         }
     }
@@ -305,6 +346,7 @@ impl DigitalTwinSystem {
         match self.waiting.take(meta.pending) {
             Some(Waiting::Setting(asker)) => out.reply(asker, answer),
             Some(Waiting::ReportingAction(asker)) => out.reply(asker, answer),
+            Some(Waiting::Emitting(asker)) => out.reply(asker, answer),
             Some(Waiting::Rights(Rights::Revoking(asker))) => out.reply(asker, answer),
             Some(Waiting::Registering(_) | Waiting::Reporting(_) | Waiting::Rights(_)) | None => {}
         }

@@ -12,13 +12,14 @@ use twinway_protocol::{
         ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, InvokeAction, KeepSyncLeases, Kept, ListSyncLeases,
         ListTwinPermissions, ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem,
         PropertyValues, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
-        ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
-        RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
-        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
-        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
-        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown,
-        TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected,
-        UseThirdPartySystem, UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
+        RefreshTwin, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases,
+        RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR,
+        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning,
+        ShareData, StopTwin, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept,
+        SyncLeasesListed, SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinMessage, TwinMessageSent,
+        TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
+        TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem, UserAuthorizationDecided,
+        UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -76,6 +77,8 @@ passes! {
         ActionStopping: CancelAction => DTAC;
         // FGMV-29 8.3.5.
         TwinPermissionsListed: ListTwinPermissions => DTAC;
+        // FGMV-28 REQ-DT-07.
+        TwinRefreshed: RefreshTwin => DTAC;
         // FGMV-28 REQ-DT-06.
         TwinMessageSent: SendTwinMessage => DTAC;
         // FGMV-28 7.1.3 steps 7 and 10.
@@ -222,6 +225,8 @@ impl Behaviour for MetaverseSystem {
             Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
             Msg::InvokeAction(message) => pass(pending, meta, message, out),
             Msg::ActionInvoked(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::RefreshTwin(message) => pass(pending, meta, message, out),
+            Msg::TwinRefreshed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::ListTwinPermissions(message) => pass(pending, meta, message, out),
             Msg::TwinPermissionsListed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::CancelAction(message) => pass(pending, meta, message, out),

@@ -7,8 +7,8 @@ use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind,
     message::{
         AnswerAccepted, AnswerRequest, ApplyChange, CarryOutAction, ExecuteService, FenceDevice,
-        ForwardTwinPropertiesRequest, ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered,
-        StopAction, Wire,
+        ForwardTwinPropertiesRequest, ForwardUserAuthorization, OutsideAnswer, OutsideRequest, ReadTwinProperties,
+        RequestUndelivered, StopAction, Wire,
     },
     signal::Signal,
 };
@@ -80,6 +80,7 @@ questions! {
     FenceDevice(FenceDevice);
     InvokeAction(CarryOutAction);
     CancelAction(StopAction);
+    ReadProperties(ReadTwinProperties);
 }
 
 /// The table of requests that are outside, for the actor of one external system.

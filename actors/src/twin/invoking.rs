@@ -173,7 +173,7 @@ impl Twin {
         match self.wants(out).waiting.insert(Waiting::Cancel(asker)) {
             Ok(key) => out.ask(system, StopAction { twin: twin.clone(), invocation: id.clone() }, key),
             Err(Waiting::Cancel(asker)) => out.reply(asker, Err(pending_full())),
-            Err(Waiting::Change(_)) => {}
+            Err(Waiting::Change(_) | Waiting::Refresh(_)) => {}
         }
     }
 

@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 use twinway_protocol::{
     Asker, InvocationId, JsonDoc, Meta, Out, Pending, PendingKey, Problem, ProblemKind, SystemId,
-    message::{ActionCall, ApplyChange, CancelAction, ChangeApplied, Errand, NotifyWatcher, PropertyValues},
+    message::{
+        ActionCall, ApplyChange, CancelAction, ChangeApplied, Errand, NotifyWatcher, PropertyValues, RefreshTwin,
+    },
     time::Timestamp,
     twin::{DesiredValue, DesiredValues, DropReason, Invocations, Requester},
 };
@@ -24,6 +26,10 @@ pub(super) struct Wants {
     pub(super) invocations: Invocations,
     /// What the timers of invocations are for.
     pub(super) timers: BTreeMap<PendingKey, InvocationId>,
+    /// How often it is synchronized while somebody has selected it, in milliseconds.
+    pub(super) period_ms: Option<u32>,
+    /// The timer of the next time.
+    pub(super) period: Option<PendingKey>,
 }
 
 /// What waits for an answer of the twin's system.
@@ -33,6 +39,8 @@ pub(super) enum Waiting {
     Change(Wanted),
     /// An action is to be cancelled.
     Cancel(Asker<CancelAction>),
+    /// Its values are asked for; none: nobody waits, it is time.
+    Refresh(Option<Asker<RefreshTwin>>),
 }
 
 /// A change on its way.
@@ -179,6 +187,9 @@ impl Twin {
     /// A deadline is over.
     pub(super) fn overdue(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
         let Some(wants) = &mut self.wants else { return };
+        if wants.period == Some(key) {
+            return self.period_over(out);
+        }
         if let Some(invocation) = wants.timers.remove(&key) {
             self.action_dropped(&invocation, DropReason::Deadline, out);
         } else {
@@ -231,6 +242,8 @@ impl Wants {
             desired: DesiredValues::new(),
             invocations: Invocations::new(),
             timers: BTreeMap::new(),
+            period_ms: None,
+            period: None,
         }
     }
 
@@ -249,11 +262,12 @@ impl Wants {
 }
 
 impl Waiting {
-    fn refuse(self, problem: &Problem, out: &mut Out<'_, Twin>) {
+    pub(super) fn refuse(self, problem: &Problem, out: &mut Out<'_, Twin>) {
         match self {
             Self::Change(Wanted { asker: Some(asker), .. }) => out.reply(asker, Err(problem.clone())),
             Self::Cancel(asker) => out.reply(asker, Err(problem.clone())),
-            Self::Change(_) => {}
+            Self::Refresh(Some(asker)) => out.reply(asker, Err(problem.clone())),
+            Self::Change(_) | Self::Refresh(None) => {}
         }
     }
 }

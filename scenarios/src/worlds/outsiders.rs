@@ -9,7 +9,7 @@ use twinway_protocol::{
     message::{
         ActionStopping, AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg,
         OutsideAnswer, OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant,
-        TwinPropertiesAndPermission, UserAndPermissionInformation, Wire,
+        TwinPropertiesAndPermission, TwinPropertiesRead, UserAndPermissionInformation, Wire,
     },
     registry::{ThirdPartyDescription, TwinSystemDescription},
     signal::Signal,
@@ -140,6 +140,9 @@ pub(super) fn willing(asked: OutsideRequest) -> OutsideAnswer {
             OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
         }
         OutsideRequest::InvokeAction(_) => OutsideAnswer::Failed("nothing is acted here".to_owned()),
+        OutsideRequest::ReadProperties(_) => {
+            OutsideAnswer::ReadProperties(TwinPropertiesRead { values: PropertyValues::new() })
+        }
         OutsideRequest::CancelAction(_) => OutsideAnswer::CancelAction(ActionStopping {}),
         OutsideRequest::ExecuteService(_) => OutsideAnswer::ExecuteService(ServiceExecuted { output: json("{}") }),
     }

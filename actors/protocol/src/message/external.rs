@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ActionEnded, ActionStopping, ApplyChange, CarryOutAction, ChangeApplied, DeviceFenced, ExecuteService, FenceDevice,
-    ForwardTwinPropertiesRequest, ForwardUserAuthorization, Kept, MetaverseSystemMsg, PropertyValues, ServiceExecuted,
-    StopAction, TwinPropertiesAndPermission, UserAndPermissionInformation, UserDeviceMsg, steps,
+    ForwardTwinPropertiesRequest, ForwardUserAuthorization, Kept, MetaverseSystemMsg, PropertyValues,
+    ReadTwinProperties, ServiceExecuted, StopAction, TwinPropertiesAndPermission, TwinPropertiesRead,
+    UserAndPermissionInformation, UserDeviceMsg, steps,
 };
 use crate::{PendingKey, Problem, Ref, StepId, SystemId, TwinId, UserId, registry::Reach, time::Timestamp};
 
@@ -79,6 +80,8 @@ pub enum OutsideRequest {
     InvokeAction(CarryOutAction),
     /// An action is wanted no more, or its lease has ended.
     CancelAction(StopAction),
+    /// FGMV-28 REQ-DT-07: what the properties of a twin are now, on request or periodically.
+    ReadProperties(ReadTwinProperties),
 }
 
 /// What an external system answers. The variant must be that of the request.
@@ -102,6 +105,8 @@ pub enum OutsideAnswer {
     InvokeAction(ActionEnded),
     /// It is tried.
     CancelAction(ActionStopping),
+    /// They are these.
+    ReadProperties(TwinPropertiesRead),
 }
 
 /// An external system answers a request.

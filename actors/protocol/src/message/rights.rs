@@ -83,7 +83,7 @@ pub struct RevokeTwinPermission {
 /// What a twin's object can be asked at all, and what third-party systems may do with the twin (FGMV-29 8.3.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TwinCharacteristics {
     /// The properties that may be changed; absent: all that the description does not call read-only.
     pub changeable: Option<BTreeSet<String>>,
@@ -91,6 +91,9 @@ pub struct TwinCharacteristics {
     pub invocable: Option<BTreeSet<String>>,
     /// What third-party systems may do without a permission of a user; `*` stands for every one.
     pub access: BTreeMap<SystemId, BTreeSet<Right>>,
+    /// How often the twin's values are asked for while somebody has selected it, in milliseconds (FGMV-28 REQ-DT-07);
+    /// absent: on request only, and as its system reports.
+    pub period_ms: Option<u32>,
 }
 
 /// Reads a twin's characteristics.

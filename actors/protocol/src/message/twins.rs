@@ -269,7 +269,81 @@ pub struct StopAction {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ActionStopping {}
 
+/// A twin system tells of an event of a twin.
+#[derive(Clone, Debug)]
+pub struct EmitTwinEvent {
+    /// The twin.
+    pub twin: TwinId,
+    /// Which, and what it says.
+    pub emitted: Box<EmittedEvent>,
+}
+
+/// An event of a twin, as its description has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EmittedEvent {
+    /// The event's name.
+    pub name: String,
+    /// What it says.
+    #[serde(default = "JsonDoc::null")]
+    pub data: JsonDoc,
+    /// When it happened; absent: now.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+}
+
+/// A metaverse system wants the values of a twin's properties as they are now (FGMV-28 REQ-DT-07, on request).
+#[derive(Clone, Debug)]
+pub struct RefreshTwin {
+    /// Who asks.
+    pub metaverse: SystemId,
+    /// For whom.
+    pub user: UserId,
+    /// The twin.
+    pub twin: TwinId,
+}
+
+/// The twin shows them.
+#[derive(Clone, Copy, Debug)]
+pub struct TwinRefreshed {
+    /// The twin's version that shows them.
+    pub version: u64,
+}
+
+/// A twin system is asked what the properties of a twin are now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ReadTwinProperties {
+    /// The twin.
+    pub twin: TwinId,
+}
+
+/// They are these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TwinPropertiesRead {
+    /// The values, by property.
+    #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, JsonDoc>))]
+    pub values: PropertyValues,
+}
+
+/// DTAC tells a twin how often it is to be synchronized while somebody has selected it (FGMV-28 REQ-DT-07, periodic).
+#[derive(Clone, Copy, Debug)]
+pub struct SynchronizeEvery {
+    /// The period, in milliseconds; none: only on request, and as its system reports.
+    pub period_ms: Option<u32>,
+}
+
 steps! {
+    ask EmitTwinEvent -> Kept;
+    ask RefreshTwin -> TwinRefreshed;
+    answer TwinRefreshed;
+    ask ReadTwinProperties -> TwinPropertiesRead;
+    answer TwinPropertiesRead;
+    tell SynchronizeEvery;
     tell ChangeUnderWay;
     tell ChangeDropped;
     tell ActionOver;

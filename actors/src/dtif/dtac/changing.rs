@@ -3,7 +3,7 @@
 use twinway_protocol::{
     JsonDoc, Meta, Out, Problem, ProblemKind,
     access::Right,
-    message::{CancelAction, ChangeVerified, VerifyAction, VerifyChange, WhatToDo},
+    message::{CancelAction, ChangeVerified, RefreshTwin, VerifyAction, VerifyChange, WhatToDo},
     time::Timestamp,
 };
 
@@ -55,6 +55,21 @@ impl Dtac {
         let input = input.clone().unwrap_or_else(JsonDoc::null);
         schema::check(&known.entry.description, Of::Input(name), &input, "/input")?;
         Ok(ChangeVerified { entity: known.entity, has_object: known.entry.physical_object.is_some() })
+    }
+
+    /// FGMV-28 REQ-DT-07: who may read a twin has its values asked for now.
+    pub(super) fn refresh(&mut self, meta: &Meta, refresh: RefreshTwin, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<RefreshTwin>(out.event());
+        let holder = (refresh.metaverse.clone(), refresh.user.clone(), refresh.twin.clone());
+        let permitted = self.permitted(holder, &[Right::Read, Right::Change], out.now().wall).map(|_| ());
+        let entity = match permitted.and_then(|()| self.known(&refresh.twin)) {
+            Ok(known) => known.entity,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        match self.refreshing.insert(asker) {
+            Ok(key) => out.ask(entity, refresh, key),
+            Err(asker) => out.reply(asker, Err(pending_full())),
+        }
     }
 
     /// Who invoked an action may cancel it, whatever became of the permission: the twin knows who that is.

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    JsonDoc, Out, PendingKey, PermissionId, Problem, ProblemKind, SystemId, TwinId,
+    EntityId, JsonDoc, Mailbox, Out, PendingKey, PermissionId, Problem, ProblemKind, Ref, SystemId, TwinId,
     access::{Right, TwinPermission},
     message::{
         CharacteristicsShown, GrantTwinPermission, ListTwinPermissions, PassPermission, PermissionGrant,
-        PermissionLost, PermissionsOf, RevokeTwinPermission, SYNC_SUPERVISOR, SetCharacteristics, TwinCharacteristics,
-        TwinPermissionShown, TwinPermissionsListed,
+        PermissionLost, PermissionsOf, RevokeTwinPermission, SYNC_SUPERVISOR, SetCharacteristics, SynchronizeEvery,
+        TwinCharacteristics, TwinMsg, TwinPermissionShown, TwinPermissionsListed,
     },
     registry::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, Page},
     time::Timestamp,
@@ -27,6 +27,10 @@ use crate::schema;
 const EXPIRY_TIMER_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// How many third-party systems one twin's characteristics may name, and how many properties or actions.
 const CHARACTERISTICS_MEMBERS_MAX: usize = 1_000;
+/// How often a twin can be synchronized periodically, in milliseconds.
+const PERIOD_MS_MIN: u32 = 100;
+/// How seldom, in milliseconds: once a day.
+const PERIOD_MS_MAX: u32 = 86_400_000;
 /// Where the parts of the journal begin that hold characteristics; below are those of permissions.
 const CHARACTERISTICS_PARTS: u64 = 1 << 63;
 
@@ -36,6 +40,7 @@ pub struct Said {
     changeable: Option<BTreeSet<String>>,
     invocable: Option<BTreeSet<String>>,
     access: BTreeMap<SystemId, BTreeSet<Right>>,
+    period_ms: Option<u32>,
     registered_changeable: Option<BTreeSet<String>>,
     registered_access: BTreeMap<SystemId, BTreeSet<Right>>,
 }
@@ -198,11 +203,13 @@ impl Dtac {
                 changeable: said.changeable.clone(),
                 invocable: said.invocable.clone(),
                 access: said.access.clone(),
+                period_ms: said.period_ms,
             },
             None => TwinCharacteristics {
                 changeable: entry.characteristics.changeable.clone(),
                 invocable: None,
                 access: entry.access.clone(),
+                period_ms: None,
             },
         };
         let unjudged = schema::unjudged(&entry.description);
@@ -218,22 +225,33 @@ impl Dtac {
         let SetCharacteristics { twin, characteristics } = message;
         let known = self.known(&twin)?;
         check(known, &characteristics)?;
-        let TwinCharacteristics { changeable, invocable, access } = *characteristics;
+        let TwinCharacteristics { changeable, invocable, access, period_ms } = *characteristics;
         let said = Said {
             changeable,
             invocable,
             access,
+            period_ms,
             registered_changeable: known.entry.characteristics.changeable.clone(),
             registered_access: known.entry.access.clone(),
         };
-        let slot = known.entity.id().slot();
+        let entity = known.entity.id();
+        let slot = entity.slot();
         if self.said.get(&twin) != Some(&said) {
             let record = DtacRecord::Characterized { twin: twin.clone(), slot, said: Some(said.clone()) };
             out.record(part_of(slot), record);
             self.said.insert(twin.clone(), said);
             self.slots.insert(slot, twin.clone());
+            self.tell_period(entity, out);
         }
         self.characteristics(&twin)
+    }
+
+    /// FGMV-28 REQ-DT-07: a twin hears how often it is to be synchronized, if that was ever said.
+    pub(super) fn tell_period(&self, entity: EntityId, out: &mut Out<'_, Self>) {
+        let said = self.slots.get(&entity.slot()).and_then(|twin| self.said.get(twin));
+        if let Some(said) = said.filter(|_| entity.kind() == TwinMsg::KIND) {
+            out.send(Ref::<TwinMsg>::new(entity), SynchronizeEvery { period_ms: said.period_ms });
+        }
     }
 
     /// What was said of a twin counts until its system registers something else of it.
@@ -243,6 +261,9 @@ impl Dtac {
         };
         if self.said.get(&entry.id).is_some_and(is_old) {
             self.said.remove(&entry.id);
+            if let Ok(known) = self.known(&entry.id) {
+                out.send(known.entity, SynchronizeEvery { period_ms: None });
+            }
             out.record(part_of(slot), DtacRecord::Characterized { twin: entry.id.clone(), slot, said: None });
         }
     }
@@ -289,6 +310,10 @@ fn check(known: &KnownTwin, said: &TwinCharacteristics) -> Result<(), Problem> {
             let detail = format!("the description of `{}` has no `{name}`", known.entry.id);
             return Err(Problem::new(kind, detail).at(member(&member("", place), &index.to_string())));
         }
+    }
+    if let Some(period_ms) = said.period_ms.filter(|period| !(PERIOD_MS_MIN..=PERIOD_MS_MAX).contains(period)) {
+        let detail = format!("a period has from {PERIOD_MS_MIN} to {PERIOD_MS_MAX} ms, and not {period_ms}");
+        return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/periodMs"));
     }
     if said.access.len() > CHARACTERISTICS_MEMBERS_MAX {
         let detail = format!("at most {CHARACTERISTICS_MEMBERS_MAX} systems can be named");

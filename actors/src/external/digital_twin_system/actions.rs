@@ -2,7 +2,7 @@
 
 use twinway_protocol::{
     Meta, Out, Ref,
-    message::{ActionEnded, CarryOutAction, OutsideAnswer, PropertyValues, ReportAction, TwinMsg},
+    message::{ActionEnded, CarryOutAction, EmitTwinEvent, OutsideAnswer, PropertyValues, ReportAction, TwinMsg},
 };
 
 use super::{DigitalTwinSystem, Waiting, not_listed};
@@ -20,6 +20,18 @@ impl DigitalTwinSystem {
         self.actions.retain(|_, request| outside.is_waiting(*request));
         if let Some(request) = request {
             self.actions.insert(invocation, request);
+        }
+    }
+
+    /// FGMV-29 8.3.4: an event of one of its twins.
+    pub(super) fn emit(&mut self, meta: &Meta, event: EmitTwinEvent, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<EmitTwinEvent>(out.event());
+        let Some(entity) = self.twins.get(&event.twin).map(|listed| listed.entity) else {
+            return out.reply(asker, Err(not_listed(&event.twin)));
+        };
+        match self.waiting.insert(Waiting::Emitting(asker)) {
+            Ok(key) => out.ask(entity, event, key),
+            Err(waiting) => Self::refuse(waiting, out),
         }
     }
 
