@@ -70,7 +70,8 @@ async fn what_a_twin_can_be_asked_is_said_anew_without_registering_it_again() {
 #[actix_web::test]
 async fn a_twin_is_refreshed_on_request_and_periodically_while_somebody_has_selected_it() {
     let (world, mut home, mut watcher) = cell_world().await;
-    let request = world.post("world-token", &format!("{ARM}/refresh?user=ada"), json!({}));
+    let path = format!("{ARM}/refresh?user=ada");
+    let request = world.post("world-token", &path, json!({}));
     let device = async {
         let (id, data) = asked_of(&mut home, "readProperties").await;
         assert_eq!(data["twin"], "arm");

@@ -174,6 +174,7 @@ fn instance(reference: &Reference<'_>, models: &BTreeMap<String, JsonDoc>) -> Re
         return Err(refuse(member("/placeholders", unused), detail));
     }
     no_model_any_more(&mut thing);
+    fill_forms(&mut thing);
     merge(&mut thing, Value::Object(with));
     JsonDoc::from_value(&thing).map_err(|error| refuse("", error.to_string()))
 }
@@ -190,6 +191,20 @@ fn no_model_any_more(thing: &mut Value) {
     }
     if members.get("@type").and_then(Value::as_array).is_some_and(Vec::is_empty) {
         members.remove("@type");
+    }
+}
+
+/// Where a model leaves open how an affordance is reached, it is reached by its name: whoever wants something of the thing
+/// goes by its twin system.
+fn fill_forms(thing: &mut Value) {
+    for kind in ["properties", "actions", "events"] {
+        let affordances = thing.get_mut(kind).and_then(Value::as_object_mut);
+        for (name, affordance) in affordances.into_iter().flatten() {
+            if let Some(affordance) = affordance.as_object_mut().filter(|affordance| !affordance.contains_key("forms"))
+            {
+                affordance.insert("forms".to_owned(), serde_json::json!([{"href": format!("{kind}/{name}")}]));
+            }
+        }
     }
 }
 
