@@ -190,8 +190,9 @@ impl OutsideRequests {
     /// handed out all the same: then it may act yet, and no answer will say that it has.
     pub(crate) fn undelivered<B: Behaviour<Wire = Wire>>(&mut self, message: RequestUndelivered, out: &mut Out<'_, B>) {
         let RequestUndelivered { request, problem, handed_out } = message;
-        // An action goes on without the session that it was handed out by, and its end is told in another way.
-        if handed_out && matches!(self.waiting.get(&request), Some(Waiting::InvokeAction(_))) {
+        // An action goes on without the session or the call that it was handed out by, and its end is told in another way.
+        let is_silent = matches!(problem.kind, ProblemKind::OutsideUnreachable | ProblemKind::OutsideTimeout);
+        if handed_out && is_silent && matches!(self.waiting.get(&request), Some(Waiting::InvokeAction(_))) {
             return;
         }
         if let Some(waiting) = self.waiting.remove(&request) {

@@ -17,6 +17,8 @@ use twinway_protocol::{
     time::Timestamp,
 };
 
+mod actions;
+
 use super::DigitalTwinSystem;
 use crate::{
     Settings,
