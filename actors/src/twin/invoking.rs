@@ -198,7 +198,7 @@ impl Twin {
         out: &mut Out<'_, Self>,
     ) -> bool {
         let known = self.wants.as_ref().and_then(|wants| wants.invocations.get(id));
-        if !known.is_some_and(|known| !known.state.is_end()) {
+        if known.is_none_or(|known| known.state.is_end()) {
             return false;
         }
         let output = output.filter(|output| output.as_str().len() <= OUTPUT_BYTES_MAX);

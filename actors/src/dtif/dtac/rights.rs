@@ -82,7 +82,7 @@ impl Dtac {
             }
         };
         let page = numbers.iter().take(limit);
-        let next = numbers.get(limit).and_then(|_| page.clone().last()).map(u64::to_string);
+        let next = numbers.get(limit).and_then(|_| page.clone().next_back()).map(u64::to_string);
         let kept = page.filter_map(|number| self.permissions.get(self.holders.get(number)?));
         let items = kept.map(|kept| kept.permission.clone()).collect();
         Ok(TwinPermissionsListed { page: Page { items, next } })

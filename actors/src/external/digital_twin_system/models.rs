@@ -309,8 +309,9 @@ mod tests {
 
     fn written(reference: &Value) -> Result<Value, Problem> {
         let text = reference.to_string();
-        let reference: Reference<'_> = serde_json::from_str(&text).expect("it is a reference");
-        instance(&reference, &model()).map(|doc| doc.read().expect("it is JSON"))
+        let read: Result<Reference<'_>, _> = serde_json::from_str(&text);
+        let invalid = |error: serde_json::Error| Problem::new(ProblemKind::Internal, error.to_string());
+        instance(&read.map_err(invalid)?, &model())?.read().map_err(invalid)
     }
 
     #[test]
