@@ -155,7 +155,8 @@ impl Dtac {
 
     /// Has a permission's end noticed.
     pub(super) fn arm(&self, number: u64, end: Option<Timestamp>, out: &mut Out<'_, Self>) {
-        if let Some(end) = end {
+        // What was over when it was given has no end to be told.
+        if let Some(end) = end.filter(|end| *end > out.now().wall) {
             let left_ms = end.unix_ms().saturating_sub(out.now().wall.unix_ms());
             out.timer(left_ms.min(EXPIRY_TIMER_MS_MAX), PendingKey::from_bits(number));
         }
