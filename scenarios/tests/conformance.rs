@@ -7,10 +7,13 @@ use std::collections::BTreeSet;
 
 use twinway_scenarios::{
     conformance::{self, Kind, Report, Verdict},
+    driver::Fifo,
     scenario,
+    story::{Line, Story},
+    worlds::enabler,
 };
 
-/// What only happens outside the daemon, or between processes: its scenarios take these steps, and `tests/cli` runs them.
+/// Without scenarios, whose processes `tests/cli` runs: steps that happen outside the daemon may be open here.
 fn simulated() -> Report {
     conformance::run(None, |_| {})
 }
@@ -44,6 +47,15 @@ fn simulated_worlds_answer_every_requirement_and_every_function() {
     let open = report.rows.iter().filter(|row| row.verdict != Verdict::Holds && row.clause.kind != Kind::Step);
     let open: Vec<&str> = open.map(|row| row.clause.id.as_str()).collect();
     assert_eq!(open, Vec::<&str>::new());
+}
+
+#[test]
+fn a_check_whose_story_does_not_come_to_its_end_does_not_hold() {
+    let story = Story::new(vec![Line::new("ada").hear(|_, _| false)]);
+    let mut world = enabler(story);
+    assert!(!world.run(0, &mut Fifo));
+    let said: Vec<&str> = world.violations().iter().map(|violation| violation.what.as_str()).collect();
+    assert_eq!(said, ["ada never came to hear a signal, the part 1 of its line"]);
 }
 
 #[cfg(feature = "mutations")]

@@ -166,9 +166,9 @@ checks! {
     /// What one system answers is transformed into what the next one gets, and into the output.
     answers "FGMV-29 8.2.4 processing and transformation", "FGMV-29 8.2.4 data sharing";
     fn what_one_system_answers_is_transformed_for_the_next() {
-        let cents = || json(r#"{"cents": 500, "order": "o-1"}"#);
+        let cents = || json(r#"{"cents":500,"order":"o-1"}"#);
         let depot = opens("depot", DEPOT, None).hear(asked(DEPOT, move |service| shared(service, &cents())));
-        let sold = ended(ExecutionState::Succeeded, Some(r#"{"total": 10}"#));
+        let sold = ended(ExecutionState::Succeeded, Some(r#"{"total":10}"#));
         let world = world(&["share"]).ask(WORLD, runs(SALE), sold);
         judged(vec![opens("shop", SHOP, None), depot, world], SOLD)
     }
@@ -193,7 +193,7 @@ checks! {
             input: json(r#"{"lamps": 2}"#),
         };
         let world = world(&["share"]).ask(WORLD, order, |result| match result {
-            Ok(result) if result.output == json(r#"{"number": 9}"#) => Heard::Done,
+            Ok(result) if result.output == json(r#"{"number":9}"#) => Heard::Done,
             other => Heard::Wrong(format!("{other:?}")),
         });
         judged(vec![shop, opens("depot", DEPOT, None), world], ANSWERED)
