@@ -1,6 +1,8 @@
 //! The gateway over real sockets.
 
 #[cfg(test)]
+mod acquiring;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod leases;
