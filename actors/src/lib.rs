@@ -4,6 +4,7 @@ pub mod assembly;
 pub mod codec;
 pub mod dtif;
 pub mod external;
+pub mod mutation;
 pub mod port;
 mod record;
 pub mod runtime;

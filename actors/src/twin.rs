@@ -19,7 +19,11 @@ use twinway_protocol::{
     twin::{PropertyValue, RegisteredTwin, TwinView},
 };
 
-use crate::{Settings, settings::pending_full};
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 pub(crate) use shown::PropertyNames;
 use shown::Shown;
 
@@ -163,6 +167,9 @@ impl Behaviour for Twin {
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
             out.send(DTSR, Reannounce);
+            if broken(Mutation::WatchersForgotten) {
+                return self.watchers.clear();
+            }
             out.send(DTIA, Reannounce);
         }
     }
@@ -259,6 +266,7 @@ impl Twin {
             Err(problem) => return out.reply(asker, Err(problem)),
         };
         let change = ApplyChange { system_entity: system, ..change };
+        let object = object.filter(|_| !broken(Mutation::GatePassedBy));
         let questions_max = self.questions_max;
         let changes = self.changes.get_or_insert_with(|| {
             // A twin that has recovered makes its table anew: no answer from before finds a question in it.
@@ -314,7 +322,7 @@ impl Twin {
                 Change::Adopted => now,
                 Change::Applied => shown_at.map_or(now, |shown_at| shown_at.max(now)),
             };
-            if shown_at.is_some_and(|shown_at| shown_at > at) {
+            if shown_at.is_some_and(|shown_at| shown_at > at) && !broken(Mutation::OlderReportWins) {
                 continue;
             }
             properties.insert(name.clone(), PropertyValue { value: value.clone(), version, at });

@@ -23,7 +23,10 @@ pub use crate::{
     link::{Links, Order, Promise},
     outside::{CallId, Hands, Outside},
     render::{mermaid, numbered_list},
-    rule::{EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, Found, NobodyPanics, Rule, Seen, Violation, rule},
+    rule::{
+        EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FlowHolds, Found, NobodyPanics, Rule,
+        Seen, Violation, rule,
+    },
     run::{Run, Schedule},
     shrink::shrink,
     story::{Heard, Line, Story, granted, refused},

@@ -17,7 +17,11 @@ use twinway_protocol::{
     },
 };
 
-use crate::{NoRecord, Settings, settings::pending_full};
+use crate::{
+    NoRecord, Settings,
+    mutation::{self, Mutation, broken},
+    settings::pending_full,
+};
 
 /// How much longer than the device may take to answer the lease of one change lasts, in milliseconds.
 const ONE_SHOT_SLACK_MS: u64 = 1_000;
@@ -57,6 +61,7 @@ impl Behaviour for Dts {
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        let incarnation = if broken(Mutation::KeysBeginAnew) { 0 } else { incarnation };
         // A lease that ends before the answer comes would stop the device in the middle.
         let answered_ms = settings.outside_answer_ms_max.saturating_add(ONE_SHOT_SLACK_MS);
         Self {
@@ -110,6 +115,9 @@ impl Dts {
             values: wanted.values.clone(),
         };
         let asker = meta.asker(out.event());
+        if broken(Mutation::AppliedBeforeVerified) {
+            out.ask(mutation::FIRST_TWIN, apply(&wanted, wanted.token), PendingKey::NONE);
+        }
         match self.waiting.insert(Waiting::Change { asker, wanted, at: Stage::Verifying }) {
             Ok(key) => out.ask(DTAC, verify, key),
             Err(waiting) => refuse(waiting, pending_full(), out),
@@ -210,7 +218,9 @@ impl Dts {
         match (self.waiting.take(key), answer) {
             (Some(Waiting::Change { asker, wanted, at }), answer) => {
                 // A lease for one change ends with it, whatever came of it.
-                if let Stage::Applying(Some(token)) = at {
+                if let Stage::Applying(Some(token)) = at
+                    && !broken(Mutation::OneShotKept)
+                {
                     let ChangeTwin { metaverse, user, twin, .. } = wanted;
                     release(ShownToken { metaverse, user, twin, token }, out);
                 }

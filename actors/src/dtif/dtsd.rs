@@ -12,7 +12,10 @@ use twinway_protocol::{
 };
 
 use super::behind;
-use crate::{NoRecord, Settings};
+use crate::{
+    NoRecord, Settings,
+    mutation::{Mutation, broken},
+};
 
 /// What a search looks at.
 #[derive(Debug)]
@@ -71,6 +74,9 @@ impl Behaviour for Dtsd {
             }
             DtsdMsg::SearchTwinSystems(SearchTwinSystems { query }) => {
                 let found = self.search(&query).map(|page| TwinSystemsFound { page });
+                if broken(Mutation::SearchAnsweredTwice) {
+                    out.reply(meta.asker::<SearchTwinSystems>(out.event()), found.clone());
+                }
                 out.reply(meta.asker::<SearchTwinSystems>(out.event()), found);
             }
         }
@@ -84,7 +90,7 @@ impl Behaviour for Dtsd {
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         // When the daemon starts, DTSR recovers too and tells everybody.
-        if why == Recovery::Failure {
+        if why == Recovery::Failure && !broken(Mutation::SilentAfterFailure) {
             out.send(DTSR, Reannounce);
         }
     }

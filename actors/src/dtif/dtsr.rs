@@ -24,7 +24,11 @@ use twinway_protocol::{
 };
 
 use super::gathering::Gathering;
-use crate::{Settings, settings::pending_full};
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 use admission::Admission;
 use synchronization::synchronized;
 
@@ -173,7 +177,14 @@ impl Dtsr {
                 out.record(part_of(&system), record);
             }
         }
-        out.own(own::TWIN_SYSTEM_MANAGED);
+        if broken(Mutation::AnswerBeforeManaged) {
+            out.reply(
+                meta.asker::<RegisterTwinSystem>(out.event()),
+                Ok(TwinSystemRegistered { system: system.clone() }),
+            );
+        } else {
+            out.own(own::TWIN_SYSTEM_MANAGED);
+        }
         let told = self.announce(&system, key, out);
         self.await_kept(key, told);
         if is_new {
@@ -206,6 +217,9 @@ impl Dtsr {
             return;
         }
         if let Some(Change { what, kept }) = self.changes.take(meta.pending) {
+            if broken(Mutation::AnswerBeforeManaged) {
+                return out.own(own::TWIN_SYSTEM_MANAGED);
+            }
             what.settle(kept.outcome(), out);
         }
     }

@@ -8,7 +8,11 @@ use twinway_protocol::{
     },
 };
 
-use crate::{NoRecord, Settings, settings::pending_full};
+use crate::{
+    NoRecord, Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// A third-party system's request under way.
 #[derive(Debug)]
@@ -53,6 +57,10 @@ impl Tsi {
     fn forwarded(&mut self, meta: &Meta, wanted: ForwardAcquisition, out: &mut Out<'_, Self>) {
         let verify = VerifyAcquisition { system: wanted.system.clone(), twins: wanted.twins.clone() };
         match self.acquisitions.insert(Acquisition { asker: meta.asker(out.event()), wanted }) {
+            Ok(key) if broken(Mutation::ReadingUnverified) => {
+                let VerifyAcquisition { twins, .. } = verify;
+                out.ask(DTIA, CollectTwinInformation { twins, properties: None }, key);
+            }
             Ok(key) => out.ask(DTAC, verify, key),
             Err(Acquisition { asker, .. }) => out.reply(asker, Err(pending_full())),
         }

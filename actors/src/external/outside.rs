@@ -12,7 +12,10 @@ use twinway_protocol::{
     signal::Signal,
 };
 
-use crate::Settings;
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+};
 
 /// A question that leaves the daemon.
 pub(crate) trait OutsideQuestion: Ask<Answer: Answers<Wire>> {
@@ -129,9 +132,10 @@ impl OutsideRequests {
     pub(crate) fn answer<B: Behaviour<Wire = Wire>>(
         &mut self,
         asker: Asker<AnswerRequest>,
-        message: AnswerRequest,
+        mut message: AnswerRequest,
         out: &mut Out<'_, B>,
     ) {
+        message.request = self.meant(&message);
         let accepted = match self.waiting.remove(&message.request) {
             None => Err(Problem::new(ProblemKind::RequestUnknown, "no request with this id waits for an answer")),
             Some(waiting) if !waiting.fits(&message.answer) => {
@@ -144,6 +148,15 @@ impl OutsideRequests {
             }
         };
         out.reply(asker, accepted);
+    }
+
+    /// The request that an answer is for: the one that it names.
+    fn meant(&self, message: &AnswerRequest) -> PendingKey {
+        if broken(Mutation::AnswerOfAnother) && !self.waiting.contains_key(&message.request) {
+            let mut waiting = self.waiting.iter();
+            return waiting.find(|(_, waiting)| waiting.fits(&message.answer)).map_or(message.request, |(key, _)| *key);
+        }
+        message.request
     }
 
     /// A request did not arrive: its asker hears why. Of what moves a device, the gate has to know whether it was

@@ -21,7 +21,11 @@ use twinway_protocol::{
     signal::Signal,
 };
 
-use crate::{Settings, settings::pending_full};
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// The kinds of the entities that derive something from this register.
 const DERIVING: [u8; 3] = [TpsdMsg::KIND, TpsaaMsg::KIND, SdcMsg::KIND];
@@ -80,7 +84,11 @@ impl Tpsr {
         let Some(key) = self.spread(&system, asker, out) else { return };
         // FGMV-29 9.1 step 2.
         let record = Record::Registered(Arc::clone(&system));
-        out.record(part_of(&system), record.clone());
+        if broken(Mutation::RegistrationToldBeforeDurable) {
+            out.record_batched(part_of(&system), record.clone());
+        } else {
+            out.record(part_of(&system), record.clone());
+        }
         self.replay(record);
         out.own(own::THIRD_PARTY_MANAGED);
         out.signal(Signal::ThirdPartySystem(Arc::clone(&system)));
@@ -183,7 +191,7 @@ impl Tpsr {
             return self.give_up(meta.pending, &problem, out);
         }
         spreading.missing.remove(&kind);
-        if !spreading.missing.is_empty() {
+        if !spreading.missing.is_empty() && !broken(Mutation::RegistrationToldBeforeFound) {
             return spreading.taken_in.push(out.event());
         }
         let Some(spreading) = self.pending.take(meta.pending) else { return };

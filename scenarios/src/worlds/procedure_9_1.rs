@@ -5,15 +5,16 @@ use std::sync::Arc;
 use twinway_protocol::{
     ProblemKind,
     message::{
-        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, RegisterThirdPartySystem, RequestUserAuthorization,
-        SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
+        AcquireTwinInformation, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RegisterThirdPartySystem,
+        RegisterTwinSystem, RequestUserAuthorization, SearchThirdPartySystems, ThirdPartySystemMsg,
+        UseThirdPartySystem, Wire,
     },
     registry::SystemQuery,
 };
 
 use super::{
     StepsAreTaken, enabler,
-    outsiders::{SHOP, WORLD, answer, json, lamps, scope, shop, system, user},
+    outsiders::{PLANT, SHOP, WORLD, answer, json, lamps, plant, scope, shop, system, twin, user},
     procedure_9_2::registering,
 };
 use crate::{
@@ -97,9 +98,16 @@ pub fn procedure_9_1() -> World<Wire> {
     enabler(Story::new(vec![shop, world, registering()]).on_signal(answer)).rule(steps)
 }
 
-/// A user without authorization is rejected in step 14, while another one gets theirs.
+/// A user without authorization is rejected in step 14, while another one gets theirs; and the shop is refused a twin
+/// that it may not read, in step 17.
 #[must_use]
 pub fn procedure_9_1_rejected() -> World<Wire> {
+    let (description, arms) = (plant(), Arc::from([twin("arm")]));
+    let plant = Line::new("plant")
+        .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
+        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted);
+    let acquire = move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&arms), properties: None };
+    let shop = shop_registering().after(3, 2).ask(SHOP, acquire, refused(ProblemKind::PermissionMissing));
     let bob =
         Line::new("bob").after(0, 2).after(1, 1).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
     let steps = StepsAreTaken::new(
@@ -119,7 +127,12 @@ pub fn procedure_9_1_rejected() -> World<Wire> {
             ("12", 1),
             ("13", 2),
             ("14", 1),
+            ("15", 1),
+            ("16", 1),
+            ("17", 2),
+            ("18", 1),
+            ("19", 1),
         ],
     );
-    enabler(Story::new(vec![shop_registering(), authorizing(), bob]).on_signal(answer)).rule(steps)
+    enabler(Story::new(vec![shop, authorizing(), bob, plant]).on_signal(answer)).rule(steps)
 }
