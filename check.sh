@@ -189,7 +189,7 @@ benches() {
 proof_of_the_proof() {
     cargo test --quiet --package twinway-protocol --features mutations --test lease --test model -- proof --nocapture &&
         cargo test --quiet --package twinway-scenarios --features mutations --test lease_mutations --test flow_mutations \
-            -- --nocapture
+            --test regressions -- --nocapture
 }
 
 # The tests, last: the output ends with the runner's own summary.

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod flow;
 pub mod link;
 pub mod outside;
+pub mod regression;
 pub mod render;
 pub mod rule;
 pub mod run;

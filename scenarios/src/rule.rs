@@ -1,6 +1,6 @@
 //! Rules: predicates over what happens in a world. The same rule serves every strategy, and the shrinking.
 
-mod flow;
+mod follows;
 mod lives;
 
 use std::any::Any;
@@ -9,7 +9,7 @@ use twinway_actors::runtime::CALLER_KIND;
 use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet, time::Now, trace::TraceEvent};
 
 use crate::{fault::Fault, outside::CallId, world::AnyRecord};
-pub use flow::FlowHolds;
+pub use follows::FollowsFlow;
 pub use lives::EarlierLivesAreOver;
 
 /// What a rule sees, in the order in which it happens.

@@ -24,7 +24,7 @@ pub use crate::{
     outside::{CallId, Hands, Outside},
     render::{mermaid, numbered_list},
     rule::{
-        EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FlowHolds, Found, NobodyPanics, Rule,
+        EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, Found, NobodyPanics, Rule,
         Seen, Violation, rule,
     },
     run::{Run, Schedule},

@@ -20,7 +20,7 @@ pub use steps::StepsAreTaken;
 use crate::{
     flow,
     outside::Outside,
-    rule::{EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FlowHolds, NobodyPanics},
+    rule::{EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, NobodyPanics},
     world::{Cast, World},
 };
 
@@ -50,7 +50,7 @@ fn judged(world: World<Wire>, flows: &[&str], loose: &'static [&'static str]) ->
         .rule(promises::leases_of_one_change_end())
         .rule(promises::answers_name_their_request());
     let known = flows.iter().filter_map(|name| flow::find(name));
-    known.fold(world, |world, flow| world.rule(FlowHolds::new(flow).loose(loose)))
+    known.fold(world, |world, flow| world.rule(FollowsFlow::new(flow).loose(loose)))
 }
 
 /// Makes a world.

@@ -22,7 +22,7 @@ const INSTANCES_OPEN: usize = 1 << 12;
 /// a crash, `...` edges, for the new life does not know what the outside saw in the old one; and where somebody failed,
 /// that a refusal has not the answer's causes behind it.
 #[derive(Debug)]
-pub struct FlowHolds {
+pub struct FollowsFlow {
     flow: Arc<Flow>,
     name: String,
     /// `...` edges that the world's outside does not keep, as the flow's file writes them.
@@ -41,11 +41,11 @@ struct Had {
     crash: bool,
 }
 
-impl FlowHolds {
+impl FollowsFlow {
     /// Judges by this flow.
     #[must_use]
     pub fn new(flow: Arc<Flow>) -> Self {
-        let name = format!("flow {}", flow.name());
+        let name = format!("the flow {}", flow.name());
         Self { flow, name, loose: &[], checker: None, place: 0, had: Had::default() }
     }
 
@@ -72,7 +72,7 @@ fn is_excused(finding: FindingKind, flow: &Flow, loose: &[&str], had: Had, refus
     }
 }
 
-impl<W: WireSet> Rule<W> for FlowHolds {
+impl<W: WireSet> Rule<W> for FollowsFlow {
     fn name(&self) -> &str {
         &self.name
     }
