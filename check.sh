@@ -13,7 +13,8 @@ is missing, where it may: a C compiler (for the bundled SQLite), cargo-nextest, 
 What it could not install or run is told as SKIPPED with the reason; a skip is no failure.
 
   --long   also the heavy searches: more cases a property (PROPTEST_CASES, default 4096 here),
-           the tests marked #[ignore], and each bench once without measuring
+           the tests marked #[ignore], each fuzz target for a while (with a nightly compiler and
+           cargo-fuzz), and each bench once without measuring
   --help   this text
 
 Environment:
@@ -43,6 +44,8 @@ nextest_install_s_max=900
 deny_install_s_max=300
 if $long; then deny_install_s_max=1800; fi
 readonly nextest_install_s_max deny_install_s_max
+# How long each fuzz target runs, s, and what one input may cost.
+readonly fuzz_s=60 fuzz_input_bytes_max=65536 fuzz_memory_mb_max=1024
 # What fetching the advisories may take, s.
 readonly advisories_fetch_s_max=60
 
@@ -184,6 +187,31 @@ benches() {
     done
 }
 
+# Why the fuzz targets cannot run; nothing: they can.
+unfuzzed() {
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        echo "no nightly compiler"
+    elif ! cargo +nightly fuzz --version >/dev/null 2>&1; then
+        echo "cargo-fuzz is missing"
+    elif ! have c++; then
+        echo "no C++ compiler, which libFuzzer is built with"
+    fi
+}
+
+fuzz_targets() {
+    local target name seeds
+    # The same versions as everywhere; cargo adds what only the targets need.
+    cp Cargo.lock fuzz/Cargo.lock
+    for target in fuzz/fuzz_targets/*.rs; do
+        name="$(basename "$target" .rs)"
+        seeds="fuzz/seeds/$name"
+        if [ "$name" = flow_file ]; then seeds=scenarios/flows; fi
+        mkdir -p "fuzz/corpus/$name"
+        cargo +nightly fuzz run "$name" "fuzz/corpus/$name" "$seeds" -- -max_total_time="$fuzz_s" \
+            -max_len="$fuzz_input_bytes_max" -rss_limit_mb="$fuzz_memory_mb_max" || return 1
+    done
+}
+
 # With each check of the sync leases taken out, and each bug planted in a behaviour, some rule has to be seen failing.
 # A build of its own: the switches are in no other.
 proof_of_the_proof() {
@@ -247,8 +275,10 @@ step "documentation's examples" cargo test --doc --workspace --quiet
 step "the proofs of the sync leases and of the flows, with checks taken out and bugs planted" proof_of_the_proof
 if $long; then
     if compgen -G 'benches/*.rs' >/dev/null; then step "benches, once each" benches; else skip "benches: there are none"; fi
+    reason="$(unfuzzed)"
+    if [ -z "$reason" ]; then step "fuzz targets, $fuzz_s s each" fuzz_targets; else skip "fuzz targets: $reason"; fi
 else
-    skip "heavy searches, tests marked #[ignore], benches: only with --long"
+    skip "heavy searches, tests marked #[ignore], fuzz targets, benches: only with --long"
 fi
 if [ -z "${TWINWAY_TEST_DATA:-}" ]; then
     skip "tests on real Thing Descriptions and the W3C schemas: TWINWAY_TEST_DATA is unset"

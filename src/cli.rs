@@ -1,17 +1,22 @@
 //! The command line.
 
 mod config;
+mod conformance;
 mod exit;
 mod flow;
 mod hold;
 mod journal;
 mod lease;
 mod log;
+mod map;
 mod output;
 mod remote;
+mod scenario;
 mod serve;
+mod service;
 mod simulate;
 mod system;
+mod trace;
 mod twin;
 mod watch;
 
@@ -61,6 +66,20 @@ enum Command {
         #[command(subcommand)]
         command: lease::LeaseCommand,
     },
+    /// Runs, shows and cancels chains of third-party systems (FGMV-29 8.2.4).
+    Service {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: service::ServiceCommand,
+    },
+    /// Shows and exports the spatial maps of a metaverse system, and what is at a place (FGMV-28 7.3).
+    Map {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: map::MapCommand,
+    },
     /// Checks, shows and saves the journal of a data directory.
     Journal {
         #[command(subcommand)]
@@ -77,6 +96,19 @@ enum Command {
     Flow {
         #[command(subcommand)]
         command: flow::FlowCommand,
+    },
+    /// Runs the use cases of FGMV-28 for real: a daemon, and each external system as a process of its own.
+    Scenario {
+        #[command(subcommand)]
+        command: scenario::ScenarioCommand,
+    },
+    /// Runs what answers the two texts, clause by clause, and says of each clause what came of it. Ends with 0 only if every
+    /// clause holds, with 8 if one is broken or open.
+    Conformance(conformance::ConformanceOptions),
+    /// Hands recorded traces on to other tools.
+    Trace {
+        #[command(subcommand)]
+        command: trace::TraceCommand,
     },
     /// Writes the completions of a shell.
     Completions {
@@ -104,10 +136,15 @@ pub(crate) fn main() -> ExitCode {
             remote.run_to_end(|client| lease::run(client, command, &mut output))
         }
         Command::Lease { remote, command } => remote.run(|client| lease::run(client, command, &mut output)),
+        Command::Service { remote, command } => remote.run(|client| service::run(client, command, &mut output)),
+        Command::Map { remote, command } => remote.run(|client| map::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),
         Command::Simulate(options) => simulate::run(&options, &mut output),
         Command::Flow { command } => flow::run(&command, &mut output),
+        Command::Scenario { command } => scenario::run(command, &mut output),
+        Command::Conformance(options) => conformance::run(&options, &mut output),
+        Command::Trace { command } => trace::run(&command, &mut output),
         Command::Completions { shell } => completions(shell, &mut output),
     };
     output.finish(done)

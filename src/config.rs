@@ -23,6 +23,7 @@ pub use error::{ConfigError, Place};
 use crate::{
     enabler::EnablerOptions,
     gateway::{GatewayConfig, Role},
+    observations::OBSERVATION_BYTES_MAX,
     outside::OutsideLimits,
 };
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The directory of the journal.
     pub data: PathBuf,
+    /// How many bytes of observations are kept in it (FGMV-28 7.3.1).
+    pub observation_bytes_max: u64,
     /// Who may speak, and for whom.
     pub tokens: Vec<TokenConfig>,
     /// What a client may use.
@@ -149,10 +152,14 @@ pub struct JournalConfig {
 pub struct TraceConfig {
     /// Where it is written; absent: nowhere.
     pub file: Option<PathBuf>,
+    /// The collector of OpenTelemetry that it is sent to while it is made, such as `http://127.0.0.1:4318/v1/traces`;
+    /// absent: to none.
+    pub otlp: Option<String>,
 }
 
-/// The monitor: it judges by flows what the daemon does, counts verdicts as metrics and logs what is not kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The monitor: it judges what the daemon does by flows and by the invariants of sync leases, counts verdicts as metrics
+/// and logs what is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorConfig {
     /// Whether it watches.
@@ -160,6 +167,8 @@ pub struct MonitorConfig {
     /// By which of the flows that come with Twinway (`twinway flow list`); empty: by both procedures of FGMV-29
     /// clause 9.
     pub flows: Vec<String>,
+    /// Whether it judges sync leases by their invariants too.
+    pub leases: bool,
 }
 
 /// What is logged.
@@ -188,6 +197,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400),
             data: PathBuf::from("twinway-data"),
+            observation_bytes_max: OBSERVATION_BYTES_MAX,
             tokens: Vec::new(),
             limits: GatewayConfig::default(),
             runtime: Options::default(),
@@ -227,6 +237,12 @@ impl MonitorConfig {
         let named = self.flows.iter().map(String::as_str);
         let all = named.chain(Self::FLOWS.into_iter().filter(|_| self.flows.is_empty()));
         all.filter_map(twinway_scenarios::flow::find).collect()
+    }
+}
+
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        Self { enabled: false, flows: Vec::new(), leases: true }
     }
 }
 
@@ -306,7 +322,7 @@ impl Config {
             runtime: Options { loss_window_ms: self.journal.loss_window_ms, ..self.runtime.clone() },
             entities: self.entities.clone(),
             outside: self.outside_limits(),
-            trace: None,
+            ..EnablerOptions::default()
         }
     }
 

@@ -19,10 +19,12 @@ use twinway_protocol::{JsonDoc, Problem, ProblemKind};
 use crate::{
     Enabler,
     config::{Config, TokenConfig},
+    enabler::EnablerOptions,
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
-    monitor::Monitor,
-    trace::TraceFile,
+    monitor::{LeaseFeed, LeaseMonitor, Monitor},
+    observations::{DirectoryStore, Observations},
+    trace::{TraceExport, TraceFile},
 };
 
 /// Why the daemon did not start, or did not end in order.
@@ -67,12 +69,13 @@ fn not_listening(address: SocketAddr, error: io::Error) -> DaemonError {
 pub struct Daemon {
     enabler: Enabler,
     gateway: Gateway,
-    trace: Option<TraceFile>,
-    monitor: Option<Monitor>,
+    listeners: Listeners,
 }
 
 /// The directory of backups, within the data directory.
 const BACKUPS: &str = "backups";
+/// The directory of observations, within the data directory.
+const OBSERVATIONS: &str = "observations";
 
 impl Daemon {
     /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
@@ -104,9 +107,10 @@ impl Daemon {
         let journal: Arc<dyn Journal> = Arc::new(opened);
         // Before the first verdict is counted.
         let metrics = recorder();
-        let Listeners { trace, monitor, feed } = Listeners::begin(config)?;
-        let mut options = config.enabler_options();
-        options.trace = feed;
+        let (listeners, trace, leases) = Listeners::begin(config)?;
+        let kept = DirectoryStore::open(&data.join(OBSERVATIONS), config.observation_bytes_max);
+        let observations = Observations::new(Arc::new(kept.map_err(io_error("the directory of observations"))?));
+        let options = EnablerOptions { trace, leases, observations, ..config.enabler_options() };
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,
@@ -115,7 +119,7 @@ impl Daemon {
         let options = GatewayOptions { config: config.limits.clone(), host };
         let gateway =
             gateway::serve(enabler.clone(), principals, options, listener).await.map_err(io_error("the gateway"))?;
-        Ok(Self { enabler, gateway, trace, monitor })
+        Ok(Self { enabler, gateway, listeners })
     }
 
     /// Where it listens, as a URL.
@@ -136,41 +140,60 @@ impl Daemon {
     /// # Errors
     /// What did not end in order; everything has ended all the same.
     pub async fn stop(self) -> Result<(), DaemonError> {
-        let Self { enabler, gateway, trace, monitor } = self;
+        let Self { enabler, gateway, listeners } = self;
         let served = gateway.stop().await.map_err(io_error("the gateway"));
         let ended = enabler.shutdown().await;
         drop(enabler);
-        let traced = trace.map_or(Ok(()), TraceFile::finish).map_err(io_error("the trace"));
-        // What it found is counted and logged already.
-        let watched = monitor.map_or(Ok(()), |monitor| monitor.finish().map(drop)).map_err(io_error("the monitor"));
-        served.and(ended.map_err(DaemonError::from)).and(traced).and(watched)
+        served.and(ended.map_err(DaemonError::from)).and(listeners.finish())
     }
 }
 
-/// Those who listen to what the actors do.
+/// Those who listen to what the actors do; none of them can hold an actor back.
+#[derive(Debug, Default)]
 struct Listeners {
     trace: Option<TraceFile>,
+    export: Option<TraceExport>,
     monitor: Option<Monitor>,
-    feed: Option<TraceFeed>,
+    leases: Option<LeaseMonitor>,
 }
 
 impl Listeners {
-    /// Those that the configuration wants; none of them can hold an actor back.
-    fn begin(config: &Config) -> Result<Self, DaemonError> {
-        let (mut trace, mut monitor, mut feed) = (None, None, None::<TraceFeed>);
+    /// Those that the configuration wants, and what feeds them.
+    fn begin(config: &Config) -> Result<(Self, Option<TraceFeed>, Option<LeaseFeed>), DaemonError> {
+        let (mut listeners, mut feeds, mut leases) = (Self::default(), Vec::new(), None);
         if let Some(path) = &config.trace.file {
-            let (file, fed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
-            (trace, feed) = (Some(file), Some(fed));
+            let (file, feed) = TraceFile::begin(path).map_err(io_error(path.display().to_string()))?;
+            listeners.trace = Some(file);
+            feeds.push(feed);
+        }
+        if let Some(url) = &config.trace.otlp {
+            let (export, feed) = TraceExport::begin(url).map_err(io_error("the export of the trace"))?;
+            listeners.export = Some(export);
+            feeds.push(feed);
         }
         if config.monitor.enabled {
-            let (watch, fed) = Monitor::begin(&config.monitor.flows()).map_err(io_error("the monitor"))?;
-            monitor = Some(watch);
-            feed = Some(match feed {
-                Some(file) => file.and(fed),
-                None => fed,
-            });
+            let (monitor, feed) = Monitor::begin(&config.monitor.flows()).map_err(io_error("the monitor"))?;
+            listeners.monitor = Some(monitor);
+            feeds.push(feed);
         }
-        Ok(Self { trace, monitor, feed })
+        if config.monitor.enabled && config.monitor.leases {
+            let judged = LeaseMonitor::begin(config.entities.lease.clone());
+            let (monitor, feed) = judged.map_err(io_error("the monitor of sync leases"))?;
+            listeners.leases = Some(monitor);
+            leases = Some(feed);
+        }
+        Ok((listeners, feeds.into_iter().reduce(TraceFeed::and), leases))
+    }
+
+    /// Ends them: the actors have ended before.
+    fn finish(self) -> Result<(), DaemonError> {
+        let traced = self.trace.map_or(Ok(()), TraceFile::finish).map_err(io_error("the trace"));
+        let exported = self.export.map_or(Ok(()), TraceExport::finish).map_err(io_error("the export of the trace"));
+        // What it found is counted and logged already.
+        let watched =
+            self.monitor.map_or(Ok(()), |monitor| monitor.finish().map(drop)).map_err(io_error("the monitor"));
+        let judged = self.leases.map_or(Ok(()), |leases| leases.finish().map(drop));
+        traced.and(exported).and(watched).and(judged.map_err(io_error("the monitor of sync leases")))
     }
 }
 

@@ -1,10 +1,14 @@
 //! The integration enabler as a library: one handle, and a typed view of it for each kind of external system.
 
+mod authorizations;
 mod device;
 mod dii;
+mod executions;
 mod leases;
 mod mii;
+mod registrations;
 mod sii;
+mod space;
 mod start;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,13 +24,18 @@ use twinway_protocol::{
     registry::Reach,
 };
 
+pub use authorizations::AuthorizationQuery;
 pub use device::Device;
 pub use dii::Dii;
 pub use mii::{Granted, Mii};
 pub use sii::Sii;
+pub use space::Recorded;
 pub use start::EnablerOptions;
 
-use crate::outside::{Outside, SystemKind};
+use crate::{
+    observations::Observations,
+    outside::{Outside, SystemKind},
+};
 
 /// The running enabler. Clones are cheap and work from any thread and any async runtime.
 #[derive(Clone, Debug)]
@@ -45,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) fence_within: Duration,
     /// How long whoever is to lose an object may keep it at most.
     pub(crate) handover_within: Duration,
+    /// Where the bytes of observations are (FGMV-28 7.3.1).
+    pub(crate) observations: Observations,
 }
 
 impl fmt::Debug for Inner {

@@ -3,6 +3,7 @@
 //! - [`Enabler`]: the enabler inside a host program, with a typed view for each kind of external system.
 //! - [`daemon`]: the enabler as a process of its own, with its [`gateway`] and its [`journal`].
 //! - `testkit`: looks for an order of messages in which a flow of yours breaks (feature `testkit`).
+//! - [`scenario`]: use cases that run for real, each party a process of its own.
 //! - [`client`]: for external systems that talk to a daemon.
 
 pub mod client;
@@ -13,7 +14,9 @@ pub mod enabler;
 pub mod gateway;
 pub mod journal;
 pub mod monitor;
+pub mod observations;
 pub mod outside;
+pub mod scenario;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod trace;

@@ -4,10 +4,11 @@
 //! and logs what is not as a flow says. It cannot hold the enabler back: what it is too slow for is lost to it, counted,
 //! and not judged.
 //!
-//! Of the fourteen [invariants of sync leases](twinway_protocol::lease::rules) a trace shows none: it says who sent what
-//! because of what, and has no tokens, holders, priorities, deadlines or records. They are judged where those are seen, in
-//! the simulator and in the tests. The flow file of FGMV-28 7.1.3 has steps 8 to 10 outside the enabler: judged by it, what
-//! the supervisor and the gates say to each other counts as unexpected.
+//! Of the [invariants of sync leases](twinway_protocol::lease::rules) a trace shows none: it says who sent what because of
+//! what, and has no tokens, holders, priorities, deadlines or records. [`LeaseMonitor`] judges them by what the
+//! supervisor and the gates let be seen.
+
+mod leases;
 
 use std::{
     io,
@@ -24,6 +25,8 @@ use twinway_protocol::{
     flow::{Checker, Finding, FindingKind, Flow, Limits, Report, Traced},
     message::Wire,
 };
+
+pub use leases::{LeaseFeed, LeaseMonitor};
 
 /// How many chunks of events wait for the monitor before the next are lost and counted.
 const CHUNKS_WAITING_MAX: usize = 1_024;

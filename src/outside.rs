@@ -5,6 +5,7 @@
 //! put down where readers, sessions and webhooks find them.
 
 mod actors;
+mod api;
 mod events;
 mod hub;
 mod limits;
@@ -23,17 +24,19 @@ use twinway_actors::port::outlet::Outlet;
 use twinway_protocol::{
     EntityId, PendingKey, Problem, SystemId, TwinId,
     message::{OutsideRequest, Wire},
-    registry::{Reach, ThirdPartySystem, TwinSystem},
+    registry::{Health, Reach, Standing, ThirdPartySystem, TwinSystem},
     signal::{Event, LeaseFigures, Signal},
     twin::TwinView,
 };
 
 pub use actors::Actors;
 pub use events::CloudEvent;
+pub(crate) use hub::wall;
 pub use limits::OutsideLimits;
 pub use sessions::Session;
 pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};
 
+use crate::monitor::LeaseFeed;
 use hub::Hub;
 use webhook::Webhooks;
 
@@ -96,10 +99,18 @@ pub struct Counts {
     pub twin_systems: usize,
     /// Registered third-party systems.
     pub third_party_systems: usize,
+    /// Registered systems that are degraded.
+    pub systems_degraded: usize,
+    /// Registered systems that are offline.
+    pub systems_offline: usize,
+    /// Registered systems whose registration was not renewed.
+    pub systems_expired: usize,
     /// Metaverse systems that came once.
     pub metaverse_systems: usize,
     /// Devices that came once.
     pub user_devices: usize,
+    /// Third-party systems that are not called for a while, because too many calls failed.
+    pub circuits_open: usize,
     /// Open sessions.
     pub sessions: usize,
     /// Open listeners.
@@ -116,13 +127,21 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Outside {
     hub: Arc<Hub>,
+    /// Who judges the sync leases.
+    leases: Option<LeaseFeed>,
 }
 
 impl Outside {
     /// A way out that leads nowhere yet.
     #[must_use]
     pub fn new(limits: OutsideLimits) -> Self {
-        Self { hub: Arc::new(Hub::new(limits)) }
+        Self { hub: Arc::new(Hub::new(limits)), leases: None }
+    }
+
+    /// As this one, with a judge of the sync leases.
+    #[must_use]
+    pub fn watched_by(self, leases: Option<LeaseFeed>) -> Self {
+        Self { leases, ..self }
     }
 
     /// Says who is told of requests that were not delivered, and who gets the answers of webhooks. The first one stays.
@@ -178,6 +197,12 @@ impl Outside {
         self.hub.readers.third_party_systems.get(id)
     }
 
+    /// How a registered system stands, by its actor.
+    #[must_use]
+    pub fn standing(&self, entity: EntityId) -> Arc<Standing> {
+        self.hub.readers.standings.get(&entity).unwrap_or_default()
+    }
+
     /// The actor of an external system that came before.
     #[must_use]
     pub fn entity(&self, kind: SystemKind, id: &SystemId) -> Option<EntityId> {
@@ -188,6 +213,12 @@ impl Outside {
     #[must_use]
     pub fn reach(&self, kind: SystemKind, id: &SystemId) -> Option<Reach> {
         self.hub.by_name(kind, id).map(|system| system.state.lock().reach.clone())
+    }
+
+    /// Whether a third-party system is not called for a while, because too many calls failed.
+    #[must_use]
+    pub fn is_circuit_open(&self, system: &SystemId) -> bool {
+        self.hub.circuits.lock().contains(system)
     }
 
     /// How much there is of everything.
@@ -249,6 +280,21 @@ impl Outlet<Wire> for Outside {
             Signal::ThirdPartySystem(system) => {
                 self.hub.readers.third_party_systems.put(system.description.id.clone(), system);
             }
+            Signal::TwinSystemGone(id) => {
+                self.hub.forget_standing(self.twin_system(&id).map(|system| system.entity.id()));
+                self.hub.readers.twin_systems.remove(&id);
+            }
+            Signal::ThirdPartySystemGone(id) => {
+                self.hub.forget_standing(self.third_party_system(&id).map(|system| system.entity.id()));
+                self.hub.readers.third_party_systems.remove(&id);
+            }
+            Signal::TwinGone(id) => self.hub.readers.twins.remove(&id),
+            Signal::Standing { entity, system, standing, changed } => {
+                if changed {
+                    measure_standing(&system, &standing);
+                }
+                self.hub.readers.standings.put(entity, standing);
+            }
             Signal::Opened { entity, id, reach } => {
                 if let Some(system) = self.hub.keep(entity, &id, reach.clone()) {
                     system.state.lock().reach = reach;
@@ -258,8 +304,26 @@ impl Outlet<Wire> for Outside {
             Signal::Request { entity, request, body } => self.hub.ask(entity, request, body.into()),
             Signal::Event { entity, event } => self.hub.tell(entity, event),
             Signal::Leases(figures) => measure(figures),
+            Signal::Circuit { system, open } => self.hub.circuit(system, open),
+            Signal::LeaseWatched(watched, now) => {
+                if let Some(leases) = &self.leases {
+                    leases.send(watched, now);
+                }
+            }
         }
     }
+}
+
+/// A registered system stands in another way than before: for Prometheus, and for whoever runs the daemon.
+fn measure_standing(system: &SystemId, standing: &Standing) {
+    let health = match standing.health {
+        Health::Healthy => "healthy",
+        Health::Degraded => "degraded",
+        Health::Offline => "offline",
+        Health::Expired => "expired",
+    };
+    metrics::counter!("twinway_system_standing_changes_total", "health" => health).increment(1);
+    tracing::info!(%system, health, reason = standing.reason.as_deref(), "a registered system stands in another way");
 }
 
 /// How sync leases stand, for Prometheus.

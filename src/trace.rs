@@ -1,10 +1,14 @@
 //! The trace on disk: every delivery and own step of a run, as JSON Lines.
 //!
-//! The first line names the format: `{"format":"twinway-trace","version":1}`. Every other line is one event, in the
+//! The first line names the format: `{"format":"twinway-trace","version":1,"begun":"2026-01-31T12:00:00Z"}`; `begun`,
+//! the wall clock when the recording began, may be missing. Every other line is one event, in the
 //! order in which the actors handed their events over: within an actor its own order, between actors none; what came
 //! before what is said by `cause` and `joined`. A line `{"lost":n}` says that `n` events are missing from there on.
-//! [`read()`] reads it again.
+//! [`read()`] reads it again, [`otlp`] makes spans of OpenTelemetry of it.
 
+mod collector;
+mod export;
+pub mod otlp;
 mod read;
 
 use std::{
@@ -13,14 +17,16 @@ use std::{
     path::Path,
     sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::Serialize;
 use twinway_actors::runtime::{TraceChunk, TraceFeed};
-use twinway_protocol::{EntityId, EventId, WireSet, message::Wire, trace::TraceEvent};
+use twinway_protocol::{EntityId, EventId, WireSet, message::Wire, time::Timestamp, trace::TraceEvent};
 
-pub use read::{LINE_BYTES_MAX, Read, TraceError, read};
+pub use collector::{Accepted, Collector, CollectorError, check_url};
+pub use export::TraceExport;
+pub use read::{LINE_BYTES_MAX, Read, Recorded, TraceError, read, read_recorded};
 
 /// The name of the format, as the first line has it.
 pub const FORMAT: &str = "twinway-trace";
@@ -54,6 +60,13 @@ struct Line<'e> {
 struct Header {
     format: &'static str,
     version: u32,
+    begun: Timestamp,
+}
+
+/// The wall clock.
+fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[derive(Serialize)]
@@ -99,7 +112,7 @@ impl TraceFile {
     /// When the file cannot be made, or no thread can be had.
     pub fn begin(path: &Path) -> io::Result<(Self, TraceFeed)> {
         let mut file = BufWriter::new(File::create(path)?);
-        write_line(&mut file, &Header { format: FORMAT, version: VERSION })?;
+        write_line(&mut file, &Header { format: FORMAT, version: VERSION, begun: wall() })?;
         file.flush()?;
         let (sender, chunks) = mpsc::sync_channel(CHUNKS_WAITING_MAX);
         let feed = TraceFeed::new(sender.clone());
@@ -163,6 +176,7 @@ mod tests {
         trace.finish().expect("it ends");
         drop(feed);
         let written = std::fs::read_to_string(&path).expect("it is there");
-        assert_eq!(written, "{\"format\":\"twinway-trace\",\"version\":1}\n");
+        assert!(written.starts_with("{\"format\":\"twinway-trace\",\"version\":1,\"begun\":\"20"), "{written}");
+        assert_eq!(written.lines().count(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! The actors of external systems: each speaks for one system outside.
 
 pub mod digital_twin_system;
+mod measuring;
 pub mod metaverse_system;
 mod opened;
 mod outside;

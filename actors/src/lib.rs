@@ -2,7 +2,9 @@
 
 pub mod assembly;
 pub mod codec;
+pub mod discovery;
 pub mod dtif;
+pub mod expression;
 pub mod external;
 pub mod mutation;
 pub mod port;
@@ -10,6 +12,8 @@ mod record;
 pub mod runtime;
 mod settings;
 pub mod sif;
+pub mod spatial;
+mod standing;
 pub mod sync_supervisor;
 pub mod twin;
 
@@ -17,4 +21,4 @@ pub mod twin;
 mod trial;
 
 pub use record::NoRecord;
-pub use settings::Settings;
+pub use settings::{HealthRules, Settings};

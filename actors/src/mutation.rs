@@ -2,7 +2,10 @@
 //! must break a rule. They exist with the feature `mutations` only; without it [`broken`] is a constant. The switches of
 //! the lease protocol are in [`twinway_protocol::lease::mutation`].
 
-use twinway_protocol::{EntityId, Mailbox, Meta, Ref, message::TwinMsg};
+use twinway_protocol::{
+    EntityId, Mailbox, Meta, PermissionId, Ref, SystemId, UserId,
+    message::{ExecuteService, ServiceRequest, TwinMsg},
+};
 
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,4 +128,15 @@ pub(crate) fn asked(meta: &Meta) -> Meta {
     }
     let from = EntityId::new(meta.from.kind(), meta.from.generation(), meta.from.slot() ^ 1);
     Meta { from, ..*meta }
+}
+
+/// With [`Mutation::ServiceBeforeVerified`] the request for a service that nobody has verified.
+#[inline]
+pub(crate) fn unverified(metaverse: &SystemId, user: &UserId, request: &ServiceRequest) -> Option<ExecuteService> {
+    if !broken(Mutation::ServiceBeforeVerified) {
+        return None;
+    }
+    let (metaverse, user, request) = (metaverse.clone(), user.clone(), Box::new(request.clone()));
+    let authorization = PermissionId::new("none").ok()?;
+    Some(ExecuteService { authorization, metaverse, user, request, idempotency_key: None, context: None, call: None })
 }

@@ -1,7 +1,11 @@
 //! Limits of the entities, each with its unit.
 
+mod health;
+
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{Problem, ProblemKind, lease::LeaseLimits};
+
+pub use health::HealthRules;
 
 /// The named limits that every entity of Twinway is made with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,62 @@ pub struct Settings {
     pub priority_rules_max: usize,
     /// The longest time that the terms of a sync lease may name, in milliseconds.
     pub lease_terms_ms_max: u32,
+    /// How many records one page of a search looks at.
+    pub search_records_scanned_max: usize,
+    /// How many records a search sorts.
+    pub search_records_sorted_max: usize,
+    /// How many sorted searches can be gone on with, of each kind of system.
+    pub search_cursors_max: usize,
+    /// The shortest lifetime of a registration, in milliseconds.
+    pub registration_lifetime_ms_min: u64,
+    /// The longest lifetime of a registration, in milliseconds.
+    pub registration_lifetime_ms_max: u64,
+    /// How often the actor of an external system reports what it measured, in milliseconds.
+    pub performance_report_ms: u64,
+    /// When a registered system is healthy, degraded or offline.
+    pub health: HealthRules,
+    /// How many steps one chain of third-party systems may have.
+    pub chain_steps_max: usize,
+    /// The largest data that a chain may carry from one system to another, in bytes.
+    pub chain_data_bytes_max: usize,
+    /// In how many milliseconds the steps of a chain have to be done that says nothing of it.
+    pub chain_deadline_ms: u64,
+    /// The longest deadline that a chain may ask for, in milliseconds.
+    pub chain_deadline_ms_max: u64,
+    /// How often a chain may have one step tried again.
+    pub chain_retries_max: u32,
+    /// The longest pause before a step is tried again, in milliseconds.
+    pub chain_backoff_ms_max: u64,
+    /// How many executions may stand within each other.
+    pub chain_depth_max: u32,
+    /// How many executions one metaverse system may have under way.
+    pub executions_under_way_max: usize,
+    /// How many executions are kept in all; those that ended longest ago make room.
+    pub executions_kept_max: usize,
+    /// How long an execution can be read after its end, in milliseconds.
+    pub execution_kept_ms: u64,
+    /// After how many failures within `circuit_window_ms` a third-party system is left alone.
+    pub circuit_failures_max: usize,
+    /// How long a failed call counts, in milliseconds.
+    pub circuit_window_ms: u64,
+    /// How long a third-party system is left alone, in milliseconds.
+    pub circuit_open_ms: u64,
+    /// How many spatial maps one metaverse system may have.
+    pub maps_max: usize,
+    /// How many entries one map may have.
+    pub map_entries_max: usize,
+    /// How many entries or locations one request may bring.
+    pub map_request_entries_max: usize,
+    /// How many parts of one map may be watched.
+    pub map_watches_max: usize,
+    /// How many regions one map may have.
+    pub map_regions_max: usize,
+    /// How many requests for observations one user's device may have.
+    pub observation_requests_max: usize,
+    /// Whether the supervisor and the gates let be seen what they do, for the judge of the invariants. No setting of a
+    /// configuration: an enabler that has a judge sets it.
+    #[serde(skip)]
+    pub lease_watched: bool,
 }
 
 impl Default for Settings {
@@ -52,6 +112,33 @@ impl Default for Settings {
             lease: LeaseLimits::default(),
             priority_rules_max: 1_000,
             lease_terms_ms_max: 86_400_000,
+            search_records_scanned_max: 20_000,
+            search_records_sorted_max: 100_000,
+            search_cursors_max: 64,
+            registration_lifetime_ms_min: 1_000,
+            registration_lifetime_ms_max: 366 * 86_400_000,
+            performance_report_ms: 5_000,
+            health: HealthRules::default(),
+            chain_steps_max: 64,
+            chain_data_bytes_max: 256 * 1024,
+            chain_deadline_ms: 60_000,
+            chain_deadline_ms_max: 86_400_000,
+            chain_retries_max: 20,
+            chain_backoff_ms_max: 30_000,
+            chain_depth_max: 4,
+            executions_under_way_max: 1_000,
+            executions_kept_max: 100_000,
+            execution_kept_ms: 86_400_000,
+            circuit_failures_max: 8,
+            circuit_window_ms: 10_000,
+            circuit_open_ms: 5_000,
+            maps_max: 64,
+            map_entries_max: 1_000_000,
+            map_request_entries_max: 10_000,
+            map_watches_max: 1_000,
+            map_regions_max: 256,
+            observation_requests_max: 1_000,
+            lease_watched: false,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The systems integration functions (FGMV-29 8.2).
 
 pub mod dtda;
+pub mod mapping;
 pub mod sdc;
 pub mod tpsaa;
 pub mod tpsd;
 pub mod tpsr;
+pub(crate) mod transform;
 
 #[cfg(test)]
 pub(crate) mod testing;

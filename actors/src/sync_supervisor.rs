@@ -5,28 +5,33 @@
 
 mod asking;
 mod carrying;
+mod causes;
 mod history;
 mod problem;
+mod retiring;
 mod view;
+mod watching;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
-    SystemId, TwinId,
+    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery, SystemId, TwinId,
     lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
     message::{
-        CancelSyncLease, CancelSyncReservation, DTSR, GateFenced, KeepSyncLeases, KeepTwinSystem, Kept, LeaseRequest,
-        OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
+        CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
+        LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
         RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, Wire, YieldSyncLease,
     },
-    registry::TwinSystem,
     time::Timestamp,
+    twin::RegisteredTwin,
 };
 
 use crate::Settings;
+use causes::Causes;
 use history::{History, Moment};
+use retiring::Teller;
 
 /// A physical object that twins stand for.
 #[derive(Debug)]
@@ -85,6 +90,13 @@ enum Waiting {
     },
     Unreserving(Asker<CancelSyncReservation>),
     Operating(Asker<OperateSyncLease>),
+    /// The end of an object that nothing stands for any more: where the whole is, and which object.
+    Retiring {
+        whole: PendingKey,
+        object: EntityId,
+    },
+    /// Who told of such objects, and how many of them have not ended.
+    Retired(Teller, usize),
     /// A claim whose priority may have changed, for DTAC.
     Weighing {
         object: EntityId,
@@ -150,8 +162,11 @@ pub struct SyncSupervisor {
     /// When the table is next looked at, on the monotonic clock.
     armed_ms: Option<u64>,
     shown: Counts,
-    /// Whether the table's life has begun.
-    began: bool,
+    /// The turn in which the table's life began. What is older came of the journal.
+    began: Option<EventId>,
+    causes: Causes,
+    /// Whether somebody judges what it does.
+    watched: bool,
     /// Kept for its memory.
     effects: Vec<Effect>,
 }
@@ -184,7 +199,9 @@ impl Behaviour for SyncSupervisor {
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             armed_ms: None,
             shown: Counts::default(),
-            began: false,
+            began: None,
+            causes: Causes::default(),
+            watched: settings.lease_watched,
             effects: Vec::new(),
         }
     }
@@ -194,13 +211,16 @@ impl Behaviour for SyncSupervisor {
         // Others that began before may speak before this entity was told to begin.
         self.begin(Recovery::Start, out);
         match message {
-            Msg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                self.keep(&system);
+            Msg::ForgetTwinSystem(ForgetTwinSystem { twins, .. }) => {
+                self.retire(&twins, Teller::Forgetting(meta.asker(out.event())), out);
+            }
+            Msg::KeepTwinSystem(KeepTwinSystem { twins, gone, .. }) => {
+                self.keep(&twins);
                 // A priority may have changed before a crash that this entity had not heard of.
-                for twin in &system.twins {
+                for twin in twins.iter() {
                     self.weigh_again(&twin.entry.id, |_| true, out);
                 }
-                out.reply(meta.asker::<KeepTwinSystem>(out.event()), Ok(Kept));
+                self.retire(&gone, Teller::Keeping(meta.asker(out.event())), out);
             }
             // FGMV-28 7.1.3 steps 7 and 10.
             Msg::RequestSyncLease(request) => self.request(&meta, request, out),
@@ -209,6 +229,7 @@ impl Behaviour for SyncSupervisor {
             Msg::CancelSyncLease(message) => self.cancel(&meta, &message, out),
             // FGMV-28 7.1.3 step 9.
             Msg::GateFenced(GateFenced { token, incarnation, fencing, seen_before }) => {
+                self.causes.fenced(meta.from, token, out.event());
                 self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen_before }, out);
             }
             Msg::GateStarted(started) => {
@@ -291,14 +312,16 @@ impl SyncSupervisor {
 
     /// Begins the table's life, once.
     fn begin(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
-        if !std::mem::replace(&mut self.began, true) {
+        if self.began.is_none() {
+            self.began = Some(out.event());
+            self.show_beginning(out);
             self.step(Input::Recover(why), out);
         }
     }
 
     /// Within FGMV-29 9.2 step 2: which twins stand for which objects.
-    fn keep(&mut self, system: &TwinSystem) {
-        for twin in &system.twins {
+    fn keep(&mut self, twins: &[RegisteredTwin]) {
+        for twin in twins {
             let object = twin.object.map(|object| object.id());
             self.twins.insert(twin.entry.id.clone(), object);
             let (Some(entity), Some(uri)) = (object, &twin.entry.physical_object) else { continue };

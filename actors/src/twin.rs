@@ -11,8 +11,8 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
         AdoptProperties, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
-        Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease, TwinMessage,
-        TwinMsg, TwinRead, WatchTwin, Wire,
+        ForgetTwin, Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease,
+        TwinGone, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -119,6 +119,11 @@ impl Behaviour for Twin {
             TwinMsg::AdoptProperties(properties) => {
                 let adopted = self.adopt(&properties, out).map(|()| Kept);
                 out.reply(meta.asker::<AdoptProperties>(out.event()), adopted);
+            }
+            TwinMsg::ForgetTwin(_) => {
+                self.end(out);
+                out.reply(meta.asker::<ForgetTwin>(out.event()), Ok(Kept));
+                out.stop();
             }
             TwinMsg::ReadTwin(ReadTwin) => {
                 let read = self.view().map(|view| TwinRead { view: Arc::clone(view) });
@@ -235,6 +240,19 @@ impl Twin {
         };
         out.record(PART, record.clone());
         self.replay(record);
+    }
+
+    /// FGMV-29 8.3.1: no system lists the twin any more. Who selected it hears so, and who waits for a change.
+    fn end(&mut self, out: &mut Out<'_, Self>) {
+        let Some(described) = self.described.take() else { return };
+        let twin = described.twin.entry.id.clone();
+        for asker in self.changes.take().into_iter().flat_map(|mut changes| changes.drain().collect::<Vec<_>>()) {
+            out.reply(asker, Err(undescribed()));
+        }
+        for watcher in &self.watchers {
+            out.send(watcher.entity, TwinGone { twin: twin.clone() });
+        }
+        out.signal(Signal::TwinGone(twin));
     }
 
     /// FGMV-29 9.2 step 10: the twin system said what the properties are.

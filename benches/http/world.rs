@@ -59,16 +59,22 @@ impl World {
     /// Starts the daemon as `twinway serve` does, on a free port and with its journal on disk, and registers a home
     /// whose lamps have values.
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// As [`World::start`], with more in the daemon's configuration.
+    pub(crate) fn start_with(more: impl FnOnce(&mut Config)) -> Self {
         let place = std::env::var_os("TWINWAY_BENCH_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
         let data = tempfile::TempDir::new_in(place).expect("a directory");
         let token = |token, role, id| TokenConfig { token: Secret::new(token), token_file: None, role, id: name(id) };
-        let config = Config {
+        let mut config = Config {
             listen: ([127, 0, 0, 1], 0).into(),
             data: data.path().to_path_buf(),
             tokens: vec![token(WORLD, Role::Metaverse, "world"), token(OPERATOR, Role::Operator, "root")],
             limits: limits(),
             ..Config::default()
         };
+        more(&mut config);
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
         let serving = thread::spawn(move || {

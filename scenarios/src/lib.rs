@@ -7,7 +7,11 @@
 //! A [`World`](world::World) runs the behaviours that production runs on one thread, in virtual time. Every message is
 //! held until a [`Driver`](driver::Driver) lets it arrive, in an order that its link promises ([`link`]); faults are
 //! actions like deliveries ([`fault`]). A run is judged by [rules](rule::Rule), and repeated by its schedule.
+//!
+//! [`scenario`] has the use cases of FGMV-28 as files too: who takes part, and who does what. Those run against a daemon.
+//! [`conformance`] says of every clause of the texts what was executed that answers it.
 
+pub mod conformance;
 pub mod driver;
 pub mod explore;
 pub mod fault;
@@ -18,6 +22,7 @@ pub mod regression;
 pub mod render;
 pub mod rule;
 pub mod run;
+pub mod scenario;
 pub mod shrink;
 pub mod story;
 pub mod testkit;

@@ -1,7 +1,7 @@
 //! What is outside the actors of a world: callers, and simulated external systems that answer.
 
 use twinway_protocol::{
-    Answers, Ask, EntityId, EventId, Mailbox, Meta, PendingKey, Ref, Step, Tell, WireSet, time::Now,
+    Answers, Ask, EntityId, EventId, Mailbox, Meta, PendingKey, Ref, Step, StepId, Tell, WireSet, time::Now,
 };
 
 use crate::world::CALLER;
@@ -39,6 +39,7 @@ pub trait Outside<W: WireSet> {
 pub(crate) enum Deed<W> {
     Spawn(EntityId),
     Send(Meta, W, Option<Box<W>>),
+    Took(StepId),
     Violated(String),
 }
 
@@ -110,6 +111,12 @@ impl<W: WireSet> Hands<W> {
         // As in the runtime, what comes from outside has no cause inside.
         let meta = Meta { from: CALLER, to: to.id(), cause: EventId::NONE, pending, step: T::STEP };
         self.deeds.push(Deed::Send(meta, M::from(message).into_wire(), copy));
+    }
+
+    /// Takes a step of a flow that happens outside the actors: an event of the trace, after all that the outside has
+    /// heard until now. What the outside sends from then on comes after it.
+    pub fn took(&mut self, step: StepId) {
+        self.deeds.push(Deed::Took(step));
     }
 
     /// What the outside saw is wrong.

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use twinway_protocol::{EntityId, EventId, trace::TraceEvent};
+use twinway_protocol::{
+    EntityId, EventId,
+    flow::{OUTSIDE, OWN},
+    trace::TraceEvent,
+};
 
 use crate::{driver::What, run::Run, world::Told};
 
@@ -80,7 +84,7 @@ impl<'r> OwnSteps<'r> {
         let end = next.unwrap_or(self.trace.len()).max(self.next);
         let these = self.trace.get(self.next..end).unwrap_or_default();
         self.next = end;
-        these.iter().filter(|event| event.name == "own").collect()
+        these.iter().filter(|event| [OWN, OUTSIDE].contains(&event.name)).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! An outside as a story: lines of questions, each asked when the one before it on its line is answered.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
-use twinway_protocol::{Answers, Ask, EntityId, Mailbox, Problem, ProblemKind, Ref, WireSet};
+use twinway_protocol::{Answers, Ask, EntityId, Mailbox, Problem, ProblemKind, Ref, StepId, WireSet};
 
 use crate::outside::{CallId, Hands, Outside};
 
@@ -18,6 +18,8 @@ pub enum Heard {
     Again,
     /// This must not be. In a run with faults the question is repeated instead, a few times.
     Wrong(String),
+    /// This must not be, unless a fault made it so: in a run with faults it is on with the next question.
+    Spoilt(String),
 }
 
 /// Any success is as it should be.
@@ -39,12 +41,21 @@ pub fn refused<A>(kind: ProblemKind) -> impl Fn(Result<A, Problem>) -> Heard {
 
 type Act<W> = Box<dyn Fn(&mut Hands<W>) -> CallId>;
 type Check<W> = Box<dyn Fn(W) -> Heard>;
+type Hears<W> = Box<dyn Fn(EntityId, &<W as WireSet>::Signal) -> bool>;
 type OnSignal<W> = Box<dyn Fn(EntityId, <W as WireSet>::Signal, &mut Hands<W>)>;
 
+/// What somebody does.
+enum Deed<W: WireSet> {
+    /// Asks, and judges the answer.
+    Ask(&'static str, Act<W>, Check<W>),
+    /// Takes a step that happens outside the actors.
+    Take(StepId),
+    /// Waits for a signal.
+    Hear(Hears<W>),
+}
+
 struct Part<W: WireSet> {
-    name: &'static str,
-    act: Act<W>,
-    check: Check<W>,
+    deed: Deed<W>,
     /// Lines that must have come so far before.
     after: Vec<(usize, usize)>,
 }
@@ -79,7 +90,7 @@ impl<W: WireSet> Line<W> {
     /// Asks the entity at `to`, which is made if it is not there, what `question` makes.
     #[must_use]
     pub fn ask<M, T>(
-        mut self,
+        self,
         to: Ref<M>,
         question: impl Fn() -> T + 'static,
         check: impl Fn(Result<T::Answer, Problem>) -> Heard + 'static,
@@ -96,8 +107,24 @@ impl<W: WireSet> Line<W> {
             Some(answer) => check(answer),
             None => Heard::Wrong("an answer of another type".to_owned()),
         };
-        let (act, check) = (Box::new(act), Box::new(check));
-        self.parts.push(Part { name: T::NAME, act, check, after: std::mem::take(&mut self.after) });
+        self.part(Deed::Ask(T::NAME, Box::new(act), Box::new(check)))
+    }
+
+    /// Takes a step of a flow that happens outside the actors.
+    #[must_use]
+    pub fn take(self, step: StepId) -> Self {
+        self.part(Deed::Take(step))
+    }
+
+    /// Waits until an entity hands over such a signal; one that came before counts too. In a run with faults it may be
+    /// lost: when the world is at rest and nobody waits for an answer, who waits for it goes on.
+    #[must_use]
+    pub fn hear(self, hears: impl Fn(EntityId, &W::Signal) -> bool + 'static) -> Self {
+        self.part(Deed::Hear(Box::new(hears)))
+    }
+
+    fn part(mut self, deed: Deed<W>) -> Self {
+        self.parts.push(Part { deed, after: std::mem::take(&mut self.after) });
         self
     }
 }
@@ -116,6 +143,8 @@ pub struct Story<W: WireSet> {
     lines: Vec<Line<W>>,
     on_signal: OnSignal<W>,
     places: Vec<Place>,
+    /// The lines and the parts whose signal has come.
+    heard: BTreeSet<(usize, usize)>,
 }
 
 impl<W: WireSet> fmt::Debug for Story<W> {
@@ -129,7 +158,7 @@ impl<W: WireSet> Story<W> {
     #[must_use]
     pub fn new(lines: Vec<Line<W>>) -> Self {
         let places = lines.iter().map(|_| Place::default()).collect();
-        Self { lines, on_signal: Box::new(|_, _, _| {}), places }
+        Self { lines, on_signal: Box::new(|_, _, _| {}), places, heard: BTreeSet::new() }
     }
 
     /// The same, with simulated systems that hear signals, and ask and tell in turn.
@@ -139,20 +168,66 @@ impl<W: WireSet> Story<W> {
         self
     }
 
-    /// Asks all that can be asked now.
+    /// Does all that can be done now.
     fn go_on(&mut self, hands: &mut Hands<W>) {
-        for index in 0..self.lines.len() {
-            let Some(place) = self.places.get(index).copied().filter(|place| place.call.is_none() && !place.later)
-            else {
-                continue;
-            };
-            let Some(part) = self.lines.get(index).and_then(|line| line.parts.get(place.done)) else { continue };
-            let come = |(line, parts): &(usize, usize)| self.places.get(*line).is_none_or(|other| other.done >= *parts);
-            if part.after.iter().all(come) {
-                let call = (part.act)(hands);
-                if let Some(place) = self.places.get_mut(index) {
-                    place.call = Some(call);
+        loop {
+            let mut done = false;
+            for index in 0..self.lines.len() {
+                done |= self.go_on_with(index, hands);
+            }
+            // Others may have waited for what was done at once.
+            if !done {
+                break;
+            }
+        }
+    }
+
+    /// Does what comes next on a line, if it can; true if it is done.
+    fn go_on_with(&mut self, index: usize, hands: &mut Hands<W>) -> bool {
+        let Some(place) = self.places.get(index).copied().filter(|place| place.call.is_none() && !place.later) else {
+            return false;
+        };
+        let Some(part) = self.lines.get(index).and_then(|line| line.parts.get(place.done)) else { return false };
+        let come = |(line, parts): &(usize, usize)| self.places.get(*line).is_none_or(|other| other.done >= *parts);
+        if !part.after.iter().all(come) {
+            return false;
+        }
+        let call = match &part.deed {
+            Deed::Ask(_, act, _) => Some(act(hands)),
+            Deed::Take(step) => {
+                hands.took(*step);
+                None
+            }
+            Deed::Hear(_) if self.heard.contains(&(index, place.done)) => None,
+            Deed::Hear(_) => return false,
+        };
+        let done = place.done + usize::from(call.is_none());
+        if let Some(place) = self.places.get_mut(index) {
+            *place = Place { done, call, ..*place };
+        }
+        call.is_none()
+    }
+
+    /// Notes for whom a signal is; true if it is for somebody.
+    fn hear(&mut self, entity: EntityId, signal: &W::Signal) -> bool {
+        let mut anybody = false;
+        let Self { lines, places, heard, .. } = self;
+        for (index, (line, place)) in lines.iter().zip(places).enumerate() {
+            for (at, part) in line.parts.iter().enumerate().skip(place.done) {
+                if matches!(&part.deed, Deed::Hear(hears) if hears(entity, signal)) {
+                    heard.insert((index, at));
+                    anybody = true;
                 }
+            }
+        }
+        anybody
+    }
+
+    /// Whoever waits for a signal that may be lost waits no more.
+    fn stop_waiting(&mut self) {
+        for (index, (line, place)) in self.lines.iter().zip(&self.places).enumerate() {
+            if matches!(line.parts.get(place.done).map(|part| &part.deed), Some(Deed::Hear(_))) {
+                self.heard.insert((index, place.done));
             }
         }
     }
@@ -171,11 +246,16 @@ impl<W: WireSet> Story<W> {
 impl<W: WireSet> Outside<W> for Story<W> {
     fn begin(&mut self, hands: &mut Hands<W>) {
         self.places.fill(Place::default());
+        self.heard.clear();
         self.go_on(hands);
     }
 
     fn signal(&mut self, entity: EntityId, signal: W::Signal, hands: &mut Hands<W>) {
+        let heard = self.hear(entity, &signal);
         (self.on_signal)(entity, signal, hands);
+        if heard {
+            self.go_on(hands);
+        }
     }
 
     fn answer(&mut self, call: CallId, answer: W, hands: &mut Hands<W>) {
@@ -186,18 +266,18 @@ impl<W: WireSet> Outside<W> for Story<W> {
         let Some((line, part)) = self.lines.get(index).and_then(|line| Some((line, line.parts.get(done)?))) else {
             return;
         };
-        match (part.check)(answer) {
-            Heard::Done => {
+        let Deed::Ask(name, _, check) = &part.deed else { return };
+        match check(answer) {
+            Heard::Spoilt(what) if !hands.may_fail() => hands.violated(format!("{}: {name} was {what}", line.name)),
+            Heard::Done | Heard::Spoilt(_) => {
                 if let Some(place) = self.places.get_mut(index) {
                     *place = Place { done: done + 1, ..Place::default() };
                 }
             }
             Heard::Again if attempts < ATTEMPTS_MAX => self.put_off(index),
             Heard::Wrong(_) if hands.may_fail() && attempts < ATTEMPTS_MAX => self.put_off(index),
-            Heard::Again => {
-                hands.violated(format!("{}: {} did not succeed in {attempts} attempts", line.name, part.name))
-            }
-            Heard::Wrong(what) => hands.violated(format!("{}: {} was {what}", line.name, part.name)),
+            Heard::Again => hands.violated(format!("{}: {} did not succeed in {attempts} attempts", line.name, name)),
+            Heard::Wrong(what) => hands.violated(format!("{}: {} was {what}", line.name, name)),
         }
         self.go_on(hands);
     }
@@ -218,5 +298,11 @@ impl<W: WireSet> Outside<W> for Story<W> {
             place.later = false;
         }
         self.go_on(hands);
+        // Where somebody still waits for an answer, its time will run out: then it is asked again, and may be signalled.
+        let nobody_asks = self.places.iter().all(|place| place.call.is_none());
+        if hands.may_fail() && nobody_asks && hands.deeds.is_empty() {
+            self.stop_waiting();
+            self.go_on(hands);
+        }
     }
 }

@@ -41,6 +41,9 @@ use shell::{Shell, State, Timer};
 /// The address that questions from outside come from.
 pub(crate) const CALLER: EntityId = EntityId::new(CALLER_KIND, 0, 0);
 
+/// What stands before the first step that the outside takes: it is no entity of the world, whose actors count from 1.
+const OUTSIDE_EVENT: EventId = EventId::NONE;
+
 /// The wall clock when a run begins: 2023-11-14T22:13:20Z.
 const WALL_MS: u64 = 1_700_000_000_000;
 
@@ -141,7 +144,11 @@ pub struct World<W: WireSet> {
     rested: bool,
     left: Faults,
     hands: Hands<W>,
-    answers: VecDeque<(CallId, W, Known)>,
+    answers: VecDeque<(CallId, W, Known, EventId)>,
+    /// The turns of which the outside has heard since it last took a step.
+    heard: Vec<EventId>,
+    /// The last step that the outside took.
+    took: EventId,
     waiting: Vec<bool>,
     yielded: Yield<W>,
     spare: Vec<Vec<Effect<W>>>,
@@ -190,6 +197,8 @@ impl<W: WireSet> World<W> {
             left: Faults::NONE,
             hands: Hands::new(),
             answers: VecDeque::new(),
+            heard: Vec::new(),
+            took: OUTSIDE_EVENT,
             waiting: Vec::new(),
             yielded: Yield::default(),
             spare: Vec::new(),
@@ -368,6 +377,8 @@ impl<W: WireSet> World<W> {
         self.hands.faults = self.faults.any();
         self.hands.copies = self.faults.duplicates > 0;
         self.answers.clear();
+        self.heard.clear();
+        self.took = OUTSIDE_EVENT;
         self.waiting.clear();
         self.taken = 0;
         self.event = EventId::NONE;

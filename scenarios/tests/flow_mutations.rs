@@ -25,7 +25,7 @@ const PLANTED: &[(Mutation, &str, &str, &str)] = &[
     (Mutation::AuthorizationUnchecked, "9.1-rejected", "", "granted, and not refused as permission-missing"),
     (Mutation::ServiceBeforeVerified, "9.1", "", "the flow 9.1: violated: 13 < 14"),
     (Mutation::RejectionUnsaid, "9.1-rejected", "", "UseThirdPartySystem of a caller was never answered"),
-    (Mutation::ReadingUnchecked, "9.1-rejected", "", "granted, and not refused as permission-missing"),
+    (Mutation::ReadingUnchecked, "9.1-unread", "", "granted, and not refused as permission-missing"),
     (Mutation::ReadingUnverified, "9.1", "", "9.1 step 17 was taken 2 times, not 4"),
     (Mutation::AnswerBeforeManaged, "9.2", "", "the flow 9.2: violated: 2 < 3"),
     (Mutation::SearchAnsweredTwice, "9.2", "", "every question is answered once"),

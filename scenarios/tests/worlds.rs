@@ -1,11 +1,23 @@
-//! Both procedures in simulated worlds: every order that the links allow comes to the same good end.
+//! Every world with a name: each order that the links allow comes to the same good end, with faults too, and is as the
+//! flow files say.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
+use std::collections::BTreeSet;
+
+use twinway_protocol::trace::TraceEvent;
 use twinway_scenarios::{
     driver::{Fifo, Random},
+    explore::{Plan, explore},
+    fault::Faults,
+    flow,
     worlds::WORLDS,
 };
+
+/// How many schedules of each world are tried in every run of the tests: half of them with faults.
+const SCHEDULES: u64 = 500;
+/// And how many when there is time.
+const SCHEDULES_LONG: u64 = 10_000;
 
 #[test]
 fn without_disturbance_every_world_comes_to_its_end() {
@@ -16,13 +28,79 @@ fn without_disturbance_every_world_comes_to_its_end() {
     }
 }
 
+/// So many schedules of every world, each link under its own promise: the rules hold, and no edge of a flow is lucky.
+fn hold(schedules: u64, faults: Faults) {
+    for (name, _, make) in WORLDS {
+        let mut world = make().faults(faults);
+        let summary = explore(&mut world, &Plan::default().runs(schedules), |_| {});
+        println!("{name} [{faults}]: {} schedules, {} distinct traces", summary.runs, summary.distinct);
+        assert!(summary.failure.is_none(), "{name} [{faults}]:\n{}", summary.failure.expect("there is one"));
+        assert_eq!(summary.runs, schedules);
+    }
+}
+
 #[test]
 fn any_order_that_links_allow_comes_to_the_same_end() {
-    for (name, _, make) in WORLDS {
+    hold(SCHEDULES / 2, Faults::NONE);
+}
+
+#[test]
+fn any_order_with_faults_comes_to_the_same_end() {
+    hold(SCHEDULES / 2, Faults::ONE_OF_EACH);
+}
+
+#[test]
+#[ignore = "10,000 schedules of every world take minutes"]
+fn ten_thousand_orders_come_to_the_same_end() {
+    hold(SCHEDULES_LONG, Faults::NONE);
+}
+
+#[test]
+#[ignore = "10,000 schedules of every world take minutes"]
+fn ten_thousand_orders_with_faults_come_to_the_same_end() {
+    hold(SCHEDULES_LONG, Faults::ONE_OF_EACH);
+}
+
+/// Which steps of a flow a trace takes; those that contain spans by the steps of these.
+fn steps_taken(trace: &[TraceEvent], name: &str) -> BTreeSet<String> {
+    let flow = flow::find(name).expect("it is a flow of the texts");
+    let taken = |flow: &str, number: &str| {
+        trace.iter().filter_map(|event| event.step).any(|step| (step.flow, step.number) == (flow, number))
+    };
+    let is_taken = |step: &&twinway_protocol::flow::FlowStep| {
+        let main = step.hops.last().map_or((name, &*step.number), |hop| (&*hop.flow, &*hop.number));
+        taken(main.0, main.1)
+    };
+    flow.steps().iter().filter(is_taken).map(|step| step.number.clone()).collect()
+}
+
+#[test]
+fn where_all_goes_well_every_step_of_the_flow_is_taken() {
+    for name in ["7.1.1", "7.1.2", "7.1.3", "7.2.1", "9.1", "9.2"] {
+        let (_, _, make) = WORLDS.iter().find(|(known, ..)| *known == name).expect("it has its world");
         let mut world = make();
-        for seed in 0..300 {
-            assert!(world.run(seed, &mut Random::default()), "{name} seed {seed}: {:?}", world.violations());
-        }
+        assert!(world.run(0, &mut Fifo), "{name}: {:?}", world.violations());
+        let all: BTreeSet<String> =
+            flow::find(name).expect("it is there").steps().iter().map(|step| step.number.clone()).collect();
+        assert_eq!(steps_taken(world.trace(), name), all, "{name}");
+    }
+}
+
+#[test]
+fn an_unhappy_branch_ends_where_it_says() {
+    let ends = [
+        ("7.1.1-denied", "3"),
+        ("7.1.1-refused", "3"),
+        ("7.1.2-complete", "4"),
+        ("7.1.2-denied", "4"),
+        ("7.1.2-refused", "7"),
+    ];
+    for (name, never) in ends {
+        let (_, _, make) = WORLDS.iter().find(|(known, ..)| *known == name).expect("it has its world");
+        let mut world = make();
+        assert!(world.run(0, &mut Fifo), "{name}: {:?}", world.violations());
+        let flow = name.split_once('-').expect("it is a branch").0;
+        assert!(!steps_taken(world.trace(), flow).contains(never), "{name} takes step {never}");
     }
 }
 

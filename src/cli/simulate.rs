@@ -14,7 +14,7 @@ use twinway::scenarios::{
 
 use super::{
     exit::{Exit, Failure},
-    output::{Format, Output},
+    output::{Format, Output, printable},
 };
 
 /// Where an exhaustive search goes on in the order of sending.
@@ -22,7 +22,8 @@ const DEPTH_MAX: usize = 1_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct SimulateOptions {
-    /// The procedure: its clause, with `-rejected` its rejecting branch. Without it, the procedures are listed.
+    /// The world: the clause of its flow, and behind a `-` the unhappy branch that it shows, if it shows one. Without it,
+    /// the worlds are listed.
     #[arg(long, value_name = "NAME")]
     flow: Option<String>,
     /// At most how many runs.
@@ -92,9 +93,9 @@ pub(crate) fn run(options: &SimulateOptions, output: &mut Output) -> Result<(), 
         let rows = worlds::WORLDS.iter().map(|(name, what, _)| vec![(*name).to_owned(), (*what).to_owned()]);
         return output.table(&["FLOW", "WHAT IT IS"], rows);
     };
-    let Some(world) = worlds::find(&wanted.flow) else {
-        let known: Vec<_> = worlds::WORLDS.iter().map(|(name, ..)| *name).collect();
-        let why = format!("no flow `{}` is simulated; these are: {}", wanted.flow, known.join(", "));
+    let flow = &wanted.flow;
+    let Some(world) = worlds::find(flow) else {
+        let why = format!("no flow `{}` is simulated; these are: {}", printable(flow), known(flow).join(", "));
         return Err(Failure::Other(Exit::NotFound, why));
     };
     let mut world = world.faults(wanted.faults);
@@ -124,6 +125,14 @@ fn save(wanted: &Wanted, options: &SimulateOptions, failure: Option<&Bad>, outpu
     let (Some(folder), Some(failure)) = (&options.save, failure) else { return None };
     let saved = Regression::of(&wanted.flow, wanted.faults, failure).save(folder);
     saved.map_err(|error| output.note(&format!("error: nothing can be saved in {}: {error}", folder.display()))).ok()
+}
+
+/// The worlds of the flow that a name begins with; of all flows, if it begins with none.
+fn known(name: &str) -> Vec<&'static str> {
+    let flow_of = |name: &str| name.split_once('-').map_or(name, |(flow, _)| flow).to_owned();
+    let all = || worlds::WORLDS.iter().map(|(name, ..)| *name);
+    let own: Vec<_> = all().filter(|known| flow_of(known) == flow_of(name)).collect();
+    if own.is_empty() { all().collect() } else { own }
 }
 
 fn repeat(world: &mut twinway::scenarios::world::World<twinway::protocol::message::Wire>, of: &Schedule) -> Summary {

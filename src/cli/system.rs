@@ -1,12 +1,15 @@
-//! `twinway system`: what is registered.
+//! `twinway system`: what is registered, and how it stands.
+
+mod standing;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use twinway::{
-    client::{Client, ClientError},
+    actors::discovery::FILTER_HELP,
+    client::{Client, ClientError, Registered},
     protocol::{
-        SystemId,
-        registry::{PAGE_ITEMS_MAX, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
+        ProblemKind, SystemId,
+        registry::{PAGE_ITEMS_MAX, Reach, ServiceLevel, Standing, SystemQuery, ThirdPartyListing, TwinSystemListing},
         time::Timestamp,
     },
 };
@@ -40,10 +43,38 @@ pub(crate) enum SystemCommand {
         #[arg(long, value_enum)]
         kind: Option<Kind>,
     },
+    /// Shows how the registered systems stand: health, calls, error rate, times, and what was promised.
+    Status(Which),
+    /// Changes a registration by a JSON merge patch (RFC 7396), read from a file, or from standard input as `-`.
+    Update {
+        #[command(flatten)]
+        one: One,
+        /// The patch.
+        patch: std::path::PathBuf,
+        /// Only if the registration has this version.
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
+    },
+    /// Ends a registration, and everything that it maintained.
+    Deregister {
+        #[command(flatten)]
+        one: One,
+        /// Only if the registration has this version.
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
+    },
+    /// Renews a registration.
+    Renew {
+        #[command(flatten)]
+        one: One,
+        /// For how long from now on, in milliseconds; otherwise as it registered.
+        #[arg(long, value_name = "MS")]
+        lifetime_ms: Option<u64>,
+    },
     /// Searches as a metaverse system does (FGMV-29 9.1 and 9.2, steps 4 and 5).
     Search {
-        /// Words that id, title or description contain.
-        text: String,
+        /// The beginnings of words of id, title or description.
+        text: Option<String>,
         #[command(flatten)]
         which: Which,
     },
@@ -55,6 +86,16 @@ pub(crate) enum SystemCommand {
         #[arg(long, value_name = "MS", default_value_t = 1000)]
         every_ms: u64,
     },
+}
+
+/// One system.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Its id.
+    id: SystemId,
+    /// Its kind, where both kinds have one of this id.
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
 }
 
 /// Which systems.
@@ -72,6 +113,12 @@ pub(crate) struct Which {
     /// Only twin systems with a twin of this object.
     #[arg(long, value_name = "URI")]
     physical_object: Option<String>,
+    /// Only systems for which this CEL expression is true: `charge.amount < 5 && performance.p99_ms < 200`.
+    #[arg(long, value_name = "EXPRESSION", long_help = FILTER_HELP)]
+    filter: Option<String>,
+    /// In the order of these fields, with `-` before those that go down: `performance.p99_ms,-charge.amount`.
+    #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]
+    sort: Option<String>,
 }
 
 /// A system of either kind.
@@ -116,6 +163,28 @@ impl Listing {
     /// What tells two systems apart: the two kinds have ids of their own.
     pub(crate) fn key(&self) -> String {
         format!("{} {}", self.kind_text(), self.id())
+    }
+
+    /// How it stands, and what it promises.
+    fn stands(&self) -> (&Standing, Option<&ServiceLevel>) {
+        match self {
+            Self::TwinSystem(of) => (&of.listing.standing, of.listing.system.service_level.as_ref()),
+            Self::ThirdParty(of) => (&of.listing.standing, of.listing.system.service_level.as_ref()),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        match self {
+            Self::TwinSystem(of) => of.listing.version,
+            Self::ThirdParty(of) => of.listing.version,
+        }
+    }
+
+    fn registered_kind(&self) -> Registered {
+        match self {
+            Self::TwinSystem(_) => Registered::TwinSystem,
+            Self::ThirdParty(_) => Registered::ThirdParty,
+        }
     }
 
     fn registered_at(&self) -> Timestamp {
@@ -173,11 +242,9 @@ impl Listing {
                 let per = charge.per.as_deref().map(|per| format!(" per {per}")).unwrap_or_default();
                 rows.push(("charge", format!("{} {}{per}", charge.amount, charge.currency)));
             }
-            if let Some(level) = &of.listing.system.service_level {
-                rows.push(("availability", level.availability.map(|share| share.to_string()).unwrap_or_default()));
-                rows.push(("p99", level.p99_ms.map(|ms| format!("{ms} ms")).unwrap_or_default()));
-            }
         }
+        rows.push(("version", self.version().to_string()));
+        rows.extend(standing::details(self.stands()));
         rows.into_iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| vec![name.to_owned(), value])
@@ -190,34 +257,62 @@ pub(crate) const HEAD: [&str; 6] = ["ID", "KIND", "TYPE", "TITLE", "OFFERS", "RE
 pub(crate) async fn run(client: Client, command: SystemCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         SystemCommand::List(which) => show_all(&find(&client, &which, None).await?, output),
-        SystemCommand::Search { text, which } => show_all(&find(&client, &which, Some(text)).await?, output),
+        SystemCommand::Search { text, which } => show_all(&find(&client, &which, text).await?, output),
+        SystemCommand::Status(which) => standing::show_all(&find(&client, &which, None).await?, output),
+        SystemCommand::Update { one, patch, if_version } => {
+            standing::update(&client, &one, &patch, if_version, output).await
+        }
+        SystemCommand::Deregister { one, if_version } => {
+            let found = needed(&client, &one).await?;
+            Ok(client.deregister(found.registered_kind(), &one.id, if_version).await?)
+        }
+        SystemCommand::Renew { one, lifetime_ms } => standing::renew(&client, &one, lifetime_ms, output).await,
         SystemCommand::Show { id, kind } => show(&client, &id, kind, output).await,
         SystemCommand::Watch { which, every_ms } => watch::systems(&client, &which, every_ms, output).await,
     }
 }
 
-/// All systems that match, by kind and id.
+/// All systems that match, by kind, and by id or as they are sorted.
 pub(crate) async fn find(client: &Client, which: &Which, text: Option<String>) -> Result<Vec<Listing>, ClientError> {
     let query = SystemQuery {
         system_type: which.system_type.clone(),
         text,
+        filter: which.filter.clone(),
+        sort: which.sort.clone(),
         operation: which.operation.clone(),
         physical_object: which.physical_object.clone(),
         cursor: None,
         limit: Some(PAGE_ITEMS_MAX),
     };
     let after = |cursor| SystemQuery { cursor, ..query.clone() };
-    let mut found = Vec::new();
     // An operation is a third party's and an object a twin system's: who asks for one asks for that kind.
-    if which.kind != Some(Kind::ThirdParty) && which.operation.is_none() {
-        let systems = all(async |cursor| client.search_twin_systems(&after(cursor)).await).await?;
-        found.extend(systems.into_iter().map(Listing::of_twin_system));
+    let twin_systems = which.kind != Some(Kind::ThirdParty) && which.operation.is_none();
+    let third_parties = which.kind != Some(Kind::TwinSystem) && which.physical_object.is_none();
+    // So does a filter with a field that only one kind has: the other kind refuses it.
+    let mut found = Vec::new();
+    let mut answered = false;
+    if twin_systems {
+        match all(async |cursor| client.search_twin_systems(&after(cursor)).await).await {
+            Ok(systems) => {
+                answered = true;
+                found.extend(systems.into_iter().map(Listing::of_twin_system));
+            }
+            Err(error) if third_parties && is_invalid(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
-    if which.kind != Some(Kind::TwinSystem) && which.physical_object.is_none() {
-        let systems = all(async |cursor| client.search_third_party_systems(&after(cursor)).await).await?;
-        found.extend(systems.into_iter().map(Listing::of_third_party));
+    if third_parties {
+        match all(async |cursor| client.search_third_party_systems(&after(cursor)).await).await {
+            Ok(systems) => found.extend(systems.into_iter().map(Listing::of_third_party)),
+            Err(error) if answered && is_invalid(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(found)
+}
+
+fn is_invalid(error: &ClientError) -> bool {
+    error.kind() == Some(ProblemKind::InvalidQuery)
 }
 
 fn show_all(found: &[Listing], output: &mut Output) -> Result<(), Failure> {
@@ -233,6 +328,10 @@ async fn show(client: &Client, id: &SystemId, kind: Option<Kind>, output: &mut O
         Format::Json => output.json(&found),
         Format::Table => output.table(&[], found.details()),
     }
+}
+
+async fn needed(client: &Client, which: &One) -> Result<Listing, Failure> {
+    one(client, &which.id, which.kind).await?.ok_or_else(|| not_found("system", &which.id))
 }
 
 async fn one(client: &Client, id: &SystemId, kind: Option<Kind>) -> Result<Option<Listing>, ClientError> {

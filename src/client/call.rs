@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{
     Method, Response, StatusCode, Url,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, CONTENT_TYPE, IF_MATCH},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use twinway_protocol::{JsonDoc, lease::Token};
@@ -21,7 +21,10 @@ pub(super) struct Call<'c> {
     url: Result<Url, ClientError>,
     body: Option<Result<Vec<u8>, ClientError>>,
     media_type: &'static str,
+    accept: &'static str,
     lease_token: Option<Token>,
+    idempotency_key: Option<String>,
+    if_version: Option<u64>,
     longer: Duration,
 }
 
@@ -33,7 +36,10 @@ impl<'c> Call<'c> {
             url,
             body: None,
             media_type: "application/json",
+            accept: "application/json, application/problem+json",
             lease_token: None,
+            idempotency_key: None,
+            if_version: None,
             longer: Duration::ZERO,
         }
     }
@@ -51,6 +57,19 @@ impl<'c> Call<'c> {
         self
     }
 
+    /// A body that is not JSON.
+    pub(super) fn bytes_of(mut self, media_type: &'static str, bytes: Vec<u8>) -> Self {
+        self.body = Some(Ok(bytes));
+        self.media_type = media_type;
+        self
+    }
+
+    /// Wants an answer of this media type.
+    pub(super) fn accept(mut self, media_types: &'static str) -> Self {
+        self.accept = media_types;
+        self
+    }
+
     pub(super) fn media_type(mut self, media_type: &'static str) -> Self {
         self.media_type = media_type;
         self
@@ -59,6 +78,18 @@ impl<'c> Call<'c> {
     /// Shows the token of a sync lease, if there is one.
     pub(super) fn lease_token(mut self, token: Option<Token>) -> Self {
         self.lease_token = token;
+        self
+    }
+
+    /// Names the request, if it has a name: the same again is the same request.
+    pub(super) fn idempotency_key(mut self, key: Option<&str>) -> Self {
+        self.idempotency_key = key.map(str::to_owned);
+        self
+    }
+
+    /// Has nothing changed unless what is kept has this version, if one is named.
+    pub(super) fn if_version(mut self, version: Option<u64>) -> Self {
+        self.if_version = version;
         self
     }
 
@@ -72,12 +103,18 @@ impl<'c> Call<'c> {
     pub(super) async fn send(self) -> Result<Response, ClientError> {
         let shared = &self.client.shared;
         let mut request = shared.http.request(self.method, self.url?).timeout(self.client.limit() + self.longer);
-        request = request.header(ACCEPT, "application/json, application/problem+json");
+        request = request.header(ACCEPT, self.accept);
         if !self.client.token().is_empty() {
             request = request.bearer_auth(self.client.token());
         }
         if let Some(token) = self.lease_token {
             request = request.header("Sync-Lease-Token", token.to_string());
+        }
+        if let Some(key) = self.idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        if let Some(version) = self.if_version {
+            request = request.header(IF_MATCH, format!("\"{version}\""));
         }
         if let Some(body) = self.body {
             request = request.header(CONTENT_TYPE, self.media_type).body(body?);

@@ -94,6 +94,8 @@ fn searched<'c>(call: Call<'c>, query: &SystemQuery) -> Call<'c> {
     let call = call
         .query("type", query.system_type.as_deref())
         .query("text", query.text.as_deref())
+        .query("filter", query.filter.as_deref())
+        .query("sort", query.sort.as_deref())
         .query("operation", query.operation.as_deref())
         .query("physicalObject", query.physical_object.as_deref());
     paged(call, query.cursor.as_deref(), query.limit)

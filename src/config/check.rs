@@ -6,6 +6,7 @@ use tracing_subscriber::EnvFilter;
 use twinway_scenarios::flow;
 
 use super::{Config, TokenConfig};
+use crate::trace::check_url;
 
 /// The shortest token, in bytes.
 pub const TOKEN_BYTES_MIN: usize = 16;
@@ -51,6 +52,9 @@ impl Config {
         self.check_outside(&mut findings);
         self.check_journal(&mut findings);
         self.check_monitor(&mut findings);
+        if let Some(Err(why)) = self.trace.otlp.as_deref().map(check_url) {
+            findings.0.push(format!("`trace.otlp` is no collector that spans can be sent to: {why}"));
+        }
         if let Err(error) = EnvFilter::try_new(&self.log.level) {
             findings.0.push(format!("`log.level` is `{}`: {error}", self.log.level));
         }
@@ -128,7 +132,29 @@ impl Config {
         findings.within("entities.one_shot_wait_ms", u64::from(entities.one_shot_wait_ms), 0..=DAY_MS);
         findings.within("entities.device_clock_margin_ms", entities.device_clock_margin_ms, 0..=DAY_MS);
         findings.within("entities.lease_terms_ms_max", u64::from(entities.lease_terms_ms_max), 1..=DAY_MS);
+        let (shortest, longest) = (entities.registration_lifetime_ms_min, entities.registration_lifetime_ms_max);
+        findings.within("entities.registration_lifetime_ms_max", longest, 1..=100 * 366 * DAY_MS);
+        findings.within("entities.registration_lifetime_ms_min", shortest, 1..=longest.max(1));
+        findings.within("entities.performance_report_ms", entities.performance_report_ms, 1..=DAY_MS);
+        self.check_health(findings);
         self.check_leases(findings);
+    }
+
+    fn check_health(&self, findings: &mut Findings) {
+        let health = &self.entities.health;
+        findings.within("entities.health.window_ms", health.window_ms, 4..=DAY_MS);
+        findings.within("entities.health.offline_silence_ms", health.offline_silence_ms, 0..=DAY_MS);
+        let shares = [
+            ("degraded_error_rate", health.degraded_error_rate, 0.0, 1.0),
+            ("recovered_error_rate", health.recovered_error_rate, 0.0, health.degraded_error_rate),
+            ("degraded_p99_factor", health.degraded_p99_factor, 1.0, 1_000_000.0),
+        ];
+        for (key, value, min, max) in shares {
+            // A NaN is in no range.
+            if !(min..=max).contains(&value) {
+                findings.0.push(format!("`entities.health.{key}` is {value}; it must be between {min} and {max}"));
+            }
+        }
     }
 
     fn check_leases(&self, findings: &mut Findings) {

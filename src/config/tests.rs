@@ -58,7 +58,7 @@ fn a_misspelt_key_is_refused_with_its_place_and_the_one_that_was_meant() {
 #[test]
 fn a_key_that_is_near_to_none_is_refused_with_all_that_there_are() {
     let text = refusal("[trace]\ncolour = 1");
-    assert_eq!(text, "twinway.toml:2:1: `trace.colour`: there is no such setting; known are file");
+    assert_eq!(text, "twinway.toml:2:1: `trace.colour`: there is no such setting; known are file, otlp");
 }
 
 #[test]

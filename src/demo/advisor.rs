@@ -51,8 +51,13 @@ impl<'s> Advisor<'s> {
                 per: Some("call".to_owned()),
             }),
             service_level: Some(ServiceLevel { availability: Some(0.99), p99_ms: Some(250.0), description: None }),
-            apis: vec![Api { operation: ADVISE.to_owned(), description: Some("Advice on a lamp".to_owned()) }],
+            apis: vec![Api {
+                operation: ADVISE.to_owned(),
+                description: Some("Advice on a lamp".to_owned()),
+                mapping: None,
+            }],
             reach: Reach::Session,
+            lifetime_ms: None,
         };
         Ok(Self { client, story, description })
     }

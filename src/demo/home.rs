@@ -45,6 +45,8 @@ impl<'s> Home<'s> {
             properties: std::collections::BTreeMap::new(),
             reach: Reach::Session,
             twins: things::entries()?.into_iter().map(Arc::new).collect(),
+            lifetime_ms: None,
+            service_level: None,
         };
         let devices = Mutex::new(Devices::new(&description));
         Ok(Self { client, story, description, things: Mutex::new(Things::new()), devices })

@@ -11,8 +11,8 @@ use crate::outside::{EventsFrom, Session, SystemKind};
 /// The enabler as one user's device sees it.
 #[derive(Clone, Debug)]
 pub struct Device {
-    enabler: Enabler,
-    user: UserId,
+    pub(super) enabler: Enabler,
+    pub(super) user: UserId,
 }
 
 impl Device {
@@ -28,7 +28,7 @@ impl Device {
         SystemId::new(self.user.as_str()).map_err(refused)
     }
 
-    async fn actor(&self) -> Result<Ref<UserDeviceMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<UserDeviceMsg>, Problem> {
         self.enabler.actor(SystemKind::UserDevice, &self.id()?).await
     }
 

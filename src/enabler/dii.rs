@@ -7,9 +7,9 @@ use twinway_protocol::{
     lease::Synchronization,
     message::{
         DigitalTwinSystemMsg, OutsideAnswer, PropertyValues, RegisterTwinSystem, ReportPhysicalChange,
-        SetSynchronization,
+        SetSynchronization, TwinSystemRegistered,
     },
-    registry::{TwinSystem, TwinSystemDescription},
+    registry::TwinSystemDescription,
     time::Timestamp,
 };
 
@@ -19,8 +19,8 @@ use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
 /// The enabler as one digital twin system sees it.
 #[derive(Clone, Debug)]
 pub struct Dii {
-    enabler: Enabler,
-    id: SystemId,
+    pub(super) enabler: Enabler,
+    pub(super) id: SystemId,
 }
 
 impl Dii {
@@ -28,20 +28,21 @@ impl Dii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<DigitalTwinSystemMsg>, Problem> {
         self.enabler.actor(SystemKind::DigitalTwin, &self.id).await
     }
 
-    /// Registers the system and its twins (FGMV-29 9.2 steps 1 to 3). The same again changes nothing.
+    /// Registers the system and its twins (FGMV-29 9.2 steps 1 to 3). The same again changes nothing but the
+    /// end of a lifetime.
     ///
     /// # Errors
     /// An invalid description with its place, a twin or object that belongs to another system, or
     /// [`twinway_protocol::ProblemKind::AlreadyRegistered`] with what differs. Nothing was changed then.
-    pub async fn register(&self, description: TwinSystemDescription) -> Result<Arc<TwinSystem>, Problem> {
+    pub async fn register(&self, description: TwinSystemDescription) -> Result<TwinSystemRegistered, Problem> {
         super::same_id(&self.id, &description.id)?;
         check_reach(&description.reach).map_err(|problem| problem.at("/reach/webhook"))?;
         let question = RegisterTwinSystem { description: Box::new(description) };
-        Ok(self.enabler.ask(self.actor().await?, question).await?.system)
+        self.enabler.ask(self.actor().await?, question).await
     }
 
     /// Opens this system's session: what it is asked comes out of it. An earlier session ends.

@@ -76,7 +76,8 @@ impl Mii {
     /// Searches for third-party systems (FGMV-29 9.1 steps 4 and 5).
     ///
     /// # Errors
-    /// [`ProblemKind::InvalidQuery`].
+    /// [`ProblemKind::InvalidQuery`], which has the place of a mistake in the filter; of a sorted search [`ProblemKind::LimitReached`],
+    /// and [`ProblemKind::CursorExpired`] when it has to begin again.
     pub async fn search_third_party_systems(&self, query: SystemQuery) -> Result<Page<ThirdPartyListing>, Problem> {
         let question = SearchThirdPartySystems { query: Box::new(query) };
         Ok(self.enabler.look(self.actor().await?, question).await?.page)
@@ -140,7 +141,8 @@ impl Mii {
     /// Searches for digital twin systems (9.2 steps 4 and 5).
     ///
     /// # Errors
-    /// [`ProblemKind::InvalidQuery`].
+    /// [`ProblemKind::InvalidQuery`], which has the place of a mistake in the filter; of a sorted search [`ProblemKind::LimitReached`],
+    /// and [`ProblemKind::CursorExpired`] when it has to begin again.
     pub async fn search_twin_systems(&self, query: SystemQuery) -> Result<Page<TwinSystemListing>, Problem> {
         let question = SearchTwinSystems { query: Box::new(query) };
         Ok(self.enabler.look(self.actor().await?, question).await?.page)

@@ -7,8 +7,9 @@ use twinway_protocol::{
     access::{AuthorizationDecision, UserAuthorization},
     message::{
         AcquireTwinInformation, DecideUserAuthorization, OutsideAnswer, RegisterThirdPartySystem, ThirdPartySystemMsg,
+        ThirdPartySystemRegistered,
     },
-    registry::{ThirdPartyDescription, ThirdPartySystem},
+    registry::ThirdPartyDescription,
     twin::TwinView,
 };
 
@@ -18,8 +19,8 @@ use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
 /// The enabler as one third-party system sees it.
 #[derive(Clone, Debug)]
 pub struct Sii {
-    enabler: Enabler,
-    id: SystemId,
+    pub(super) enabler: Enabler,
+    pub(super) id: SystemId,
 }
 
 impl Sii {
@@ -27,20 +28,21 @@ impl Sii {
         Self { enabler, id }
     }
 
-    async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
+    pub(super) async fn actor(&self) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
         self.enabler.actor(SystemKind::ThirdParty, &self.id).await
     }
 
-    /// Registers the system (FGMV-29 9.1 steps 1 to 3). The same again changes nothing.
+    /// Registers the system (FGMV-29 9.1 steps 1 to 3). The same again changes nothing but the
+    /// end of a lifetime.
     ///
     /// # Errors
     /// An invalid description with its place, or [`twinway_protocol::ProblemKind::AlreadyRegistered`] with what
     /// differs. Nothing was changed then.
-    pub async fn register(&self, description: ThirdPartyDescription) -> Result<Arc<ThirdPartySystem>, Problem> {
+    pub async fn register(&self, description: ThirdPartyDescription) -> Result<ThirdPartySystemRegistered, Problem> {
         super::same_id(&self.id, &description.id)?;
         check_reach(&description.reach).map_err(|problem| problem.at("/reach/webhook"))?;
         let question = RegisterThirdPartySystem { description: Box::new(description) };
-        Ok(self.enabler.ask(self.actor().await?, question).await?.system)
+        self.enabler.ask(self.actor().await?, question).await
     }
 
     /// Opens this system's session: what it is asked comes out of it. An earlier session ends.

@@ -15,7 +15,11 @@ use twinway_actors::{
 use twinway_protocol::{Problem, ProblemKind, message::Wire};
 
 use super::{Enabler, Inner};
-use crate::outside::{Outside, OutsideLimits};
+use crate::{
+    monitor::LeaseFeed,
+    observations::Observations,
+    outside::{Outside, OutsideLimits},
+};
 
 /// What an enabler is started with; every part has defaults.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +32,10 @@ pub struct EnablerOptions {
     pub outside: OutsideLimits,
     /// Who listens to the trace of all steps.
     pub trace: Option<TraceFeed>,
+    /// Where the bytes of observations are kept; by default in memory.
+    pub observations: Observations,
+    /// Who judges the sync leases.
+    pub leases: Option<LeaseFeed>,
 }
 
 /// A caller waits this much longer than an external system may take, so that it hears why there is no answer.
@@ -42,14 +50,17 @@ impl Enabler {
     pub async fn start(options: EnablerOptions, journal: Arc<dyn Journal>) -> Result<Self, StartError> {
         // One limit: what its actor has given up is not handed out any more.
         let answer_ms_max = options.entities.outside_answer_ms_max;
-        let outside = Arc::new(Outside::new(OutsideLimits { answer_ms_max, ..options.outside }));
+        let watched = options.leases.is_some();
+        let outside = Outside::new(OutsideLimits { answer_ms_max, ..options.outside }).watched_by(options.leases);
+        let outside = Arc::new(outside);
+        let entities = Settings { lease_watched: watched, ..options.entities };
         let answer_within = Duration::from_millis(answer_ms_max) + ANSWER_MARGIN;
-        let fence_within = Duration::from_millis(options.entities.lease.lease_fence_ms_max);
+        let fence_within = Duration::from_millis(entities.lease.lease_fence_ms_max);
         // The minimum hold and the grace, each as long as the terms of a lease may name.
-        let handover_within = Duration::from_millis(options.entities.lease_terms_ms_max.into()) * 2;
+        let handover_within = Duration::from_millis(entities.lease_terms_ms_max.into()) * 2;
         let chance = getrandom::u64().map_err(|error| StartError::Thread(error.to_string()))?;
         let outlet = Arc::clone(&outside) as Arc<dyn Outlet<Wire>>;
-        let builder = integration_enabler(options.runtime, &options.entities, Arc::clone(&journal), outlet, chance);
+        let builder = integration_enabler(options.runtime, &entities, Arc::clone(&journal), outlet, chance);
         let system = builder.trace(options.trace).start().await?;
         let handle = system.handle();
         outside.attach(handle.clone());
@@ -60,7 +71,16 @@ impl Enabler {
         }
         let system = Mutex::new(Some(system));
         Ok(Self {
-            inner: Arc::new(Inner { handle, outside, journal, system, answer_within, fence_within, handover_within }),
+            inner: Arc::new(Inner {
+                handle,
+                outside,
+                journal,
+                system,
+                answer_within,
+                fence_within,
+                handover_within,
+                observations: options.observations,
+            }),
         })
     }
 

@@ -103,12 +103,18 @@ pub(super) struct Extras<'a> {
     pub(super) body: Bytes,
     /// Whether the body came as a merge patch.
     pub(super) merge_patch: bool,
+    /// The header `Content-Type`.
+    pub(super) media: Option<&'a str>,
     /// The header `Twinway-As`.
     pub(super) acting_as: Option<&'a str>,
     /// The header `If-None-Match`.
     pub(super) if_none_match: Option<&'a str>,
+    /// The header `If-Match`.
+    pub(super) if_match: Option<&'a str>,
     /// The header `Sync-Lease-Token`, or what a session's frame says in its place.
     pub(super) lease_token: Option<&'a str>,
+    /// The header `Idempotency-Key`, or what a session's frame says in its place.
+    pub(super) idempotency_key: Option<&'a str>,
     /// The header `Accept`.
     pub(super) accept: Option<&'a str>,
 }
@@ -298,9 +304,14 @@ impl<'a> Call<'a> {
         json::read(&self.extras.body, "")
     }
 
+    /// Whether the caller would rather have `media` than JSON.
+    pub(super) fn prefers(&self, media: &str) -> bool {
+        self.extras.accept.is_some_and(|accept| quality(accept, media) > quality(accept, JSON))
+    }
+
     /// Whether the caller would rather have a page than a document.
     pub(super) fn wants_html(&self) -> bool {
-        self.extras.accept.is_some_and(|accept| quality(accept, "text/html") > quality(accept, JSON))
+        self.prefers("text/html")
     }
 }
 

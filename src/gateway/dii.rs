@@ -5,7 +5,7 @@ use twinway_protocol::{
     PendingKey, Problem, ProblemKind, SystemId, TwinId,
     lease::Synchronization,
     message::{OutsideAnswer, PropertyValues},
-    registry::{TwinSystem, TwinSystemDescription, TwinSystemListing},
+    registry::{Standing, TwinSystem, TwinSystemDescription, TwinSystemListing},
     time::Timestamp,
     twin::TwinView,
 };
@@ -113,20 +113,14 @@ struct ChangeVersion {
     version: u64,
 }
 
-fn listing(system: &TwinSystem) -> TwinSystemListing {
-    let own = &system.description;
-    // Its twins are read by themselves: they can be many.
-    let description = TwinSystemDescription {
-        id: own.id.clone(),
-        system_type: own.system_type.clone(),
-        title: own.title.clone(),
-        description: own.description.clone(),
-        properties: own.properties.clone(),
-        reach: own.reach.clone(),
-        twins: Vec::new(),
-    };
-    let twin_count = u32::try_from(system.twins.len()).unwrap_or(u32::MAX);
-    TwinSystemListing { system: description, twin_count, registered_at: system.registered_at }
+fn listing(call: &Call<'_>, system: &TwinSystem) -> TwinSystemListing {
+    TwinSystemListing {
+        system: system.description.clone(),
+        twin_count: system.twin_count,
+        registered_at: system.registered_at,
+        version: system.version,
+        standing: Standing::clone(&call.enabler().outside().standing(system.entity.id())),
+    }
 }
 
 /// The system that the path names, if the caller is it or runs the daemon.
@@ -138,6 +132,11 @@ pub(super) fn own_id(call: &Call<'_>) -> Result<SystemId, Problem> {
     Err(Problem::new(ProblemKind::NotAllowed, format!("the token is not for `{named}`")))
 }
 
+/// The version of what is kept, as `ETag` and `If-Match` write it.
+pub(super) fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
 pub(super) fn request_id(call: &Call<'_>) -> Result<PendingKey, Problem> {
     let text = call.segment(0)?;
     let unknown = |_| Problem::new(ProblemKind::RequestUnknown, format!("there is no request `{text}`"));
@@ -147,16 +146,19 @@ pub(super) fn request_id(call: &Call<'_>) -> Result<PendingKey, Problem> {
 fn register(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let description: TwinSystemDescription = call.body()?;
-        let known = call.enabler().outside().twin_system(&description.id).is_some();
-        let system = call.dii()?.register(description).await?;
-        Reply::json(if known { 200 } else { 201 }, &listing(&system))
+        let registered = call.dii()?.register(description).await?;
+        registration(&call, if registered.is_new { 201 } else { 200 }, &registered.system)
     })
+}
+
+pub(super) fn registration(call: &Call<'_>, status: u16, system: &TwinSystem) -> Result<Reply, Problem> {
+    Ok(Reply::json(status, &listing(call, system))?.with("etag", etag(system.version)))
 }
 
 fn read(call: &Call<'_>) -> Result<Reply, Problem> {
     let id = own_id(call)?;
     let unknown = || Problem::new(ProblemKind::SystemUnknown, format!("no twin system `{id}` is registered"));
-    Reply::json(200, &listing(&*call.enabler().outside().twin_system(&id).ok_or_else(unknown)?))
+    registration(call, 200, &*call.enabler().outside().twin_system(&id).ok_or_else(unknown)?)
 }
 
 fn read_twin(call: &Call<'_>) -> Result<Reply, Problem> {

@@ -1,7 +1,7 @@
 //! JSON merge patches (RFC 7396) of properties.
 
 use serde_json::Value;
-use twinway_protocol::{JsonDoc, Problem, ProblemKind};
+use twinway_protocol::{JsonDoc, Problem, ProblemKind, merge_patch};
 
 use super::json;
 
@@ -20,28 +20,10 @@ pub(super) fn merged(name: &str, present: Option<&JsonDoc>, patch: &JsonDoc) -> 
         }
         members @ Value::Object(_) => {
             let mut value = present.map_or(Ok(Value::Null), JsonDoc::read::<Value>).map_err(unreadable)?;
-            merge(&mut value, members);
+            merge_patch(&mut value, members);
             JsonDoc::from_value(&value).map_err(unreadable)
         }
         _ => Ok(patch.clone()),
-    }
-}
-
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Some(members) = target.as_object_mut() else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            members.remove(&name);
-        } else {
-            merge(members.entry(name).or_insert(Value::Null), value);
-        }
     }
 }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
+use twinway_actors::discovery::FILTER_HELP;
 use twinway_protocol::{
     JsonDoc, Problem, ProblemKind, SystemId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
+    collaboration::Execution,
     registry::{Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
 };
 use utoipa::ToSchema;
@@ -22,6 +24,12 @@ use crate::outside::SystemKind;
 pub(super) const ACCESS: Access = Access::Only(Role::Metaverse);
 pub(super) const CURSOR: Parameter = Parameter::text("cursor", "Where the page before ended: its `next`.");
 pub(super) const LIMIT: Parameter = Parameter::number("limit", "At most this many items.");
+const TEXT: Parameter = Parameter::text("text", "The beginnings of words of id, title or description: all of them.");
+const FILTER: Parameter = Parameter::text("filter", FILTER_HELP);
+const SORT: Parameter = Parameter::text(
+    "sort",
+    "Fields to sort by, with `-` before those that go down: `performance.p99_ms,-charge.amount`. Without: by id.",
+);
 pub(super) const LAST_EVENT: Parameter =
     Parameter::number("lastEventId", "Begin behind this event, for those who cannot set `Last-Event-ID`.");
 pub(super) const EVENT_STREAM: Answer =
@@ -38,7 +46,9 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .query(&[
         Parameter::text("type", "This type of system."),
-        Parameter::text("text", "Words that id, title or description contain."),
+        TEXT,
+        FILTER,
+        SORT,
         Parameter::text("operation", "Systems that offer this operation."),
         CURSOR,
         LIMIT,
@@ -92,7 +102,9 @@ pub(super) const ROUTES: &[Route] = &[
     )
     .query(&[
         Parameter::text("type", "This type of system."),
-        Parameter::text("text", "Words that id, title or description contain."),
+        TEXT,
+        FILTER,
+        SORT,
         Parameter::text("physicalObject", "Systems that maintain a twin of this object."),
         CURSOR,
         LIMIT,
@@ -147,12 +159,19 @@ struct ServiceCall {
     input: JsonDoc,
 }
 
-/// Shares data with a third-party system.
+/// Shares data with one third-party system or several.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DataShare {
-    /// The third-party system.
-    system: SystemId,
+    /// The third-party system; either this or `systems`.
+    #[serde(default)]
+    system: Option<SystemId>,
+    /// The third-party systems: one that fails keeps none of the others from it.
+    #[serde(default)]
+    systems: Vec<SystemId>,
+    /// With `systems`: an expression of `input`, the data, and `user`, that makes what they are given.
+    #[serde(default)]
+    transformation: Option<String>,
     /// For whom.
     user: UserId,
     /// What it is about.
@@ -164,14 +183,19 @@ struct DataShare {
 /// What came of a service.
 #[derive(Debug, Serialize, ToSchema)]
 struct ServiceOutput {
-    /// As the third-party system answered.
+    /// As the third-party system answered; of several, the steps of `execution` say it.
     output: JsonDoc,
+    /// With several systems: how it went with each of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution: Option<Execution>,
 }
 
 fn query(call: &Call<'_>) -> Result<SystemQuery, Problem> {
     Ok(SystemQuery {
         system_type: call.text("type"),
         text: call.text("text"),
+        filter: call.text("filter"),
+        sort: call.text("sort"),
         operation: call.text("operation"),
         physical_object: call.text("physicalObject"),
         cursor: call.text("cursor"),
@@ -193,6 +217,9 @@ fn request_user_authorization(call: Call<'_>) -> Later<'_> {
             AuthorizationDecision::Denied(why) => {
                 return Err(Problem::new(ProblemKind::PermissionDenied, why.clone()));
             }
+            AuthorizationDecision::Revoked => {
+                return Err(Problem::new(ProblemKind::PermissionDenied, "it was revoked meanwhile"));
+            }
         };
         let id = utf8_percent_encode(authorization.id.as_str(), NON_ALPHANUMERIC);
         let location = format!("/mii/v1/user-authorizations/{id}");
@@ -208,15 +235,29 @@ fn use_third_party_system(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let ServiceCall { system, user, operation, input } = call.body()?;
         let output = call.mii()?.use_third_party_system(system, user, &operation, input).await?;
-        Reply::json(200, &ServiceOutput { output })
+        Reply::json(200, &ServiceOutput { output, execution: None })
     })
 }
 
 fn share_data(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
-        let DataShare { system, user, topic, data } = call.body()?;
-        let output = call.mii()?.share_data(system, user, &topic, data).await?;
-        Reply::json(200, &ServiceOutput { output })
+        let DataShare { system, systems, transformation, user, topic, data } = call.body()?;
+        let transformation = transformation.as_deref();
+        match system {
+            Some(system) if systems.is_empty() && transformation.is_none() => {
+                let output = call.mii()?.share_data(system, user, &topic, data).await?;
+                Reply::json(200, &ServiceOutput { output, execution: None })
+            }
+            None if !systems.is_empty() => {
+                let execution = call.mii()?.share_data_with(&systems, user, &topic, data, transformation).await?;
+                let output = execution.output.clone().unwrap_or_else(JsonDoc::null);
+                Reply::json(200, &ServiceOutput { output, execution: Some(execution) })
+            }
+            _ => {
+                let detail = "either `system` or `systems` is expected; a `transformation` goes with `systems`";
+                Err(Problem::new(ProblemKind::InvalidDocument, detail).at(""))
+            }
+        }
     })
 }
 

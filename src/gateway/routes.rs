@@ -9,9 +9,9 @@ use twinway_protocol::{Problem, ProblemKind};
 use super::{
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, leases, mii, ops, problem,
+    device, dii, executions, leases, mii, ops, problem, registrations,
     schemas::SchemaOf,
-    sii, twins,
+    sii, spatial, twins,
 };
 use crate::outside::SystemKind;
 
@@ -223,6 +223,12 @@ impl Route {
         self
     }
 
+    /// The media types of a body that is not JSON.
+    pub(super) const fn media(mut self, media: &'static [&'static str]) -> Self {
+        self.body_media = media;
+        self
+    }
+
     pub(super) const fn answers(mut self, answers: &'static [Answer]) -> Self {
         self.answers = answers;
         self
@@ -260,11 +266,14 @@ impl Route {
 pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     [
         mii::ROUTES,
+        executions::ROUTES,
         twins::ROUTES,
         leases::ROUTES,
         device::ROUTES,
+        spatial::ROUTES,
         dii::ROUTES,
         sii::ROUTES,
+        registrations::ROUTES,
         ops::ROUTES,
         leases::OPERATOR_ROUTES,
         problem::ROUTES,

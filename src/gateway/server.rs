@@ -171,6 +171,8 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, Problem> {
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The token of the sync lease under which the caller acts.
 static LEASE_TOKEN: HeaderName = HeaderName::from_static("sync-lease-token");
+/// The name of a request, by which it is known again.
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The system that an operator acts for.
 static ACTING_AS: HeaderName = HeaderName::from_static("twinway-as");
 
@@ -182,8 +184,11 @@ fn extras(headers: &HeaderMap) -> Extras<'_> {
     Extras {
         acting_as: text(headers, &ACTING_AS),
         if_none_match: text(headers, &header::IF_NONE_MATCH),
+        if_match: text(headers, &header::IF_MATCH),
         lease_token: text(headers, &LEASE_TOKEN),
+        idempotency_key: text(headers, &IDEMPOTENCY_KEY),
         accept: text(headers, &header::ACCEPT),
+        media: text(headers, &header::CONTENT_TYPE),
         ..Extras::default()
     }
 }
@@ -275,7 +280,8 @@ fn origin<'a>(shared: &Shared, request: &'a HttpRequest) -> Option<&'a HeaderVal
 }
 
 /// The headers that pages of allowed origins may send.
-const ALLOWED_HEADERS: &str = "authorization, content-type, twinway-as, last-event-id, sync-lease-token";
+const ALLOWED_HEADERS: &str =
+    "authorization, content-type, twinway-as, last-event-id, sync-lease-token, idempotency-key";
 
 /// Answers a browser that asks whether a page of another origin may call (CORS), if the configuration lets it.
 fn preflight(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {

@@ -44,6 +44,9 @@ struct Incoming {
     /// What the header `Sync-Lease-Token` is for requests.
     #[serde(rename = "leaseToken")]
     lease_token: Option<String>,
+    /// What the header `Idempotency-Key` is for requests.
+    #[serde(rename = "idempotencyKey")]
+    idempotency_key: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -273,6 +276,7 @@ impl Session {
                 path: None,
                 body: None,
                 lease_token: None,
+                idempotency_key: None,
             } => Ok((format!("answer:{id}"), answer(self.owner.clone(), id, data))),
             Incoming {
                 answer: None,
@@ -282,17 +286,17 @@ impl Session {
                 path: Some(path),
                 body,
                 lease_token,
+                idempotency_key,
             } => {
                 // Answers end what began before: they pass where new calls are refused.
                 if self.under_way.len() >= max {
                     return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
                 }
-                Ok((id, call(self.owner.clone(), method, path, body, lease_token)))
+                Ok((id, call(self.owner.clone(), method, path, body, Named { lease_token, idempotency_key })))
             }
             Incoming { answer, call, .. } => {
                 let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
-                let detail =
-                    "a frame is {answer, data} or {call, method, path, body?, leaseToken?}, or an array of them";
+                let detail = "a frame is {answer, data} or {call, method, path, body?, leaseToken?, idempotencyKey?}, or an array of them";
                 Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")))
             }
         }
@@ -316,14 +320,14 @@ fn answer(owner: Owner, id: String, data: Box<RawValue>) -> Work {
     })
 }
 
-/// Carries a call out as if it had come as a request of its own.
-fn call(
-    owner: Owner,
-    method: String,
-    target: String,
-    body: Option<Box<RawValue>>,
+/// What a call's frame has in the place of headers.
+struct Named {
     lease_token: Option<String>,
-) -> Work {
+    idempotency_key: Option<String>,
+}
+
+/// Carries a call out as if it had come as a request of its own.
+fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>, named: Named) -> Work {
     Box::pin(async move {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let found = Found::read(owner.shared.router.find(Verb::read(&method), path)?.route, path, query)?;
@@ -333,7 +337,8 @@ fn call(
             // As the session's own system, also when an operator opened it.
             acting_as: Some(owner.system.as_str()),
             accept: Some(JSON),
-            lease_token: lease_token.as_deref(),
+            lease_token: named.lease_token.as_deref(),
+            idempotency_key: named.idempotency_key.as_deref(),
             ..Extras::default()
         };
         let call = found.admit(&owner.shared, Some(&owner.known), extras, std::time::Instant::now())?;

@@ -7,7 +7,7 @@ use twinway_protocol::{
     Problem, ProblemKind, TwinId,
     access::{AuthorizationDecision, UserAuthorization},
     message::OutsideAnswer,
-    registry::{ThirdPartyDescription, ThirdPartyListing, ThirdPartySystem},
+    registry::{Standing, ThirdPartyDescription, ThirdPartyListing, ThirdPartySystem},
     twin::TwinView,
 };
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     auth::Role,
     call::{Call, JSON, Reply},
-    dii::{own_id, request_id},
+    dii::{etag, own_id, request_id},
     mii::{EVENT_STREAM, LAST_EVENT, SWITCHED},
     routes::{Access, Answer, Later, Parameter, Route},
     schemas::schema,
@@ -106,23 +106,31 @@ struct Acquired {
     twins: Vec<Arc<TwinView>>,
 }
 
-fn listing(system: &ThirdPartySystem) -> ThirdPartyListing {
-    ThirdPartyListing { system: system.description.clone(), registered_at: system.registered_at }
+fn listing(call: &Call<'_>, system: &ThirdPartySystem) -> ThirdPartyListing {
+    ThirdPartyListing {
+        system: system.description.clone(),
+        registered_at: system.registered_at,
+        version: system.version,
+        standing: Standing::clone(&call.enabler().outside().standing(system.entity.id())),
+    }
+}
+
+pub(super) fn registration(call: &Call<'_>, status: u16, system: &ThirdPartySystem) -> Result<Reply, Problem> {
+    Ok(Reply::json(status, &listing(call, system))?.with("etag", etag(system.version)))
 }
 
 fn register(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let description: ThirdPartyDescription = call.body()?;
-        let known = call.enabler().outside().third_party_system(&description.id).is_some();
-        let system = call.sii()?.register(description).await?;
-        Reply::json(if known { 200 } else { 201 }, &listing(&system))
+        let registered = call.sii()?.register(description).await?;
+        registration(&call, if registered.is_new { 201 } else { 200 }, &registered.system)
     })
 }
 
 fn read(call: &Call<'_>) -> Result<Reply, Problem> {
     let id = own_id(call)?;
     let unknown = || Problem::new(ProblemKind::SystemUnknown, format!("no third-party system `{id}` is registered"));
-    Reply::json(200, &listing(&*call.enabler().outside().third_party_system(&id).ok_or_else(unknown)?))
+    registration(call, 200, &*call.enabler().outside().third_party_system(&id).ok_or_else(unknown)?)
 }
 
 fn decide(call: Call<'_>) -> Later<'_> {

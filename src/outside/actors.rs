@@ -7,8 +7,8 @@ use twinway_actors::runtime::Handle;
 use twinway_protocol::{
     EntityId, Mailbox, Problem, ProblemKind, Ref,
     message::{
-        AnswerRequest, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RequestUndelivered, ThirdPartySystemMsg,
-        UserDeviceMsg, Wire,
+        AnswerRequest, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RequestUndelivered, SessionChanged,
+        ThirdPartySystemMsg, UserDeviceMsg, Wire,
     },
 };
 
@@ -33,6 +33,10 @@ pub trait Actors: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`ProblemKind::Overloaded`] when the actor's inbox is full: its own time limit ends the request then.
     fn undelivered(&self, entity: EntityId, message: RequestUndelivered) -> Result<(), Problem>;
+
+    /// Tells an actor that its system's session opened or closed. It does not wait; an actor whose inbox is full learns
+    /// by the answers, or by the silence.
+    fn session(&self, _entity: EntityId, _open: bool) {}
 }
 
 impl Actors for Handle<Wire> {
@@ -68,6 +72,19 @@ impl Actors for Handle<Wire> {
             SystemKind::DigitalTwin => self.tell(Ref::<DigitalTwinSystemMsg>::new(entity), message),
             SystemKind::ThirdParty => self.tell(Ref::<ThirdPartySystemMsg>::new(entity), message),
             SystemKind::Metaverse | SystemKind::UserDevice => Err(asks_nothing(entity)),
+        }
+    }
+
+    fn session(&self, entity: EntityId, open: bool) {
+        let told = match SystemKind::of(entity) {
+            Some(SystemKind::DigitalTwin) => {
+                self.tell(Ref::<DigitalTwinSystemMsg>::new(entity), SessionChanged { open })
+            }
+            Some(SystemKind::ThirdParty) => self.tell(Ref::<ThirdPartySystemMsg>::new(entity), SessionChanged { open }),
+            _ => return,
+        };
+        if let Err(refused) = told {
+            tracing::warn!(?entity, open, %refused, "a system's actor could not be told of its session");
         }
     }
 }

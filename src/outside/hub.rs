@@ -1,6 +1,7 @@
 //! What the way out and everything that came out of it share.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -16,7 +17,7 @@ use tokio::{
 use twinway_protocol::{
     EntityId, PendingKey, Problem, ProblemKind, SystemId,
     message::{OutsideRequest, RequestUndelivered},
-    registry::Reach,
+    registry::{Health, Reach},
     signal::Event,
     time::Timestamp,
 };
@@ -46,6 +47,8 @@ pub(super) struct Hub {
     pub(super) listeners: Arc<Semaphore>,
     pub(super) webhooks: OnceLock<Webhooks>,
     pub(super) closed: AtomicBool,
+    /// Third-party systems that are not called for a while.
+    pub(super) circuits: Mutex<BTreeSet<SystemId>>,
     pub(super) requests: AtomicU64,
     pub(super) requests_undelivered: AtomicU64,
     pub(super) events: AtomicU64,
@@ -71,6 +74,7 @@ impl Hub {
             listeners: permits(limits.listeners_max),
             webhooks: OnceLock::new(),
             closed: AtomicBool::new(false),
+            circuits: Mutex::default(),
             requests: AtomicU64::new(0),
             requests_undelivered: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -128,11 +132,26 @@ impl Hub {
         if self.is_closed() {
             return self.undelivered(system.entity, asked.request, shutting_down(), false);
         }
+        if asked.api_call().is_some() {
+            return self.call_api(system, asked);
+        }
         match system.ask(&asked, &self.limits) {
             Way::Session => {}
             Way::Webhook(url) => self.call_webhook(system, url, asked),
             Way::None(problem) => self.undelivered(system.entity, asked.request, problem, false),
         }
+    }
+
+    /// A third-party system is left alone for a while, or is not any more.
+    pub(super) fn circuit(&self, system: SystemId, open: bool) {
+        let mut circuits = self.circuits.lock();
+        if open {
+            metrics::counter!("twinway_circuit_opened_total").increment(1);
+            circuits.insert(system);
+        } else {
+            circuits.remove(&system);
+        }
+        metrics::gauge!("twinway_circuit_open").set(circuits.len() as f64);
     }
 
     /// Keeps an event for all who listen to the system.
@@ -174,6 +193,21 @@ impl Hub {
         self.tell_webhook(system);
     }
 
+    /// Tells the actor that its system's session opened or closed. No lock is held here.
+    pub(super) fn session_changed(&self, entity: EntityId, open: bool) {
+        let actors = self.actors.read().clone();
+        if let Some(actors) = actors {
+            actors.session(entity, open);
+        }
+    }
+
+    /// What stood under a name of a registered system is gone, and how the system stood.
+    pub(super) fn forget_standing(&self, entity: Option<EntityId>) {
+        if let Some(entity) = entity {
+            self.readers.standings.remove(&entity);
+        }
+    }
+
     pub(super) fn session_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         permit(&self.sessions, "sessions_max", self.limits.sessions_max)
     }
@@ -184,12 +218,18 @@ impl Hub {
 
     pub(super) fn counts(&self) -> Counts {
         let opened = |kind| self.names(kind).map_or(0, Sharded::len);
+        let standings = self.readers.standings.values();
+        let stand = |health| standings.iter().filter(|standing| standing.health == health).count();
         Counts {
+            systems_degraded: stand(Health::Degraded),
+            systems_offline: stand(Health::Offline),
+            systems_expired: stand(Health::Expired),
             twins: self.readers.twins.len(),
             twin_systems: self.readers.twin_systems.len(),
             third_party_systems: self.readers.third_party_systems.len(),
             metaverse_systems: opened(SystemKind::Metaverse),
             user_devices: opened(SystemKind::UserDevice),
+            circuits_open: self.circuits.lock().len(),
             sessions: self.limits.sessions_max.saturating_sub(self.sessions.available_permits()),
             listeners: self.limits.listeners_max.saturating_sub(self.listeners.available_permits()),
             requests: self.requests.load(Ordering::Relaxed),
@@ -209,7 +249,7 @@ fn shutting_down() -> Problem {
 }
 
 /// The wall clock.
-pub(super) fn wall() -> Timestamp {
+pub(crate) fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -9,8 +9,8 @@ use std::{
 
 use parking_lot::RwLock;
 use twinway_protocol::{
-    SystemId, TwinId,
-    registry::{ThirdPartySystem, TwinSystem},
+    EntityId, SystemId, TwinId,
+    registry::{Standing, ThirdPartySystem, TwinSystem},
     twin::TwinView,
 };
 
@@ -54,6 +54,17 @@ impl<K: Hash + Eq, V: Clone> Sharded<K, V> {
         }
     }
 
+    /// Takes a value away.
+    pub(super) fn remove<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let old = self.shard(key).and_then(|shard| shard.write().remove(key));
+        // Dropped without the lock.
+        drop(old);
+    }
+
     /// The value that is there; otherwise the one that `make` gives, which stays.
     pub(super) fn get_or_put(&self, key: K, make: impl FnOnce() -> V) -> Option<V> {
         Some(self.shard(&key)?.write().entry(key).or_insert_with(make).clone())
@@ -76,6 +87,8 @@ pub(super) struct Readers {
     pub(super) twins: Sharded<TwinId, Arc<TwinView>>,
     pub(super) twin_systems: Sharded<SystemId, Arc<TwinSystem>>,
     pub(super) third_party_systems: Sharded<SystemId, Arc<ThirdPartySystem>>,
+    /// By the system's actor.
+    pub(super) standings: Sharded<EntityId, Arc<Standing>>,
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use tokio::{
     time::Instant,
 };
 use twinway_protocol::{
-    EntityId, PendingKey, Problem, ProblemKind, SystemId, message::OutsideRequest, registry::Reach, signal::Event,
+    EntityId, PendingKey, Problem, ProblemKind, SystemId, collaboration::ApiCall, message::OutsideRequest,
+    registry::Reach, signal::Event,
 };
 
 use super::{
@@ -60,6 +61,16 @@ pub(super) struct Asked {
     pub(super) request: PendingKey,
     pub(super) body: Arc<OutsideRequest>,
     pub(super) since: Instant,
+}
+
+impl Asked {
+    /// The request of the system's own API, if it is to be asked so.
+    pub(super) fn api_call(&self) -> Option<&ApiCall> {
+        match &*self.body {
+            OutsideRequest::ExecuteService(question) => question.call.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -221,6 +232,7 @@ impl Session {
         drop(state);
         system.wake.notify_waiters();
         hub.ended(&system, ended);
+        hub.session_changed(system.entity, true);
         Ok(Self { hub, system, part: Part::Session { number } })
     }
 
@@ -287,6 +299,7 @@ impl Drop for Session {
             }
         };
         self.hub.ended(&self.system, ended);
+        self.hub.session_changed(self.system.entity, false);
     }
 }
 

@@ -22,6 +22,8 @@ use super::{
 pub const WEBHOOK_URL_BYTES_MAX: usize = 2_048;
 /// The largest answer that a webhook may give, in bytes.
 pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// The header by which a system knows that it is asked the same again (draft-ietf-httpapi-idempotency-key-header).
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How much of a failure's body is shown, in bytes.
 const FAILURE_BYTES_SHOWN: usize = 512;
 /// How often an event is sent again.
@@ -32,12 +34,12 @@ const BACKOFF_FACTOR: u32 = 4;
 /// What webhooks are called with.
 #[derive(Debug)]
 pub(super) struct Webhooks {
-    runtime: Handle,
-    client: Client,
+    pub(super) runtime: Handle,
+    pub(super) client: Client,
     /// One permit a call that is under way.
-    calls: Arc<Semaphore>,
+    pub(super) calls: Arc<Semaphore>,
     /// One permit a request that is under way or waits for a call to end.
-    requests: Arc<Semaphore>,
+    pub(super) requests: Arc<Semaphore>,
 }
 
 /// A request as it goes to an external system: `request` is its id, `type` and `data` say what is asked.
@@ -101,7 +103,12 @@ impl Webhooks {
         }
         let within = left.min(Duration::from_millis(hub.limits.webhook_answer_ms_max));
         let frame = RequestFrame::new(asked.request, &asked.body);
-        let call = self.client.post(url).header("Twinway-Request", &frame.request).timeout(within).json(&frame);
+        let mut call = self.client.post(url).header("Twinway-Request", &frame.request).timeout(within).json(&frame);
+        if let OutsideRequest::ExecuteService(question) = &*asked.body
+            && let Some(key) = &question.idempotency_key
+        {
+            call = call.header(IDEMPOTENCY_KEY, &**key);
+        }
         let response = call.send().await.map_err(|error| failure(&error, within))?;
         match response.status() {
             StatusCode::ACCEPTED => Ok(()),
@@ -229,7 +236,12 @@ impl Webhooks {
     }
 }
 
-async fn hand_in(hub: &Hub, system: &System, request: PendingKey, answer: OutsideAnswer) -> Result<(), Problem> {
+pub(super) async fn hand_in(
+    hub: &Hub,
+    system: &System,
+    request: PendingKey,
+    answer: OutsideAnswer,
+) -> Result<(), Problem> {
     let Some(actors) = hub.actors.read().clone() else { return Err(unreachable("no actors are there")) };
     let message = AnswerRequest { request, answer: Box::new(answer) };
     match actors.answer(system.entity, message, hub.limits.answer_within()).await {
@@ -243,7 +255,7 @@ async fn hand_in(hub: &Hub, system: &System, request: PendingKey, answer: Outsid
 }
 
 /// The body, or the first part of it, which has more than `max` bytes then.
-async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, reqwest::Error> {
+pub(super) async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk);
@@ -258,11 +270,11 @@ fn failed(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::OutsideFailed, detail)
 }
 
-fn unreachable(detail: impl Into<String>) -> Problem {
+pub(super) fn unreachable(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::OutsideUnreachable, detail)
 }
 
-fn failure(error: &reqwest::Error, within: Duration) -> Problem {
+pub(super) fn failure(error: &reqwest::Error, within: Duration) -> Problem {
     if error.is_connect() {
         unreachable(format!("no connection to its webhook: {}", cause(error)))
     } else if error.is_timeout() {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, io::BufRead, str};
 
 use serde::Deserialize;
-use twinway_protocol::{EventId, flow::Traced};
+use twinway_protocol::{EventId, flow::Traced, time::Timestamp};
 
 use super::{FORMAT, VERSION};
 
@@ -15,6 +15,26 @@ pub const LINE_BYTES_MAX: usize = 1 << 20;
 pub enum Read<'l> {
     /// An event; its place is the line.
     Event(Traced<'l>),
+    /// So many events are missing from here on.
+    Lost(u64),
+}
+
+/// What a line of a trace says, with all that it has.
+#[derive(Clone, Copy, Debug)]
+pub enum Recorded<'l> {
+    /// The first line; when the recording began, if it says so.
+    Begun(Option<Timestamp>),
+    /// An event.
+    Event {
+        /// As flows judge it; its place is the line.
+        traced: Traced<'l>,
+        /// Who sent it, such as `Dts/0`.
+        from: &'l str,
+        /// Who handled it.
+        to: &'l str,
+        /// Nanoseconds since the recording began, about; 0 where the line has none.
+        at_ns: u64,
+    },
     /// So many events are missing from here on.
     Lost(u64),
 }
@@ -34,6 +54,8 @@ struct Header<'l> {
     #[serde(borrow)]
     format: Cow<'l, str>,
     version: u32,
+    #[serde(borrow)]
+    begun: Option<Cow<'l, str>>,
 }
 
 #[derive(Deserialize)]
@@ -55,13 +77,33 @@ struct Line<'l> {
     step: Option<Cow<'l, str>>,
     #[serde(borrow)]
     message: Option<Cow<'l, str>>,
+    #[serde(rename = "atNs")]
+    at_ns: Option<u64>,
 }
 
 /// Reads a whole trace and hands over what each line says.
 ///
 /// # Errors
 /// The first line that cannot be understood, and why: it is not UTF-8, no JSON, too long, no event, or cut off.
-pub fn read(mut input: impl BufRead, mut take: impl FnMut(Read<'_>)) -> Result<(), TraceError> {
+pub fn read(input: impl BufRead, mut take: impl FnMut(Read<'_>)) -> Result<(), TraceError> {
+    read_recorded(input, |recorded| {
+        match recorded {
+            Recorded::Begun(_) => {}
+            Recorded::Event { traced, .. } => take(Read::Event(traced)),
+            Recorded::Lost(events) => take(Read::Lost(events)),
+        }
+        Ok(())
+    })
+}
+
+/// As [`read()`], with all that the lines have; whoever takes it can end the reading.
+///
+/// # Errors
+/// Those of [`read()`], and what `take` fails with.
+pub fn read_recorded<E: From<TraceError>>(
+    mut input: impl BufRead,
+    mut take: impl FnMut(Recorded<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let (mut buffer, mut joined) = (Vec::new(), Vec::new());
     let mut line = 0_u64;
     loop {
@@ -70,15 +112,18 @@ pub fn read(mut input: impl BufRead, mut take: impl FnMut(Read<'_>)) -> Result<(
         let whole = next_line(&mut input, &mut buffer).map_err(wrong)?;
         if buffer.is_empty() && !whole {
             // Even an empty run has its first line.
-            return if line == 1 { Err(wrong("it is empty, and no trace".to_owned())) } else { Ok(()) };
+            return if line == 1 { Err(wrong("it is empty, and no trace".to_owned()).into()) } else { Ok(()) };
         }
         let cut_off = |why: String| if whole { why } else { format!("the trace ends within this line ({why})") };
         let text = str::from_utf8(&buffer)
             .map_err(|error| wrong(cut_off(format!("byte {} is not UTF-8", error.valid_up_to() + 1))))?;
         if line == 1 {
-            header(text).map_err(|why| wrong(cut_off(why)))?;
+            let begun = header(text).map_err(|why| wrong(cut_off(why)))?;
+            take(Recorded::Begun(begun))?;
         } else {
-            event(text, line, &mut joined, &mut take).map_err(|why| wrong(cut_off(why)))?;
+            let said: Line<'_> =
+                serde_json::from_str(text).map_err(|error| wrong(cut_off(format!("it is no event: {error}"))))?;
+            take(event(&said, line, &mut joined).map_err(|why| wrong(cut_off(why)))?)?;
         }
     }
 }
@@ -99,7 +144,7 @@ fn next_line(input: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<bool, Str
     Ok(false)
 }
 
-fn header(text: &str) -> Result<(), String> {
+fn header(text: &str) -> Result<Option<Timestamp>, String> {
     let expected = format!("the first line of a trace is {{\"format\":\"{FORMAT}\",\"version\":{VERSION}}}");
     let header: Header<'_> = serde_json::from_str(text).map_err(|error| format!("{expected}: {error}"))?;
     if header.format != FORMAT {
@@ -108,14 +153,14 @@ fn header(text: &str) -> Result<(), String> {
     if header.version != VERSION {
         return Err(format!("the trace has version {}, and this program reads version {VERSION}", header.version));
     }
-    Ok(())
+    let Some(begun) = header.begun else { return Ok(None) };
+    let moment = Timestamp::parse(&begun);
+    moment.map(Some).ok_or_else(|| format!("`{}`, when it was begun, is no RFC 3339 moment", shortened(&begun)))
 }
 
-fn event(text: &str, place: u64, joined: &mut Vec<EventId>, take: &mut impl FnMut(Read<'_>)) -> Result<(), String> {
-    let line: Line<'_> = serde_json::from_str(text).map_err(|error| format!("it is no event: {error}"))?;
+fn event<'l>(line: &'l Line<'l>, place: u64, joined: &'l mut Vec<EventId>) -> Result<Recorded<'l>, String> {
     if let Some(lost) = line.lost {
-        take(Read::Lost(lost));
-        return Ok(());
+        return Ok(Recorded::Lost(lost));
     }
     joined.clear();
     for parent in &line.joined {
@@ -127,17 +172,20 @@ fn event(text: &str, place: u64, joined: &mut Vec<EventId>, take: &mut impl FnMu
         (None, None) => None,
         _ => return Err("it is no event: `flow` and `step` go together".to_owned()),
     };
-    take(Read::Event(Traced {
-        event: id(line.event.as_deref().ok_or_else(|| needed("event"))?)?,
+    let event = id(line.event.as_deref().ok_or_else(|| needed("event"))?)?;
+    let from = line.from.as_deref().ok_or_else(|| needed("from"))?;
+    let to = line.to.as_deref().ok_or_else(|| needed("to"))?;
+    let traced = Traced {
+        event,
         cause: line.cause.as_deref().map_or(Ok(EventId::NONE), id)?,
         joined,
-        from: kind(line.from.as_deref().ok_or_else(|| needed("from"))?),
-        to: kind(line.to.as_deref().ok_or_else(|| needed("to"))?),
+        from: kind(from),
+        to: kind(to),
         step,
         name: line.message.as_deref().ok_or_else(|| needed("message"))?,
         place,
-    }));
-    Ok(())
+    };
+    Ok(Recorded::Event { traced, from, to, at_ns: line.at_ns.unwrap_or(0) })
 }
 
 /// `3.17`: the actor, and the number of the event there.

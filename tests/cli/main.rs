@@ -15,4 +15,10 @@ mod replay;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trace;

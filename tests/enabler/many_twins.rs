@@ -34,7 +34,7 @@ async fn thousands_of_twins_are_registered_listed_once_each_and_there_after_a_re
     let house = House::on_disk(nothing_is_lost()).await;
     let system = house.enabler.dii(name("city"));
     let registered = system.register(city.clone()).await.expect("it is registered");
-    assert_eq!(registered.twins.len(), TWINS);
+    assert_eq!(registered.system.twin_count as usize, TWINS);
     assert_eq!(house.enabler.outside().counts().twins, TWINS);
 
     let all: BTreeSet<TwinId> = (0..TWINS).map(|number| name(&format!("lamp-{number}"))).collect();

@@ -1,11 +1,16 @@
 //! The gateway over real sockets.
 
 #[cfg(test)]
+mod discovery;
+#[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod maps;
+#[cfg(test)]
 mod refusals;
+mod registrations;
 #[cfg(test)]
 mod services;
 #[cfg(test)]

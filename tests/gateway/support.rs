@@ -27,9 +27,12 @@ pub(crate) async fn world() -> World {
 }
 
 pub(crate) async fn world_with(config: GatewayConfig, host: Arc<dyn Host>) -> World {
+    world_of(config, host, EnablerOptions::default()).await
+}
+
+pub(crate) async fn world_of(config: GatewayConfig, host: Arc<dyn Host>, options: EnablerOptions) -> World {
     let config = GatewayConfig { workers: Some(1), ..config };
-    let enabler =
-        Enabler::start(EnablerOptions::default(), Arc::new(MemoryJournal::default())).await.expect("it starts");
+    let enabler = Enabler::start(options, Arc::new(MemoryJournal::default())).await.expect("it starts");
     let roles = [
         ("world-token", Role::Metaverse, "world"),
         ("home-token", Role::TwinSystem, "home"),

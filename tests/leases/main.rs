@@ -20,6 +20,8 @@ mod history;
 #[cfg(test)]
 mod holding;
 #[cfg(test)]
+mod judged;
+#[cfg(test)]
 mod losing;
 #[cfg(test)]
 mod plant;

@@ -1,6 +1,10 @@
 //! A daemon, a plant with its devices, and metaverse systems with users who may use them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    net::TcpStream,
+};
 
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -12,7 +16,7 @@ use twinway::{
 
 use super::{
     api::Api,
-    daemon::{Daemon, Place, WAIT_MAX},
+    daemon::{Daemon, Place, TOKEN, WAIT_MAX},
     plant::{PLANT, Plant, Thing, description},
 };
 
@@ -20,11 +24,12 @@ use super::{
 pub(crate) const PLAZA: &str = "plaza";
 pub(crate) const LOBBY: &str = "lobby";
 /// Records are durable before they are acknowledged, and what is waited for in the tests does not take long.
-const QUICK: &str = "[journal]\nloss_window_ms = 0\n[entities]\ndevice_clock_margin_ms = 50\n";
+const QUICK: &str =
+    "[monitor]\nenabled = true\n[journal]\nloss_window_ms = 0\n[entities]\ndevice_clock_margin_ms = 50\n";
 /// Who may use every twin of the tests, in both systems: a role each, and several of some.
 const USERS: [&str; 7] = ["chief-ada", "chief-bob", "worker-cyd", "worker-dan", "worker-eve", "guest-fay", "guest-gil"];
 
-/// All of it.
+/// All of it. Its daemon judges itself: what it did to its end was as the invariants of sync leases say.
 pub(crate) struct World {
     place: Place,
     daemon: Option<Daemon>,
@@ -79,6 +84,38 @@ impl World {
         self.daemon = Some(self.place.start());
         self.join().await;
     }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(daemon) = self.daemon.as_ref().filter(|_| !std::thread::panicking()) {
+            all_judged_and_kept(&daemon.url);
+        }
+    }
+}
+
+fn metrics_of(url: &str) -> String {
+    let address = url.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("it listens");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    text
+}
+
+/// Checks that a daemon saw all that its leases did, and that nothing of it was as it must not be.
+pub(crate) fn all_judged_and_kept(url: &str) {
+    let metrics = metrics_of(url);
+    let lines = || metrics.lines().filter(|line| line.starts_with("twinway_lease_violations_total{"));
+    assert_eq!(lines().count(), 12, "each rule that is judged is shown: {metrics}");
+    assert_eq!(lines().find(|line| !line.ends_with(" 0")), None);
+    for line in ["twinway_lease_judging 1", "twinway_lease_unjudged_total 0"] {
+        assert!(metrics.lines().any(|shown| shown == line), "{line}: {metrics}");
+    }
+    assert!(!metrics.contains("twinway_lease_judged_total 0"), "{metrics}");
 }
 
 /// Registers the plant and has every user permitted everything, by each of the systems.

@@ -60,7 +60,7 @@ impl Trace {
     /// Reads a trace from which nothing is missing.
     pub(crate) fn read(text: &str) -> Self {
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some(r#"{"format":"twinway-trace","version":1}"#));
+        assert!(lines.next().is_some_and(|head| head.starts_with(r#"{"format":"twinway-trace","version":1"#)));
         let mut events = BTreeMap::new();
         // What a turn did by itself stands for the turn: whatever else the turn caused came of it.
         let mut own: BTreeMap<Id, Vec<Id>> = BTreeMap::new();

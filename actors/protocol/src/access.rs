@@ -65,6 +65,8 @@ pub enum AuthorizationDecision {
     Denied(String),
     /// A person has to log in first, at this address.
     Pending(String),
+    /// The metaverse system has taken it back. A third-party system that takes one back denies it.
+    Revoked,
 }
 
 /// What a granted authorization covers.
@@ -100,14 +102,14 @@ pub struct UserAuthorization {
 
 /// What documents carry and records do not: in a record it has no bytes, so that records from before it read as
 /// ever, and whoever keeps it writes it down apart.
-mod apart {
+pub(crate) mod apart {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() { value.serialize(serializer) } else { serializer.serialize_unit() }
     }
 
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {
         if deserializer.is_human_readable() {

@@ -114,7 +114,8 @@ pub struct Meta {
 impl Meta {
     /// Whom to answer, for a question of type `T` that came with this in turn `event`.
     pub fn asker<T: Ask>(&self, event: EventId) -> Asker<T> {
-        Asker { to: self.from, pending: self.pending, asked_in: event, question: PhantomData }
+        let beside = self.step.is_none();
+        Asker { to: self.from, pending: self.pending, asked_in: event, beside, question: PhantomData }
     }
 }
 
@@ -133,6 +134,8 @@ pub struct Asker<T> {
     to: EntityId,
     pending: PendingKey,
     asked_in: EventId,
+    /// The question was no step, and so is no answer to it.
+    beside: bool,
     question: PhantomData<fn(T)>,
 }
 
@@ -316,6 +319,15 @@ impl<'t, B: Behaviour> Out<'t, B> {
         self.push_send(to.id(), M::from(message).into_wire(), PendingKey::NONE, T::STEP);
     }
 
+    /// The same, where this message is not the step that its type usually is.
+    pub fn send_beside<M, T>(&mut self, to: Ref<M>, message: T)
+    where
+        M: Mailbox<Wire = B::Wire> + From<T>,
+        T: Tell,
+    {
+        self.push_send(to.id(), M::from(message).into_wire(), PendingKey::NONE, None);
+    }
+
     /// Asks `to` something; the answer comes as a message of its own with the key `pending`.
     pub fn ask<M, T>(&mut self, to: Ref<M>, question: T, pending: PendingKey)
     where
@@ -324,6 +336,16 @@ impl<'t, B: Behaviour> Out<'t, B> {
         B::Msg: From<Result<T::Answer, Problem>>,
     {
         self.push_send(to.id(), M::from(question).into_wire(), pending, T::STEP);
+    }
+
+    /// The same, where this question is not the step that its type usually is, and its answer is none either.
+    pub fn ask_beside<M, T>(&mut self, to: Ref<M>, question: T, pending: PendingKey)
+    where
+        M: Mailbox<Wire = B::Wire> + From<T>,
+        T: Ask,
+        B::Msg: From<Result<T::Answer, Problem>>,
+    {
+        self.push_send(to.id(), M::from(question).into_wire(), pending, None);
     }
 
     /// Answers a question, now or in any later turn.
@@ -335,6 +357,7 @@ impl<'t, B: Behaviour> Out<'t, B> {
         // The turn that took the question is a cause of the answer, whichever turn answers.
         self.join(asker.asked_in);
         let step = match &answer {
+            _ if asker.beside => None,
             Ok(_) => T::answered(),
             Err(problem) => T::refused(problem),
         };

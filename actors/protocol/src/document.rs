@@ -58,6 +58,27 @@ impl JsonDoc {
     }
 }
 
+/// Applies a JSON merge patch (RFC 7396): members of `patch` that are null are removed, objects are merged, and everything
+/// else replaces what is there.
+pub fn merge_patch(target: &mut serde_json::Value, patch: serde_json::Value) {
+    use serde_json::Value;
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Some(members) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            merge_patch(members.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
 impl fmt::Debug for JsonDoc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

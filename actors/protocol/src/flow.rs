@@ -6,6 +6,7 @@
 //!
 //! A flow is declared as a [`FlowDraft`], usually read from a file by `twinway-scenarios`.
 
+mod belonging;
 mod checker;
 mod draft;
 mod index;
@@ -26,6 +27,10 @@ pub const HOPS_MAX: usize = 128;
 pub const NUMBER_BYTES_MAX: usize = 8;
 /// The message of a hop that an entity takes by itself, as traces name it.
 pub const OWN: &str = "own";
+/// The message of a step that happens outside the traced system, in a trace that shows the outside too.
+pub const OUTSIDE: &str = "outside";
+/// The message of a turn in which an entity takes up what earlier lives wrote down.
+pub const RECOVERED: &str = "recovered";
 /// What stands behind the name of a message in a trace when it is the refusal of a question.
 pub const REFUSED: &str = " refused";
 
@@ -96,7 +101,8 @@ impl FlowStep {
         self.hops.first().is_some_and(|hop| hop.messages.iter().any(|message| message == OWN))
     }
 
-    /// Whether the step happens outside the traced system, so that nobody can judge it.
+    /// Whether the step happens outside the traced system. Only a trace that shows the outside has it
+    /// ([`Limits::outside`]).
     #[must_use]
     pub fn is_outside(&self) -> bool {
         self.hops.is_empty()
@@ -186,6 +192,8 @@ struct Need {
     edge: u16,
     must_cause: bool,
     optional: bool,
+    /// They happen outside the traced system.
+    outside: bool,
 }
 
 /// The hops that stand in the trace under one flow's name.
@@ -211,6 +219,8 @@ enum Taken {
     Nothing,
     /// A hop of a step; `refused` when it carries a refusal.
     Hop { place: Place, branch: Branch, refused: bool },
+    /// A step that happens outside the traced system.
+    Outside(u8),
     /// A number that the flow does not have.
     UnknownStep,
     /// A step in another way than the flow says.
@@ -270,8 +280,15 @@ impl Flow {
 
     /// What an event with this step is to the flow.
     fn taken(&self, flow: &str, number: &str, from: &str, to: &str, name: &str) -> Taken {
-        let Some(carrier) = self.carriers.iter().find(|carrier| carrier.flow == flow) else { return Taken::Nothing };
         let own_flow = flow == self.name;
+        if own_flow && name == OUTSIDE {
+            let outside = |step: &FlowStep| step.is_outside() && step.number == number;
+            return match self.steps.iter().position(outside) {
+                Some(step) => Taken::Outside(step as u8),
+                None => Taken::UnknownStep,
+            };
+        }
+        let Some(carrier) = self.carriers.iter().find(|carrier| carrier.flow == flow) else { return Taken::Nothing };
         let Some(key) = draft::packed(number) else {
             return if own_flow { Taken::UnknownStep } else { Taken::Nothing };
         };

@@ -33,12 +33,14 @@ mod object;
 mod replay;
 mod request;
 mod reserve;
+mod retire;
 pub mod rules;
 mod settle;
 mod table;
 mod terms;
 mod token;
 mod view;
+pub mod watch;
 
 pub use change::{Change, ClaimRecord, ClaimRef, Conflict, Done, Effect, End, Notice, Over, Refused, Reply};
 pub use input::{Booking, Input, Shown};

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod behaviour;
+pub mod collaboration;
 mod document;
 pub mod flow;
 pub mod id;
@@ -19,6 +20,7 @@ mod pending;
 pub mod problem;
 pub mod registry;
 pub mod signal;
+pub mod spatial;
 pub mod time;
 pub mod trace;
 pub mod twin;
@@ -27,10 +29,13 @@ pub use behaviour::{
     Answers, Ask, Asker, Behaviour, Effect, Envelope, Lane, Mailbox, Meta, Out, Recovery, Refusal, Step, Tell, Turn,
     WireSet,
 };
-pub use document::JsonDoc;
+pub use document::{JsonDoc, merge_patch};
 pub use id::{EntityId, EventId, PendingKey, Ref};
 pub use mailboxes::{Accepted, RefusedStep};
-pub use name::{NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, SystemId, TwinId, UserId, WorldId};
+pub use name::{
+    EntryId, ExecutionId, MapId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, RegionId, SystemId, TwinId,
+    UserId, WorldId,
+};
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};
 pub use trace::StepId;

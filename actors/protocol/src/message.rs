@@ -3,15 +3,23 @@
 //! A message that an external system's actor accepts and sends on is one type: what comes from outside
 //! is the step's message already, and the actor's sending it is the step.
 
+mod authorizing;
+mod collaborating;
 mod dtif;
 mod external;
 mod lease;
+mod registering;
 mod sif;
+mod spatial;
 
+pub use authorizing::*;
+pub use collaborating::*;
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
+pub use registering::*;
 pub use sif::*;
+pub use spatial::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -68,26 +76,32 @@ mailboxes! {
     pub enum Wire signals Signal {
         /// What third-party system registration accepts (FGMV-29 8.2.1).
         Tpsr(TpsrMsg) = 1 {
-            asks { RegisterThirdPartySystem }
-            tells { Reannounce }
+            asks { RegisterThirdPartySystem, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat }
+            tells { Reannounce, ReportPerformance }
             hears { Kept }
         }
         /// What third-party system discovery accepts (FGMV-29 8.2.2).
         Tpsd(TpsdMsg) = 2 {
-            asks { KeepThirdPartySystem, SearchThirdPartySystems }
-            tells {}
+            asks { KeepThirdPartySystem, SearchThirdPartySystems, ForgetThirdPartySystem }
+            tells { KeepStanding }
             hears {}
         }
         /// What third-party system authentication and authorization accepts (FGMV-29 8.2.3).
         Tpsaa(TpsaaMsg) = 3 {
-            asks { KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization }
+            asks {
+                KeepThirdPartySystem, RequestUserAuthorization, DecideUserAuthorization, VerifyUserAuthorization, ReadUserAuthorization,
+                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations
+            }
             tells {}
             hears { UserAndPermissionInformation }
         }
         /// What system and data collaboration accepts (FGMV-29 8.2.4).
         Sdc(SdcMsg) = 4 {
-            asks { KeepThirdPartySystem, UseThirdPartySystem, ShareData }
-            tells {}
+            asks {
+                KeepThirdPartySystem, UseThirdPartySystem, ShareData, ForgetThirdPartySystem, RunChain, ReadExecution, CancelExecution,
+                ListExecutions
+            }
+            tells { KeepStanding }
             hears { UserAuthorizationVerified, ServiceExecuted }
         }
         /// What digital twin data acquisition accepts (FGMV-29 8.2.5).
@@ -98,31 +112,37 @@ mailboxes! {
         }
         /// What digital twin system registration accepts (FGMV-29 8.3.1).
         Dtsr(DtsrMsg) = 6 {
-            asks { RegisterTwinSystem, SetSynchronization }
-            tells { Reannounce }
+            asks {
+                RegisterTwinSystem, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister, RenewRegistration,
+                Heartbeat
+            }
+            tells { Reannounce, ReportPerformance }
             hears { Kept }
         }
         /// What digital twin system discovery accepts (FGMV-29 8.3.2).
         Dtsd(DtsdMsg) = 7 {
-            asks { KeepTwinSystem, SearchTwinSystems }
-            tells {}
+            asks { KeepTwinSystem, SearchTwinSystems, ForgetTwinSystem }
+            tells { KeepStanding }
             hears {}
         }
         /// What digital twin information acquisition accepts (FGMV-29 8.3.3).
         Dtia(DtiaMsg) = 8 {
-            asks { KeepTwinSystem, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, CollectTwinInformation }
+            asks { KeepTwinSystem, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, CollectTwinInformation, ForgetTwinSystem }
             tells { Reannounce }
             hears { Kept, TwinPropertiesAndPermission, TwinPermissionManaged, TwinRead }
         }
         /// What digital twin synchronization accepts (FGMV-29 8.3.4).
         Dts(DtsMsg) = 9 {
-            asks { KeepTwinSystem, ChangeTwin, StopTwin }
+            asks { KeepTwinSystem, ChangeTwin, StopTwin, ForgetTwinSystem }
             tells { PhysicalChange }
             hears { ChangeVerified, ChangeApplied, SyncVerified, SyncLeaseGranted, SyncLeaseSettled }
         }
         /// What digital twin access control accepts (FGMV-29 8.3.5).
         Dtac(DtacMsg) = 10 {
-            asks { KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission }
+            asks {
+                KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
+                ForgetTwinSystem
+            }
             tells {}
             hears { Kept }
         }
@@ -136,34 +156,47 @@ mailboxes! {
         MetaverseSystem(MetaverseSystemMsg) = 12 {
             asks {
                 OpenSystem, SearchThirdPartySystems, RequestUserAuthorization, ReadUserAuthorization, UseThirdPartySystem, ShareData,
-                SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService, ChangeTwin,
-                SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease,
-                YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease, ListSyncLeases
+                SearchTwinSystems, ListTwins, SelectTwins, RequestTwinPropertiesAndPermission, ReadTwinPermission, RunService,
+                ChangeTwin, SendTwinMessage, AttachUserDevice, StopTwin, RequestSyncLease, RequestSyncLeases, RenewSyncLease,
+                ReleaseSyncLease, YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease,
+                ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution,
+                ListExecutions, DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap,
+                FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease }
+            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
-                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed
+                SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
+                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested
             }
         }
         /// What the actor of a digital twin system accepts.
         DigitalTwinSystem(DigitalTwinSystemMsg) = 13 {
             asks {
-                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange, FenceDevice,
-                AnswerRequest, SetSynchronization
+                OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange,
+                FenceDevice, AnswerRequest, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister,
+                RenewRegistration, Heartbeat, ForgetTwinSystem, UploadObservation, ConstructSpatialMap, AuthorizeLocation,
+                RequestLocalization
             }
-            tells { PhysicalChange, ChangeReflected, RequestUndelivered }
-            hears { TwinSystemRegistered, Kept }
+            tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
+            hears {
+                TwinSystemRegistered, Kept, OwnTwinsListed, Deregistered, SystemStands, SpatialMapConstructed, LocationAuthorized,
+                LocalizationFound
+            }
         }
         /// What the actor of a third-party system accepts.
         ThirdPartySystem(ThirdPartySystemMsg) = 14 {
             asks {
-                OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization, ExecuteService,
-                AcquireTwinInformation, AnswerRequest
+                OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization,
+                ExecuteService, AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
+                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations, FindAtPlace
             }
-            tells { RequestUndelivered }
-            hears { ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation }
+            tells { RequestUndelivered, SessionChanged, UserAuthorizationRevoked }
+            hears {
+                ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands, UserAuthorizationsListed,
+                PlaceFound
+            }
         }
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
@@ -173,13 +206,16 @@ mailboxes! {
         }
         /// What the actor of a user's device accepts.
         UserDevice(UserDeviceMsg) = 16 {
-            asks { OpenSystem, AttachUserDevice }
-            tells { NotifyUser }
-            hears { UserDeviceAttached }
+            asks {
+                OpenSystem, AttachUserDevice, StartCapture, RequestObservations, CheckObservationRequest, UploadObservation,
+                AuthorizeLocation, RequestLocalization
+            }
+            tells { NotifyUser, SendSpatialMap, LocationSynchronized }
+            hears { UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
-            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange }
+            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ForgetTwin }
             tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease }
             hears { ChangeApplied }
         }
@@ -187,7 +223,7 @@ mailboxes! {
         SyncSupervisor(SyncSupervisorMsg) = 18 {
             asks {
                 KeepTwinSystem, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease, YieldSyncLease, CancelSyncLease,
-                KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases
+                KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases, ForgetTwinSystem
             }
             tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged }
             hears { SyncVerified, GateExtended }
@@ -201,7 +237,9 @@ mailboxes! {
                 TwinSystemRegistered, TwinSystemsFound, TwinsListed, TwinsSelected, TwinPropertiesAndPermissionGranted, ServiceRunning,
                 TwinPermissionShown, ChangeCompleted, TwinMessageSent, PhysicalChangeReported, AnswerAccepted, AuthorizationSettled,
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
-                SyncLeasesListed
+                SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed,
+                LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested, ObservationUploaded,
+                SpatialMapConstructed, LocationAuthorized, LocalizationFound
             }
         }
     }
@@ -212,7 +250,7 @@ mailboxes! {
         ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAndPermissionInformation => Tpsaa(TpsaaMsg);
         UserAuthorizationDecided => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
-        AuthorizationSettled => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        AuthorizationSettled => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg), MetaverseSystem(MetaverseSystemMsg);
         UserAuthorizationVerified => Sdc(SdcMsg);
         ServiceExecuted => Sdc(SdcMsg);
         ServiceResult => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
@@ -247,6 +285,22 @@ mailboxes! {
         SyncVerified => SyncSupervisor(SyncSupervisorMsg), Dts(DtsMsg);
         GateExtended => SyncSupervisor(SyncSupervisorMsg);
         DeviceFenced => PhysicalObject(PhysicalObjectMsg);
+        OwnTwinsListed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        Deregistered => ThirdPartySystem(ThirdPartySystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        SystemStands => ThirdPartySystem(ThirdPartySystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        UserAuthorizationsListed => MetaverseSystem(MetaverseSystemMsg), ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ExecutionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ExecutionsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        LocationsUpdated => Caller(CallerMsg);
+        MapShown => Caller(CallerMsg);
+        MapsListed => Caller(CallerMsg);
+        MapWatched => Caller(CallerMsg);
+        PlaceFound => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        ObservationsRequested => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ObservationUploaded => UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        SpatialMapConstructed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        LocationAuthorized => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        LocalizationFound => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
     }
 }
 
@@ -311,6 +365,16 @@ pub mod own {
         TWIN_PERMISSION_MANAGED: "Dtac" = "9.2" "11";
         /// FGMV-29 9.2 step 13: the metaverse system runs the service with the twins.
         TWIN_SERVICE_RUN: "MetaverseSystem" = "9.2" "13";
+        /// FGMV-28 7.3.1 step 1: a user's device records on the spot.
+        CAPTURE_STARTED: "UserDevice" = "7.3.1" "1";
+        /// FGMV-28 7.3.1 step 3: the twin system makes twins of what was recorded.
+        TWINS_BUILT: "DigitalTwinSystem" = "7.3.1" "3";
+        /// FGMV-28 7.3.1 step 5: the metaverse system makes the map.
+        MAP_CONSTRUCTED: "MetaverseSystem" = "7.3.1" "5";
+        /// FGMV-28 7.3.2 step 4: the metaverse system moves an entry of the map.
+        LOCATION_UPDATED: "MetaverseSystem" = "7.3.2" "4";
+        /// FGMV-28 7.3.3 step 2: the metaverse system finds services and information.
+        PLACE_SEARCHED: "MetaverseSystem" = "7.3.3" "2";
     }
 }
 

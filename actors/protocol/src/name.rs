@@ -105,11 +105,26 @@ names! {
     WorldId
     /// A permission that was granted, by which it is read, shown and revoked.
     PermissionId
+    /// An execution of a chain of third-party systems (FGMV-29 8.2.4).
+    ExecutionId
+    /// A spatial map of a metaverse system (FGMV-28 7.3.1).
+    MapId
+    /// An entry of a spatial map; of a twin's entry, the twin's id.
+    EntryId
+    /// A region of a spatial map that not everybody may see.
+    RegionId
 }
 
 /// A metaverse system as a whole is a world, for whom it has no other.
 impl From<&SystemId> for WorldId {
     fn from(system: &SystemId) -> Self {
         Self(Arc::clone(&system.0))
+    }
+}
+
+/// A twin's entry on a map goes by the twin's name.
+impl From<&TwinId> for EntryId {
+    fn from(twin: &TwinId) -> Self {
+        Self(Arc::clone(&twin.0))
     }
 }

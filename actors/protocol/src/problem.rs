@@ -102,6 +102,12 @@ kinds! {
     ReservationTaken = "reservation-taken", 409, "The object is reserved", "Somebody of a priority that is not below yours has reserved the object for a part of this time.";
     SafeStopNone = "safe-stop-none", 409, "The object has no safe stop", "The twin's characteristics do not say how its object is brought to a safe stop.";
     OutsideUnclear = "outside-unclear", 502, "It is not known whether it was done", "The request was handed to the external system, and what it says to it will not be heard: its session closed, or its webhook broke off. It may have been carried out, or may be yet.";
+    VersionMismatch = "version-mismatch", 412, "The version is another one", "What is kept was changed meanwhile: its version is not the one that `If-Match` names. Read it again, and decide whether the change is still right.";
+    CursorExpired = "cursor-expired", 410, "The cursor is no more", "A sorted search can be gone on with until `search_cursors_max` others were made, and until the daemon restarts. Begin it again.";
+    ExecutionCancelled = "execution-cancelled", 409, "The execution was cancelled", "Its metaverse system wanted it to go no further; what was done is undone as far as compensations are declared.";
+    MapUnknown = "map-unknown", 404, "No such map", "The metaverse system has no spatial map with this id, or not for this asker.";
+    MapEntryUnknown = "map-entry-unknown", 404, "No such entry on the map", "The spatial map has no entry or watch with this id, or not for this asker.";
+    ObservationUnknown = "observation-unknown", 404, "No such observation", "No observation with this id is kept, or nobody asked this user for one.";
 }
 
 impl fmt::Display for ProblemKind {

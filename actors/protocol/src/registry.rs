@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     JsonDoc, Ref, SystemId,
+    collaboration::ApiMapping,
     message::{DigitalTwinSystemMsg, ThirdPartySystemMsg},
     time::Timestamp,
-    twin::{RegisteredTwin, TwinEntry},
+    twin::TwinEntry,
 };
 
 /// How an external system is reached.
@@ -67,6 +68,10 @@ pub struct Api {
     /// What it does.
     #[serde(default)]
     pub description: Option<String>,
+    /// How the system's own API is called for it; absent: the system is asked by session or webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ApiMapping>))]
+    pub mapping: Option<Arc<ApiMapping>>,
 }
 
 /// What a third-party system registers (FGMV-29 8.2.1, 9.1 step 1).
@@ -99,6 +104,10 @@ pub struct ThirdPartyDescription {
     /// How it is reached.
     #[serde(default)]
     pub reach: Reach,
+    /// For how long the registration counts without being renewed, in milliseconds, within
+    /// `registration_lifetime_ms_min` and `registration_lifetime_ms_max`; absent: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_ms: Option<u64>,
 }
 
 /// What a digital twin system registers (FGMV-29 8.3.1, 9.2 step 1).
@@ -122,6 +131,13 @@ pub struct TwinSystemDescription {
     /// How it is reached.
     #[serde(default)]
     pub reach: Reach,
+    /// For how long the registration counts without being renewed, in milliseconds, within
+    /// `registration_lifetime_ms_min` and `registration_lifetime_ms_max`; absent: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_ms: Option<u64>,
+    /// What it promises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_level: Option<ServiceLevel>,
     /// The twins that it maintains (FGMV-28 REQ-DT-02).
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<TwinEntry>))]
@@ -129,27 +145,31 @@ pub struct TwinSystemDescription {
 }
 
 /// A third-party system as TPSR keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ThirdPartySystem {
     /// What it registered.
     pub description: ThirdPartyDescription,
     /// When it registered.
     pub registered_at: Timestamp,
+    /// Counts the changes of the description, from 1 on; a system that registers again goes on counting elsewhere.
+    pub version: u64,
     /// Its actor.
     pub entity: Ref<ThirdPartySystemMsg>,
 }
 
-/// A digital twin system as DTSR keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A digital twin system as DTSR keeps it. Its twins, which can be many, are kept beside it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TwinSystem {
-    /// What it registered; its twins stand in [`TwinSystem::twins`].
+    /// What it registered, without its twins.
     pub description: TwinSystemDescription,
     /// When it registered.
     pub registered_at: Timestamp,
+    /// Counts the changes of the description and of the list of twins, from 1 on.
+    pub version: u64,
     /// Its actor.
     pub entity: Ref<DigitalTwinSystemMsg>,
-    /// Its twins, in the order of its list.
-    pub twins: Vec<RegisteredTwin>,
+    /// How many twins it lists.
+    pub twin_count: u32,
 }
 
 /// A third-party system as a search shows it.
@@ -157,10 +177,16 @@ pub struct TwinSystem {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ThirdPartyListing {
-    /// What it registered.
+    /// What it registered, with the service level that it promises.
     pub system: ThirdPartyDescription,
     /// When it registered.
     pub registered_at: Timestamp,
+    /// Counts the changes of what it registered; what `If-Match` names.
+    #[serde(default)]
+    pub version: u64,
+    /// How it stands, with what was measured of its service level.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// A digital twin system as a search shows it.
@@ -174,6 +200,12 @@ pub struct TwinSystemListing {
     pub twin_count: u32,
     /// When it registered.
     pub registered_at: Timestamp,
+    /// Counts the changes of what it registered; what `If-Match` names.
+    #[serde(default)]
+    pub version: u64,
+    /// How it stands, with what was measured of its service level.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// What a search asks for. All that is given must match.
@@ -183,9 +215,16 @@ pub struct SystemQuery {
     /// This type of system.
     #[serde(default, rename = "type")]
     pub system_type: Option<String>,
-    /// A word or more that id, title or description contain, whatever the case.
+    /// The beginnings of words of id, title or description, whatever the case: all of them.
     #[serde(default)]
     pub text: Option<String>,
+    /// A CEL expression over the system: `system.type == "commerce" && charge.amount < 5.0`.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Fields to sort by, with commas between and `-` before those that go down: `performance.p99_ms,-charge.amount`.
+    /// Absent: by id, which also decides between equals.
+    #[serde(default)]
+    pub sort: Option<String>,
     /// Third-party systems that offer this operation.
     #[serde(default)]
     pub operation: Option<String>,
@@ -216,6 +255,12 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// How many items a page has when this many are asked for.
+    #[must_use]
+    pub fn items(limit: Option<u32>) -> usize {
+        limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize
+    }
+
     /// The page after `cursor` of `all`, which come in the order of their keys.
     ///
     /// Cursors are keys: a page starts behind the last key of the page before, so that what is there
@@ -226,7 +271,7 @@ impl<T> Page<T> {
         limit: Option<u32>,
         item: impl Fn(U) -> T,
     ) -> Self {
-        let limit = limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
+        let limit = Self::items(limit);
         let mut items = Vec::new();
         let mut last: Option<&'k str> = None;
         for (key, value) in all.filter(|(key, _)| cursor.is_none_or(|cursor| *key > cursor)) {

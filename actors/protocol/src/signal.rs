@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     EntityId, JsonDoc, PendingKey, SystemId, TwinId,
+    lease::watch::Watched,
     message::OutsideRequest,
-    registry::{Reach, ThirdPartySystem, TwinSystem},
-    time::Timestamp,
+    registry::{Reach, Standing, ThirdPartySystem, TwinSystem},
+    time::{Now, Timestamp},
     twin::TwinView,
 };
 
@@ -19,6 +20,23 @@ pub enum Signal {
     TwinSystem(Arc<TwinSystem>),
     /// A third-party system is registered like this now.
     ThirdPartySystem(Arc<ThirdPartySystem>),
+    /// A digital twin system is registered no more.
+    TwinSystemGone(SystemId),
+    /// A third-party system is registered no more.
+    ThirdPartySystemGone(SystemId),
+    /// A twin is no more.
+    TwinGone(TwinId),
+    /// A registered system stands like this now.
+    Standing {
+        /// Its actor.
+        entity: EntityId,
+        /// The system.
+        system: SystemId,
+        /// How it stands.
+        standing: Arc<Standing>,
+        /// Whether its health is another one than before.
+        changed: bool,
+    },
     /// An external system has this name, and is reached like this.
     Opened {
         /// Its actor.
@@ -38,8 +56,17 @@ pub enum Signal {
         /// What is asked.
         body: Box<OutsideRequest>,
     },
+    /// A third-party system is not called for a while because too many calls failed, or is called again.
+    Circuit {
+        /// The system.
+        system: SystemId,
+        /// Whether calls are held back.
+        open: bool,
+    },
     /// Sync leases stand like this now.
     Leases(LeaseFigures),
+    /// The supervisor of sync leases or a gate did this then: for the judge of the invariants, where there is one.
+    LeaseWatched(Box<Watched>, Now),
     /// Tell an external system something.
     Event {
         /// The system's actor.

@@ -56,7 +56,7 @@ pub struct TwinEntry {
 }
 
 /// A twin as DTSR keeps it: its entry, and the actors behind it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RegisteredTwin {
     /// What its system's list says.
     pub entry: Arc<TwinEntry>,

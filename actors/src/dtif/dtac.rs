@@ -5,7 +5,10 @@
 
 mod sync;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
@@ -13,14 +16,13 @@ use twinway_protocol::{
     Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::{
-        AcquisitionVerified, AdoptProperties, ChangeVerified, DTSR, DtacMsg, KeepTwinSystem, Kept,
+        AcquisitionVerified, AdoptProperties, ChangeVerified, DTSR, DtacMsg, ForgetTwinSystem, KeepTwinSystem, Kept,
         ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadTwinPermission, Reannounce, RoleChanged,
         SYNC_SUPERVISOR, SendTwinMessage, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
         TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyChange, VerifySync, Wire, own,
     },
-    registry::TwinSystem,
     time::Timestamp,
-    twin::{Affordances, TwinEntry},
+    twin::{Affordances, RegisteredTwin, TwinEntry},
 };
 
 use super::{member, twin_unknown};
@@ -90,6 +92,11 @@ pub enum DtacRecord {
         /// What the user is, for the twin's rules of priority (FGMV-28 REQ-DT-08).
         role: Arc<str>,
     },
+    /// The permission ended with its twin.
+    Forgotten {
+        /// The part.
+        number: u64,
+    },
 }
 
 /// Digital twin access control.
@@ -98,6 +105,7 @@ pub struct Dtac {
     twins: BTreeMap<TwinId, KnownTwin>,
     permissions: BTreeMap<Holder, Numbered>,
     holders: BTreeMap<u64, Holder>,
+    number_next: u64,
     managing: Pending<Managing>,
     /// What this entity said before it failed may have been by rules that it has forgotten.
     has_forgotten: bool,
@@ -114,6 +122,7 @@ impl Behaviour for Dtac {
             twins: BTreeMap::new(),
             permissions: BTreeMap::new(),
             holders: BTreeMap::new(),
+            number_next: 0,
             managing: Pending::new(settings.pending_questions_max, incarnation),
             has_forgotten: false,
         }
@@ -122,8 +131,13 @@ impl Behaviour for Dtac {
     fn handle(&mut self, Envelope { meta, message }: Envelope<DtacMsg>, out: &mut Out<'_, Self>) {
         let now = out.now().wall;
         match message {
-            DtacMsg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                let kept = self.keep(&system, out).map(|()| Kept);
+            DtacMsg::ForgetTwinSystem(ForgetTwinSystem { twins, .. }) => {
+                self.forget(&twins, out);
+                out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
+            }
+            DtacMsg::KeepTwinSystem(KeepTwinSystem { twins, gone, .. }) => {
+                self.forget(&gone, out);
+                let kept = self.keep(&twins, out).map(|()| Kept);
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
             }
             DtacMsg::ManageTwinPermission(answers) => self.manage(&meta, answers, out),
@@ -155,6 +169,14 @@ impl Behaviour for Dtac {
         let numbered = match record {
             DtacRecord::Permitted { number, permission } => Numbered { number, permission, role: None },
             DtacRecord::PermittedAs { number, permission, role } => Numbered { number, permission, role: Some(role) },
+            DtacRecord::Forgotten { number } => {
+                if let Some(holder) = self.holders.remove(&number) {
+                    self.permissions.remove(&holder);
+                }
+                // A number is not given again, however much of the end of the list is forgotten.
+                self.number_next = self.number_next.max(number.saturating_add(1));
+                return;
+            }
         };
         self.permit(numbered);
     }
@@ -174,8 +196,8 @@ impl Behaviour for Dtac {
 }
 
 impl Dtac {
-    fn keep(&mut self, system: &TwinSystem, out: &mut Out<'_, Self>) -> Result<(), Problem> {
-        for twin in &system.twins {
+    fn keep(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) -> Result<(), Problem> {
+        for twin in twins {
             let affordances = Affordances::read(&twin.entry.description)?;
             let (entity, object) = (twin.entity, twin.object);
             let known = KnownTwin { entity, object, entry: Arc::clone(&twin.entry), affordances };
@@ -185,17 +207,33 @@ impl Dtac {
         Ok(())
     }
 
+    /// FGMV-29 8.3.1: with a twin end the permissions on it.
+    fn forget(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) {
+        if twins.is_empty() {
+            return;
+        }
+        for twin in twins {
+            self.twins.remove(&twin.entry.id);
+        }
+        let gone: BTreeSet<&TwinId> = twins.iter().map(|twin| &twin.entry.id).collect();
+        let ended = self.permissions.iter().filter(|((_, _, twin), _)| gone.contains(twin));
+        for number in ended.map(|(_, kept)| kept.number).collect::<Vec<_>>() {
+            out.record(number, DtacRecord::Forgotten { number });
+            self.replay(DtacRecord::Forgotten { number });
+        }
+    }
+
     /// Gives what was permitted before, if anything was.
     fn permit(&mut self, numbered: Numbered) -> Option<Numbered> {
         let TwinPermission { metaverse, user, twin, .. } = &numbered.permission;
         let holder = (metaverse.clone(), user.clone(), twin.clone());
+        self.number_next = self.number_next.max(numbered.number.saturating_add(1));
         self.holders.insert(numbered.number, holder.clone());
         self.permissions.insert(holder, numbered)
     }
 
     fn number_of(&self, holder: &Holder) -> u64 {
-        let next = || self.holders.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.permissions.get(holder).map_or_else(next, |kept| kept.number)
+        self.permissions.get(holder).map_or(self.number_next, |kept| kept.number)
     }
 
     /// FGMV-29 9.2 steps 10 and 11: what the twin systems said is written down, and the twins take their properties.

@@ -14,11 +14,11 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Mailbox, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
     SystemId, TwinId,
     message::{
-        DTSR, DigitalTwinSystemMsg, DtiaMsg, KeepTwinSystem, Kept, ListTwins, Reannounce, SelectTwins, TwinMsg,
-        TwinsListed, TwinsSelected, WatchTwin, Wire,
+        DTSR, DigitalTwinSystemMsg, DtiaMsg, ForgetTwinSystem, KeepTwinSystem, Kept, ListTwins, Reannounce,
+        SelectTwins, TwinMsg, TwinsListed, TwinsSelected, WatchTwin, Wire,
     },
     registry::{Page, TwinSystem},
-    twin::{Affordances, TwinEntry, TwinListing},
+    twin::{Affordances, RegisteredTwin, TwinEntry, TwinListing},
 };
 
 use super::{behind, gathering::Gathering, limit_reached, twin_unknown};
@@ -90,8 +90,14 @@ impl Behaviour for Dtia {
 
     fn handle(&mut self, Envelope { meta, message }: Envelope<DtiaMsg>, out: &mut Out<'_, Self>) {
         match message {
-            DtiaMsg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                let kept = self.keep(&system).map(|()| Kept);
+            DtiaMsg::ForgetTwinSystem(ForgetTwinSystem { system, twins }) => {
+                self.forget(&twins, out);
+                self.systems.remove(&system.description.id);
+                out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
+            }
+            DtiaMsg::KeepTwinSystem(KeepTwinSystem { system, twins, gone }) => {
+                self.forget(&gone, out);
+                let kept = self.keep(&system, &twins).map(|()| Kept);
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
             }
             DtiaMsg::ListTwins(question) => {
@@ -135,9 +141,9 @@ impl Behaviour for Dtia {
 }
 
 impl Dtia {
-    fn keep(&mut self, system: &TwinSystem) -> Result<(), Problem> {
-        let mut ids = BTreeSet::new();
-        for twin in &system.twins {
+    fn keep(&mut self, system: &TwinSystem, twins: &[RegisteredTwin]) -> Result<(), Problem> {
+        let ids = self.systems.entry(system.description.id.clone()).or_default();
+        for twin in twins {
             let known = KnownTwin {
                 system: system.description.id.clone(),
                 system_entity: system.entity,
@@ -148,8 +154,22 @@ impl Dtia {
             ids.insert(twin.entry.id.clone());
             self.twins.insert(twin.entry.id.clone(), known);
         }
-        self.systems.insert(system.description.id.clone(), ids);
         Ok(())
+    }
+
+    /// FGMV-29 8.3.1: with a twin end the selections of it. Whoever had selected it hears that from the twin.
+    fn forget(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) {
+        for twin in twins {
+            if let Some(known) = self.twins.remove(&twin.entry.id)
+                && let Some(ids) = self.systems.get_mut(&known.system)
+            {
+                ids.remove(&twin.entry.id);
+            }
+        }
+        for change in self.selections.without(twins) {
+            out.record(change.number, DtiaRecord::SelectionChanged(change.clone()));
+            self.selections.take_over(change);
+        }
     }
 
     /// Keeps what waits; without room for it, whoever asked is told, and nothing else is to happen.

@@ -11,9 +11,9 @@ use twinway_protocol::{
     lease::{HolderClass, Token},
     message::{
         AbandonSyncLeases, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DtsMsg,
-        KeepTwinSystem, Kept, LeaseRequest, PhysicalChange, PhysicalObjectMsg, PropertyValues, ReflectChange,
-        ReleaseSyncLease, RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin, SyncLease, SyncLeaseGranted,
-        SyncVerified, TwinMsg, VerifyChange, VerifySync, Wire,
+        ForgetTwinSystem, KeepTwinSystem, Kept, LeaseRequest, PhysicalChange, PhysicalObjectMsg, PropertyValues,
+        ReflectChange, ReleaseSyncLease, RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin, SyncLease,
+        SyncLeaseGranted, SyncVerified, TwinMsg, VerifyChange, VerifySync, Wire,
     },
 };
 
@@ -74,6 +74,7 @@ impl Behaviour for Dts {
     fn handle(&mut self, Envelope { meta, message }: Envelope<DtsMsg>, out: &mut Out<'_, Self>) {
         match message {
             // Messages carry the addresses that they need, so that there is nothing to keep.
+            DtsMsg::ForgetTwinSystem(_) => out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept)),
             DtsMsg::KeepTwinSystem(_) => out.reply(meta.asker::<KeepTwinSystem>(out.event()), Ok(Kept)),
             DtsMsg::PhysicalChange(change) => reflect(change, out),
             DtsMsg::ChangeTwin(wanted) => self.change(&meta, wanted, out),

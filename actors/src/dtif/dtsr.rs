@@ -1,108 +1,45 @@
 //! Digital twin system registration (DTSR, FGMV-29 8.3.1): steps 1 to 3 of FGMV-29 9.2.
 //!
-//! DTSR keeps the register of twin systems and of their twins (FGMV-28 REQ-DT-02), and gives twins and physical
-//! objects their addresses. What the other entities derive from it they get told: after a registration, when DTSR
-//! has recovered, and when one of them has recovered and asks for it.
+//! DTSR keeps the register of twin systems and of their twins (FGMV-28 REQ-DT-02), gives twins and physical objects their
+//! addresses, and watches how the systems stand. What the other entities derive from it they get told: after a change what
+//! changed, and everything when DTSR has recovered, or when one of them has recovered and asks for it.
 
 mod admission;
 mod announcing;
+mod changing;
+mod editing;
+mod kept;
+mod register;
 mod synchronization;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, ObjectUri, Out, Pending, PendingKey, Problem, Recovery, Ref, SystemId,
-    TwinId,
-    lease::Synchronization,
-    message::{
-        DtsrMsg, Kept, PhysicalObjectMsg, RegisterTwinSystem, Representation, SetSynchronization, TwinSystemRegistered,
-        Wire, own,
-    },
+    Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Recovery, Ref, SystemId,
+    message::{DtsrMsg, RegisterTwinSystem, TwinSystemRegistered, Wire, own},
     registry::TwinSystem,
     signal::Signal,
 };
 
-use super::gathering::Gathering;
 use crate::{
     Settings,
     mutation::{Mutation, broken},
-    settings::pending_full,
+    standing::{Standings, WATCH},
 };
 use admission::Admission;
-use synchronization::synchronized;
-
-/// A physical object with all twins that stand for it.
-#[derive(Debug)]
-struct Object {
-    entity: Ref<PhysicalObjectMsg>,
-    /// The system that named it first owns it; until owners can agree to share, all twins are the owner's.
-    owner: SystemId,
-    twins: Arc<[Representation]>,
-}
-
-/// What waits until everyone keeps what it brought.
-#[derive(Debug)]
-struct Change {
-    what: Changing,
-    kept: Gathering,
-}
-
-/// Who waits, and for what.
-#[derive(Debug)]
-enum Changing {
-    /// A registration.
-    Registering(Asker<RegisterTwinSystem>, Arc<TwinSystem>),
-    /// A twin that is synchronized in another way from now on.
-    Synchronizing(Asker<SetSynchronization>),
-}
-
-impl Changing {
-    fn settle(self, outcome: Result<(), Problem>, out: &mut Out<'_, Dtsr>) {
-        match self {
-            Self::Registering(asker, system) => out.reply(asker, outcome.map(|()| TwinSystemRegistered { system })),
-            Self::Synchronizing(asker) => out.reply(asker, outcome.map(|()| Kept)),
-        }
-    }
-}
-
-/// What DTSR writes down.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum DtsrRecord {
-    /// A twin system is registered, with its twins and their addresses.
-    Registered(Arc<TwinSystem>),
-    /// How twins of a registered system are synchronized with their objects, in place of what was said of them before
-    /// (FGMV-28 REQ-DT-08). A registration has no bytes for it, so that journals from before it read as ever.
-    Synchronized {
-        /// The twin system.
-        system: SystemId,
-        /// The twins, each with what its characteristics say.
-        twins: Vec<(TwinId, Arc<Synchronization>)>,
-    },
-}
+use editing::{Change, Changing, Edit};
+pub use kept::{Described, DtsrRecord, FirstTwinSystem, Listed};
+use register::{Register, part_of};
 
 /// Digital twin system registration.
 #[derive(Debug)]
 pub struct Dtsr {
-    systems: BTreeMap<SystemId, Arc<TwinSystem>>,
-    /// By the part of the journal that holds the system: the slot of its actor.
-    parts: BTreeMap<u64, SystemId>,
-    /// Who lists a twin, and at which place.
-    listed: BTreeMap<TwinId, (SystemId, usize)>,
-    /// By the twin's actor.
-    twins: BTreeMap<EntityId, TwinId>,
-    objects: BTreeMap<ObjectUri, Object>,
-    /// By the object's actor.
-    objects_at: BTreeMap<EntityId, ObjectUri>,
-    /// Nothing leaves the register, so that slots are given in turn and never twice.
-    twin_slot_next: u32,
-    object_slot_next: u32,
+    register: Register,
+    /// Registered, but not everyone who derives something is known to have taken it.
+    unspread: BTreeSet<SystemId>,
     changes: Pending<Change>,
+    standings: Standings,
     settings: Settings,
-}
-
-fn part_of(system: &TwinSystem) -> u64 {
-    u64::from(system.entity.id().slot())
 }
 
 impl Behaviour for Dtsr {
@@ -113,15 +50,10 @@ impl Behaviour for Dtsr {
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
         Self {
-            systems: BTreeMap::new(),
-            parts: BTreeMap::new(),
-            listed: BTreeMap::new(),
-            twins: BTreeMap::new(),
-            objects: BTreeMap::new(),
-            objects_at: BTreeMap::new(),
-            twin_slot_next: 0,
-            object_slot_next: 0,
+            register: Register::default(),
+            unspread: BTreeSet::new(),
             changes: Pending::new(settings.pending_questions_max, incarnation),
+            standings: Standings::new(settings),
             settings: settings.clone(),
         }
     }
@@ -131,119 +63,138 @@ impl Behaviour for Dtsr {
             DtsrMsg::RegisterTwinSystem(message) => self.register(&meta, message, out),
             DtsrMsg::Kept(answer) => self.kept(&meta, answer, out),
             DtsrMsg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
+            DtsrMsg::UpdateTwinSystem(message) => self.update(&meta, message, out),
+            DtsrMsg::ChangeTwinList(message) => self.change_list(&meta, message, out),
+            DtsrMsg::ListOwnTwins(message) => self.list_own(&meta, &message, out),
+            DtsrMsg::Deregister(message) => self.deregister(&meta, &message, out),
+            DtsrMsg::RenewRegistration(message) => self.renew(&meta, &message, out),
+            DtsrMsg::Heartbeat(message) => self.heartbeat(&meta, &message, out),
+            DtsrMsg::ReportPerformance(report) => self.reported(&meta, report, out),
             DtsrMsg::Reannounce(_) => self.reannounce(meta.from, out),
         }
     }
 
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        if key == WATCH {
+            for moved in self.standings.tick(out.now()) {
+                self.moved(&moved, out);
+            }
+            return self.arm(out);
+        }
+        self.tell_again(key, out);
+    }
+
     fn replay(&mut self, record: DtsrRecord) {
         match record {
-            DtsrRecord::Registered(system) => self.keep(&system),
-            DtsrRecord::Synchronized { system, twins } => self.synchronize(&system, twins),
+            DtsrRecord::Registered(first) => {
+                let (system, twins) = first.read();
+                self.unspread.insert(system.description.id.clone());
+                self.register.keep_first(system, twins);
+            }
+            DtsrRecord::Synchronized { system, twins } => self.register.synchronize_first(&system, twins),
+            DtsrRecord::Described(described) => {
+                if let Some(system) = described.system() {
+                    self.register.drop_unparted(&system.description.id);
+                    self.unspread.insert(system.description.id.clone());
+                    self.register.keep(system);
+                }
+            }
+            DtsrRecord::Listed { system, twins } => {
+                for twin in twins.into_iter().filter_map(Listed::twin) {
+                    self.register.parted(&system, &twin.entry.id);
+                    self.register.list(&system, twin);
+                }
+            }
+            DtsrRecord::Unlisted { system, twins } => {
+                for twin in twins.into_iter().filter_map(Listed::twin) {
+                    self.register.unlist(&system, twin);
+                }
+            }
+            DtsrRecord::Ended(twins) => self.register.ended(&twins),
+            DtsrRecord::Deregistered(id) => {
+                self.register.drop_system(&id);
+                self.unspread.remove(&id);
+                self.standings.forget(&id);
+            }
+            DtsrRecord::Renewed(id, expires_at) => self.standings.replay_lifetime(&id, expires_at),
+            DtsrRecord::Stood(id, stood) => self.standings.replay_stood(&id, stood),
+            DtsrRecord::Given { twins, objects } => self.register.given(twins, objects),
         }
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<DtsrRecord>) {
-        let system = self.parts.get(&part).and_then(|id| self.systems.get(id));
-        if let Some(system) = system {
-            into.push(DtsrRecord::Registered(Arc::clone(system)));
-            into.extend(synchronized(system));
+        if part == kept::GIVEN {
+            let (twins, objects) = (self.register.twin_slot_next, self.register.object_slot_next);
+            return into.push(DtsrRecord::Given { twins, objects });
         }
+        if let Some(slots) = kept::slots_of(part) {
+            return self.register.snapshot_chunk(slots, into);
+        }
+        let Some(system) = self.register.at_part(part) else { return };
+        let id = &system.description.id;
+        self.register.snapshot_system(system, into);
+        into.extend(self.standings.expires_at(id).map(|at| DtsrRecord::Renewed(id.clone(), Some(at))));
+        into.extend(self.standings.stood(id, system.registered_at).map(|stood| DtsrRecord::Stood(id.clone(), stood)));
     }
 
     fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
-        for system in self.systems.values() {
-            self.announce(system, PendingKey::NONE, out);
-            out.signal(Signal::TwinSystem(Arc::clone(system)));
+        self.give_parts(out);
+        for system in self.register.recount() {
+            let twins = self.register.twins_of(&system.description.id);
+            self.announce(&system, &Edit::of(twins), PendingKey::NONE, out);
+            out.signal(Signal::TwinSystem(Arc::clone(&system)));
+            let moved = self.standings.watch(&system.description.id, changing::terms(&system), out.now());
+            self.moved(&moved, out);
         }
+        self.end_again(out);
     }
 }
 
 impl Dtsr {
-    /// FGMV-29 9.2 steps 1 and 2. To repeat a registration is no mistake: everyone is told again, which also
-    /// mends what an earlier attempt left undone.
+    /// FGMV-29 9.2 steps 1 and 2. To repeat a registration is no mistake: it renews what has a lifetime, and everyone is
+    /// told again if an earlier attempt left something undone.
     fn register(&mut self, meta: &Meta, message: RegisterTwinSystem, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<RegisterTwinSystem>(out.event());
-        let (system, is_new) = match self.admit(meta.from, *message.description, out.now().wall) {
-            Ok(Admission::New(system)) => (Arc::new(system), true),
-            Ok(Admission::Same(system)) => (system, false),
-            Err(problem) => return out.reply(asker, Err(problem)),
-        };
-        let what = Changing::Registering(asker, Arc::clone(&system));
-        let Some(key) = self.begin(what, out) else { return };
-        if is_new {
-            self.keep(&system);
-            out.record(part_of(&system), DtsrRecord::Registered(Arc::clone(&system)));
-            if let Some(record) = synchronized(&system) {
-                out.record(part_of(&system), record);
+        match self.admit(meta.from, *message.description) {
+            Ok(Admission::New(description, edit)) => {
+                let (registered_at, entity) = (out.now().wall, Ref::new(meta.from));
+                let system = TwinSystem { description: *description, registered_at, version: 1, entity, twin_count: 0 };
+                let what = |system| Changing::Registering { asker, system, is_new: true };
+                if let Some(system) = self.carry_out(system, edit, what, out) {
+                    self.managed(meta, &system, out);
+                }
             }
+            Ok(Admission::Same(system)) => {
+                self.managed(meta, &system, out);
+                let waiting = Changing::Registering { asker, system: Arc::clone(&system), is_new: false };
+                self.mend(&system, waiting, out);
+            }
+            Err(problem) => out.reply(asker, Err(problem)),
         }
+    }
+
+    /// FGMV-29 9.2 step 2.
+    fn managed(&mut self, meta: &Meta, system: &Arc<TwinSystem>, out: &mut Out<'_, Self>) {
         if broken(Mutation::AnswerBeforeManaged) {
-            out.reply(
-                meta.asker::<RegisterTwinSystem>(out.event()),
-                Ok(TwinSystemRegistered { system: system.clone() }),
-            );
+            let registered = TwinSystemRegistered { system: Arc::clone(system), is_new: true };
+            out.reply(meta.asker::<RegisterTwinSystem>(out.event()), Ok(registered));
         } else {
             out.own(own::TWIN_SYSTEM_MANAGED);
         }
-        let told = self.announce(&system, key, out);
-        self.await_kept(key, told);
-        if is_new {
-            out.signal(Signal::TwinSystem(system));
-        }
+        self.begin_lifetime(system, out);
     }
 
-    /// A place for what waits; whoever asked hears it if there is none.
-    fn begin(&mut self, what: Changing, out: &mut Out<'_, Self>) -> Option<PendingKey> {
-        match self.changes.insert(Change { what, kept: Gathering::default() }) {
-            Ok(key) => Some(key),
-            Err(Change { what, .. }) => {
-                what.settle(Err(pending_full()), out);
-                None
-            }
-        }
-    }
-
-    fn await_kept(&mut self, key: PendingKey, told: usize) {
-        if let Some(change) = self.changes.get_mut(key) {
-            change.kept = Gathering::new(told);
-        }
-    }
-
-    /// FGMV-29 9.2 step 3: answered when everyone keeps it, so that the next search finds it.
-    fn kept(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
-        // What was told without anybody behind it needs no counting.
-        let Some(change) = self.changes.get_mut(meta.pending) else { return };
-        if !change.kept.hear(answer) {
-            return;
-        }
-        if let Some(Change { what, kept }) = self.changes.take(meta.pending) {
-            if broken(Mutation::AnswerBeforeManaged) {
-                return out.own(own::TWIN_SYSTEM_MANAGED);
-            }
-            what.settle(kept.outcome(), out);
-        }
-    }
-
-    /// Takes a system into the register.
-    fn keep(&mut self, system: &Arc<TwinSystem>) {
+    /// Answers who repeats what is registered already: at once, or when everyone has been told again who may not know.
+    fn mend(&mut self, system: &Arc<TwinSystem>, waiting: Changing, out: &mut Out<'_, Self>) {
         let id = &system.description.id;
-        let mut objects: BTreeMap<&ObjectUri, (Ref<PhysicalObjectMsg>, Vec<Representation>)> = BTreeMap::new();
-        for (index, twin) in system.twins.iter().enumerate() {
-            self.listed.insert(twin.entry.id.clone(), (id.clone(), index));
-            self.twins.insert(twin.entity.id(), twin.entry.id.clone());
-            self.twin_slot_next = self.twin_slot_next.max(twin.entity.id().slot().saturating_add(1));
-            if let (Some(uri), Some(entity)) = (&twin.entry.physical_object, twin.object) {
-                let twin = Representation { twin: twin.entry.id.clone(), entity: twin.entity, system: system.entity };
-                objects.entry(uri).or_insert_with(|| (entity, Vec::new())).1.push(twin);
-            }
+        if !self.unspread.contains(id) {
+            return waiting.settle(Ok(()), out);
         }
-        for (uri, (entity, twins)) in objects {
-            self.object_slot_next = self.object_slot_next.max(entity.id().slot().saturating_add(1));
-            self.objects_at.insert(entity.id(), uri.clone());
-            self.objects.insert(uri.clone(), Object { entity, owner: id.clone(), twins: twins.into() });
+        let edit = Edit::of(self.register.twins_of(id));
+        if let Some(key) = self.begin(waiting, &edit, out) {
+            let told = self.announce(system, &edit, key, out);
+            self.await_kept(key, told);
         }
-        self.parts.insert(part_of(system), id.clone());
-        self.systems.insert(id.clone(), Arc::clone(system));
     }
 }
 

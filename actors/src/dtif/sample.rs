@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt::Display, sync::Arc};
 use twinway_protocol::{
     Answers, Behaviour, Effect, EntityId, JsonDoc, Mailbox, Meta, Problem, Ref, SystemId, TwinId, UserId,
     access::{Characteristics, Right},
-    message::{CallerMsg, DigitalTwinSystemMsg, MetaverseSystemMsg, PhysicalObjectMsg, PropertyValues, TwinMsg, Wire},
+    message::{
+        CallerMsg, DigitalTwinSystemMsg, KeepTwinSystem, MetaverseSystemMsg, PhysicalObjectMsg, PropertyValues,
+        TwinMsg, Wire,
+    },
     registry::{TwinSystem, TwinSystemDescription},
     time::Timestamp,
     twin::{RegisteredTwin, TwinClass, TwinEntry},
@@ -88,24 +91,44 @@ pub(crate) fn description(id: &str, twins: Vec<TwinEntry>) -> TwinSystemDescript
         description: String::new(),
         properties: BTreeMap::new(),
         reach: twinway_protocol::registry::Reach::Session,
+        lifetime_ms: None,
+        service_level: None,
         twins: twins.into_iter().map(Arc::new).collect(),
     }
 }
 
 /// A registered system: twin and object slots are those of the system times 10, and on.
-pub(crate) fn twin_system(id: &str, slot: u32, twins: Vec<TwinEntry>) -> Arc<TwinSystem> {
+pub(crate) fn twin_system(id: &str, slot: u32, twins: Vec<TwinEntry>) -> Sample {
     let twins = (slot * 10..).zip(twins);
     let twins = twins.map(|(slot, entry)| RegisteredTwin {
         entity: twin_actor(slot),
         object: entry.physical_object.as_ref().map(|_| object_actor(slot)),
         entry: Arc::new(entry),
     });
-    Arc::new(TwinSystem {
+    let twins: Vec<_> = twins.collect();
+    let system = TwinSystem {
         description: description(id, Vec::new()),
         registered_at: Timestamp::from_unix_ms(5),
+        version: 1,
         entity: system_actor(slot),
-        twins: twins.collect(),
-    })
+        twin_count: u32::try_from(twins.len()).expect("they are few"),
+    };
+    Sample { system: Arc::new(system), twins }
+}
+
+/// A registered system with its twins.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    pub(crate) system: Arc<TwinSystem>,
+    pub(crate) twins: Vec<RegisteredTwin>,
+}
+
+impl Sample {
+    /// What DTSR tells of it when all is new.
+    pub(crate) fn keep(&self) -> KeepTwinSystem {
+        let (system, twins) = (Arc::clone(&self.system), self.twins.clone().into());
+        KeepTwinSystem { system, twins, gone: [].into() }
+    }
 }
 
 /// The first answer of this type among what a turn sent.

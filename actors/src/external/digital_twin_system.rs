@@ -2,21 +2,26 @@
 //! FGMV-28 7.1.3 step 8).
 //!
 //! Digital twin systems never reach each other (FGMV-29 9.2, NOTE): what leaves this actor goes to the entities of
-//! the digital twin integration functions, to its own system's objects, and outside.
+//! the digital twin integration functions, to its own system's objects, outside, and for a map to the metaverse
+//! system whose map it is (FGMV-28 7.3).
+
+mod space;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
+    Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
     SystemId, TwinId,
     message::{
-        AnswerRequest, ApplyChange, ChangeReflected, DTS, DTSR, DigitalTwinSystemMsg, FenceDevice,
-        ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem, PhysicalChange,
-        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, ReportPhysicalChange, Reporter,
-        SetSynchronization, TwinMsg, TwinSystemRegistered, Wire,
+        AnswerRequest, ApplyChange, AuthorizeLocation, ChangeReflected, ChangeTwinList, ConstructSpatialMap, DTS, DTSR,
+        Deregister, DigitalTwinSystemMsg, DtsrMsg, FenceDevice, ForgetTwinSystem, ForwardTwinPropertiesRequest,
+        Heartbeat, KeepTwinSystem, Kept, ListOwnTwins, ObserveChange, OpenSystem, PhysicalChange,
+        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, RenewRegistration,
+        ReportPerformance, ReportPhysicalChange, Reporter, RequestLocalization, SetSynchronization, TwinMsg,
+        TwinSystemRegistered, UpdateTwinSystem, Wire,
     },
-    registry::{Reach, TwinSystem},
+    registry::Reach,
     signal::Signal,
 };
 
@@ -37,6 +42,15 @@ enum Waiting {
     Registering(Asker<RegisterTwinSystem>),
     Reporting(Asker<ReportPhysicalChange>),
     Setting(Asker<SetSynchronization>),
+    Updating(Asker<UpdateTwinSystem>),
+    ChangingList(Asker<ChangeTwinList>),
+    Listing(Asker<ListOwnTwins>),
+    Deregistering(Asker<Deregister>),
+    Renewing(Asker<RenewRegistration>),
+    Beating(Asker<Heartbeat>),
+    Constructing(Asker<ConstructSpatialMap>),
+    Locating(Asker<AuthorizeLocation>),
+    Localizing(Asker<RequestLocalization>),
 }
 
 /// What the actor writes down.
@@ -94,9 +108,14 @@ impl Behaviour for DigitalTwinSystem {
             }
             Msg::RegisterTwinSystem(message) => self.register(&meta, message, out),
             Msg::TwinSystemRegistered(answer) => self.registered(&meta, answer, out),
-            Msg::KeepTwinSystem(KeepTwinSystem { system }) => {
-                let kept = self.keep(&system, out).map(|()| Kept);
+            Msg::KeepTwinSystem(message) => {
+                let kept = self.keep(&message, out).map(|()| Kept);
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
+                // A register that has recovered has forgotten what it was told.
+                if meta.pending == PendingKey::NONE {
+                    let report = self.outside.told_again(&message.system.description.id, out.now().monotonic_ms);
+                    tell_register(report, out);
+                }
             }
             Msg::ForwardTwinPropertiesRequest(question) => {
                 self.outside.ask(meta.asker::<ForwardTwinPropertiesRequest>(out.event()), question, out);
@@ -112,10 +131,62 @@ impl Behaviour for DigitalTwinSystem {
             Msg::FenceDevice(question) => {
                 self.outside.ask(meta.asker::<FenceDevice>(out.event()), question, out);
             }
+            // FGMV-29 8.3.1: the registration is changed, renewed or ended, by the system's own word.
+            Msg::UpdateTwinSystem(message) => {
+                self.ask_register(Waiting::Updating(meta.asker(out.event())), message, out);
+            }
+            Msg::ChangeTwinList(message) => {
+                self.ask_register(Waiting::ChangingList(meta.asker(out.event())), message, out);
+            }
+            Msg::ListOwnTwins(message) => {
+                self.ask_register(Waiting::Listing(meta.asker(out.event())), message, out);
+            }
+            Msg::Deregister(message) => {
+                self.ask_register(Waiting::Deregistering(meta.asker(out.event())), message, out);
+            }
+            Msg::RenewRegistration(message) => {
+                self.ask_register(Waiting::Renewing(meta.asker(out.event())), message, out);
+            }
+            Msg::Heartbeat(message) => self.ask_register(Waiting::Beating(meta.asker(out.event())), message, out),
+            Msg::OwnTwinsListed(answer) => {
+                if let Some(Waiting::Listing(asker)) = self.waiting.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
+            Msg::Deregistered(answer) => {
+                if let Some(Waiting::Deregistering(asker)) = self.waiting.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
+            Msg::SystemStands(answer) => match self.waiting.take(meta.pending) {
+                Some(Waiting::Renewing(asker)) => out.reply(asker, answer),
+                Some(Waiting::Beating(asker)) => out.reply(asker, answer),
+                _ => {}
+            },
+            Msg::ForgetTwinSystem(message) => {
+                self.twins.clear();
+                self.reach_registered = None;
+                self.outside.refuse_all(&format!("`{}` is registered no more", message.system.description.id), out);
+                out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
+            }
+            Msg::SessionChanged(changed) => {
+                let report = self.outside.session(changed.open, self.id.as_ref(), out.now().monotonic_ms);
+                tell_register(report, out);
+            }
             Msg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
             Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
             Msg::RequestUndelivered(message) => self.outside.undelivered(message, out),
+            // FGMV-28 7.3.1 steps 2.2 to 4.
+            Msg::UploadObservation(message) => self.uploaded(&meta, &message, out),
+            Msg::ConstructSpatialMap(message) => self.construct(&meta, message, out),
+            Msg::SpatialMapConstructed(answer) => self.constructed(&meta, answer, out),
+            // FGMV-28 7.3.2 step 2.
+            Msg::AuthorizeLocation(message) => self.authorize_location(&meta, message, out),
+            Msg::LocationAuthorized(answer) => self.location_authorized(&meta, answer, out),
+            // FGMV-28 7.3.3 steps 1.1, 1.2 and 3.
+            Msg::RequestLocalization(message) => self.localize(&meta, message, out),
+            Msg::LocalizationFound(answer) => self.localized(&meta, answer, out),
         }
     }
 
@@ -126,9 +197,12 @@ impl Behaviour for DigitalTwinSystem {
                 let detail = format!("the twin did not show the change within outside_answer_ms_max = {limit} ms");
                 out.reply(asker, Err(Problem::new(ProblemKind::Internal, detail)));
             }
-            // Nothing sets a timer for what DTSR is asked.
-            Some(Waiting::Registering(_) | Waiting::Setting(_)) => {}
-            None => self.outside.timeout(key, out),
+            // Nothing sets a timer for what DTSR or a metaverse system is asked.
+            Some(_) => {}
+            None => {
+                let report = self.outside.timeout(key, self.id.as_ref(), out);
+                tell_register(report, out);
+            }
         }
     }
 
@@ -190,20 +264,37 @@ impl DigitalTwinSystem {
 
     /// FGMV-29 9.2 step 3.
     fn registered(&mut self, meta: &Meta, answer: Result<TwinSystemRegistered, Problem>, out: &mut Out<'_, Self>) {
-        if let Some(Waiting::Registering(asker)) = self.waiting.take(meta.pending) {
-            out.reply(asker, answer);
+        match self.waiting.take(meta.pending) {
+            Some(Waiting::Registering(asker)) => out.reply(asker, answer),
+            Some(Waiting::Updating(asker)) => out.reply(asker, answer),
+            Some(Waiting::ChangingList(asker)) => out.reply(asker, answer),
+            _ => {}
+        }
+    }
+
+    /// FGMV-29 8.3.1: what the system wants of its own registration, DTSR decides.
+    fn ask_register<T: Ask>(&mut self, waiting: Waiting, question: T, out: &mut Out<'_, Self>)
+    where
+        DtsrMsg: From<T>,
+        DigitalTwinSystemMsg: From<Result<T::Answer, Problem>>,
+    {
+        match self.waiting.insert(waiting) {
+            Ok(key) => out.ask(DTSR, question, key),
+            Err(waiting) => Self::refuse(waiting, out),
         }
     }
 
     /// DTSR says what is registered of this system: within step 2, and after a restart.
-    fn keep(&mut self, system: &TwinSystem, out: &mut Out<'_, Self>) -> Result<(), Problem> {
-        let mut twins = BTreeMap::new();
-        for twin in &system.twins {
+    fn keep(&mut self, message: &KeepTwinSystem, out: &mut Out<'_, Self>) -> Result<(), Problem> {
+        let KeepTwinSystem { system, twins, gone } = message;
+        for twin in gone.iter() {
+            self.twins.remove(&twin.entry.id);
+        }
+        for twin in twins.iter() {
             let properties = PropertyNames::read(&twin.entry.description)?;
             let listed = ListedTwin { entity: twin.entity, object: twin.object, properties };
-            twins.insert(twin.entry.id.clone(), listed);
+            self.twins.insert(twin.entry.id.clone(), listed);
         }
-        self.twins = twins;
         self.reach_registered = Some(system.description.reach.clone());
         self.signal_opened(out);
         Ok(())
@@ -262,6 +353,15 @@ impl DigitalTwinSystem {
             Waiting::Registering(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Reporting(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Setting(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Updating(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::ChangingList(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Listing(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Deregistering(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Renewing(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Beating(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Constructing(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Locating(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Localizing(asker) => out.reply(asker, Err(pending_full())),
         }
     }
 
@@ -281,6 +381,13 @@ impl DigitalTwinSystem {
         if let Some(Waiting::Setting(asker)) = self.waiting.take(meta.pending) {
             out.reply(asker, answer);
         }
+    }
+}
+
+/// FGMV-29 8.3.1: what was measured of the system.
+fn tell_register(report: Option<ReportPerformance>, out: &mut Out<'_, DigitalTwinSystem>) {
+    if let Some(report) = report {
+        out.send(DTSR, report);
     }
 }
 

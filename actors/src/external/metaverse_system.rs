@@ -1,5 +1,7 @@
 //! The actor of a metaverse system: asks the functional entities for it (FGMV-29 9.1 and 9.2), and tells it what changes.
 
+mod map;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
@@ -8,16 +10,20 @@ use twinway_protocol::{
     ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        AttachUserDevice, CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD,
-        KeepSyncLeases, Kept, ListSyncLeases, ListTwins, MetaverseSystemMsg, NotifyLease, NotifyUser, OpenSystem,
-        PropertyValues, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
-        ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
-        RequestUserAuthorization, ReserveSync, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
+        AttachUserDevice, AuthorizationSettled, CancelExecution, CancelSyncLease, CancelSyncReservation,
+        ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DefineMap, ExecutionShown, ExecutionsListed, FindAtPlace,
+        ForwardLocalization, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListSyncLeases, ListTwins,
+        ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, OpenSystem,
+        PropertyValues, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
+        ReadUserAuthorization, ReflectChange, ReflectLease, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease,
+        RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
+        RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
-        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinMessage, TwinMessageSent, TwinPermissionShown,
-        TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UseThirdPartySystem,
-        UserAuthorizationDecided, UserDeviceAttached, UserDeviceMsg, Wire, YieldSyncLease, own,
+        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent, TwinPermissionShown,
+        TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations,
+        UseThirdPartySystem, UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg,
+        WatchMap, Wire, YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -25,6 +31,8 @@ use twinway_protocol::{
 
 use super::{opened::Opened, passing::passes};
 use crate::Settings;
+use map::Maps;
+pub use map::{Located, MapRecord};
 
 /// How many users of one metaverse system may have a device attached.
 pub const ATTACHED_DEVICES_MAX: usize = 1_000_000;
@@ -35,6 +43,7 @@ pub struct MetaverseSystem {
     opened: Option<Opened>,
     devices: BTreeMap<UserId, Ref<UserDeviceMsg>>,
     pending: Pending<Waiting>,
+    maps: Maps,
 }
 
 /// What it writes down.
@@ -49,6 +58,8 @@ pub enum Record {
         /// The device's actor.
         device: Ref<UserDeviceMsg>,
     },
+    /// Something of a spatial map.
+    Map(MapRecord),
 }
 
 passes! {
@@ -61,6 +72,15 @@ passes! {
         ServiceResult:
             UseThirdPartySystem own own::THIRD_PARTY_SERVICE_RUN => SDC,
             ShareData own own::THIRD_PARTY_SERVICE_RUN => SDC;
+        // FGMV-29 8.2.3: renewed by asking again, revoked by either side.
+        AuthorizationSettled: RevokeUserAuthorization => TPSAA;
+        UserAuthorizationsListed: ListUserAuthorizations => TPSAA;
+        // FGMV-29 8.2.4: chains.
+        ExecutionShown:
+            RunChain own own::THIRD_PARTY_SERVICE_RUN => SDC,
+            ReadExecution => SDC,
+            CancelExecution => SDC;
+        ExecutionsListed: ListExecutions => SDC;
         // FGMV-29 9.2 steps 4 and 5.
         TwinSystemsFound: SearchTwinSystems => DTSD;
         // FGMV-29 9.2 steps 6 and 7.
@@ -99,6 +119,10 @@ impl MetaverseSystem {
             Kept
         });
         out.reply(meta.asker::<OpenSystem>(out.event()), answer);
+    }
+
+    fn id(&self) -> Option<&SystemId> {
+        self.opened.as_ref().map(|opened| &opened.id)
     }
 
     fn attach(&mut self, meta: Meta, message: AttachUserDevice, out: &mut Out<'_, Self>) {
@@ -167,6 +191,7 @@ impl Behaviour for MetaverseSystem {
             opened: None,
             devices: BTreeMap::new(),
             pending: Pending::new(settings.pending_questions_max, incarnation),
+            maps: Maps::new(settings, incarnation),
         }
     }
 
@@ -189,6 +214,18 @@ impl Behaviour for MetaverseSystem {
             Msg::UseThirdPartySystem(message) => pass(pending, meta, message, out),
             Msg::ShareData(message) => pass(pending, meta, message, out),
             Msg::ServiceResult(answer) => Heard::hear(pending, meta, answer, out),
+            // FGMV-29 8.2.3 and 8.2.4.
+            Msg::RevokeUserAuthorization(message) => pass(pending, meta, message, out),
+            Msg::AuthorizationSettled(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListUserAuthorizations(message) => pass(pending, meta, message, out),
+            Msg::UserAuthorizationsListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::RunChain(message) => pass(pending, meta, message, out),
+            Msg::ReadExecution(message) => pass(pending, meta, message, out),
+            Msg::CancelExecution(message) => pass(pending, meta, message, out),
+            Msg::ExecutionShown(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListExecutions(message) => pass(pending, meta, message, out),
+            Msg::ExecutionsListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::NotifyExecution(notice) => tell(execution_event(notice, out.now().wall), out),
             // FGMV-29 9.2 steps 4 to 7.
             Msg::SearchTwinSystems(message) => pass(pending, meta, message, out),
             Msg::TwinSystemsFound(answer) => Heard::hear(pending, meta, answer, out),
@@ -204,14 +241,23 @@ impl Behaviour for MetaverseSystem {
             Msg::RequestTwinPropertiesAndPermission(message) => pass(pending, meta, message, out),
             Msg::TwinPropertiesAndPermissionGranted(answer) => Heard::hear(pending, meta, answer, out),
             Msg::ReadTwinPermission(message) => pass(pending, meta, message, out),
-            Msg::TwinPermissionShown(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::TwinPermissionShown(answer) => {
+                if let Some(answer) = self.maps.permission_shown(meta.pending, answer, out) {
+                    Heard::hear(pending, meta, answer, out);
+                }
+            }
             // FGMV-29 9.2 step 13.
             Msg::RunService(_) => {
                 out.own(own::TWIN_SERVICE_RUN);
                 out.reply(meta.asker::<RunService>(out.event()), Ok(ServiceRunning));
             }
             // FGMV-29 9.2 step 14.
-            Msg::ReflectChange(message) => tell(change_event(&message), out),
+            // FGMV-29 8.3.1: a selected twin is no more.
+            Msg::TwinGone(TwinGone { twin }) => tell(gone_event(twin, out.now().wall), out),
+            Msg::ReflectChange(message) => {
+                tell(change_event(&message), out);
+                self.maps.reflect(&message, &self.devices, out);
+            }
             // FGMV-29 9.2 steps 15 and 18x.
             Msg::ChangeTwin(message) => pass(pending, meta, message, out),
             Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
@@ -241,6 +287,40 @@ impl Behaviour for MetaverseSystem {
             Msg::SyncLeasesListed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::NotifyLease(notice) => tell(notice_event(notice, out.now().wall), out),
             Msg::ReflectLease(change) => tell(lease_event(&change), out),
+            // FGMV-28 7.3.1 to 7.3.3.
+            Msg::DefineMap(message) => answer::<DefineMap>(meta, self.maps.define(message, out), out),
+            Msg::PutMapEntries(message) => {
+                answer::<PutMapEntries>(meta, self.maps.put(message, &self.devices, out), out);
+            }
+            Msg::RemoveMapEntry(message) => {
+                answer::<RemoveMapEntry>(meta, self.maps.remove(&message, &self.devices, out), out);
+            }
+            Msg::UpdateLocations(message) => {
+                answer::<UpdateLocations>(meta, self.maps.update(message, &self.devices, out), out);
+            }
+            Msg::ReadMap(message) => {
+                answer::<ReadMap>(meta, self.maps.show(self.id(), &message, &self.devices), out);
+            }
+            Msg::ListMaps(_) => answer::<ListMaps>(meta, Ok(self.maps.list()), out),
+            Msg::WatchMap(message) => answer::<WatchMap>(meta, self.maps.watch(message, out), out),
+            Msg::UnwatchMap(message) => answer::<UnwatchMap>(meta, self.maps.unwatch(&message, out), out),
+            Msg::FindAtPlace(message) => answer::<FindAtPlace>(meta, self.maps.find_at_place(&message), out),
+            Msg::RequestObservations(message) => {
+                let own = self.id().cloned();
+                self.maps.request_observations(&meta, own, message, &self.devices, out);
+            }
+            Msg::ObservationsRequested(answer) => self.maps.observations_requested(&meta, answer, out),
+            Msg::ConstructSpatialMap(message) => {
+                let own = self.id().cloned();
+                self.maps.construct(meta.asker(out.event()), own.as_ref(), message, &self.devices, out);
+            }
+            Msg::AuthorizeLocation(message) => {
+                let own = self.id().cloned();
+                self.maps.authorize_location(meta.asker(out.event()), own, message, out);
+            }
+            Msg::ForwardLocalization(message) => {
+                answer::<ForwardLocalization>(meta, self.maps.localize(message, &self.devices, out), out);
+            }
         }
     }
 
@@ -250,10 +330,14 @@ impl Behaviour for MetaverseSystem {
             Record::DeviceAttached { user, device } => {
                 self.devices.insert(user, device);
             }
+            Record::Map(record) => self.maps.replay(record),
         }
     }
 
-    fn snapshot(&self, _part: u64, into: &mut Vec<Record>) {
+    fn snapshot(&self, part: u64, into: &mut Vec<Record>) {
+        if part != 0 {
+            return self.maps.snapshot(part, into);
+        }
         into.extend(self.opened.clone().map(Record::Opened));
         let attached = |(user, device): (&UserId, &_)| Record::DeviceAttached { user: user.clone(), device: *device };
         into.extend(self.devices.iter().map(attached));
@@ -264,6 +348,14 @@ impl Behaviour for MetaverseSystem {
             opened.signal(out);
         }
     }
+}
+
+/// Answers at once.
+fn answer<T>(meta: Meta, answer: Result<T::Answer, Problem>, out: &mut Out<'_, MetaverseSystem>)
+where
+    T: Ask<Answer: Answers<Wire>>,
+{
+    out.reply(meta.asker::<T>(out.event()), answer);
 }
 
 /// What a person who has to log in is told.
@@ -316,6 +408,12 @@ fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
     Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }
 }
 
+/// What a requester is told of its execution (FGMV-29 8.2.4).
+fn execution_event(notice: NotifyExecution, at: Timestamp) -> Event {
+    let NotifyExecution { event, execution, data } = notice;
+    Event { kind: event, subject: execution.to_string(), twin: None, at, data }
+}
+
 /// What everyone who selected a twin is told of the lease on its object.
 fn lease_event(change: &ReflectLease) -> Event {
     let subject = change.twin.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -327,6 +425,10 @@ fn message_event(message: TwinMessage, at: Timestamp) -> Event {
     let TwinMessage { from, to, user, content } = &message;
     let data = document(&TwinSaid { from, to, user, content });
     Event { kind: "twin.message", subject: to.to_string(), twin: Some(message.to), at, data }
+}
+
+fn gone_event(twin: TwinId, at: Timestamp) -> Event {
+    Event { kind: "twin.gone", subject: twin.to_string(), twin: Some(twin), at, data: JsonDoc::null() }
 }
 
 #[cfg(test)]

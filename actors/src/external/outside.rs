@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 
 use twinway_protocol::{
-    Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind,
+    Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind, SystemId,
     message::{
         AnswerAccepted, AnswerRequest, ApplyChange, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
-        ForwardUserAuthorization, OutsideAnswer, OutsideRequest, RequestUndelivered, Wire,
+        ForwardUserAuthorization, OutsideAnswer, OutsideRequest, ReportPerformance, RequestUndelivered, Wire,
     },
     signal::Signal,
 };
 
+use super::measuring::{Measured, REPORT};
 use crate::{
     Settings,
     mutation::{Mutation, broken},
@@ -43,8 +44,14 @@ macro_rules! questions {
                     $(|| matches!((self, answer), (Self::$Kind(_), OutsideAnswer::$Kind(_))))*
             }
 
-            fn moves_a_device(&self) -> bool {
-                matches!(self, Self::ApplyChange(_) | Self::FenceDevice(_))
+            /// Whether it may have acted on a request that was handed out, and nobody will say that it has.
+            fn is_unclear_after(&self, problem: &Problem) -> bool {
+                match self {
+                    Self::ApplyChange(_) | Self::FenceDevice(_) => problem.kind != ProblemKind::OutsideTimeout,
+                    // What a third-party system answers, it says; here it was only cut off.
+                    Self::ExecuteService(_) => problem.kind == ProblemKind::OutsideUnreachable,
+                    _ => false,
+                }
             }
 
             fn refuse<B: Behaviour<Wire = Wire>>(self, problem: Problem, out: &mut Out<'_, B>) {
@@ -88,7 +95,9 @@ questions! {
 /// drawn by chance: it is never the key of another request, and knowing one tells nothing of the next.
 #[derive(Debug)]
 pub(crate) struct OutsideRequests {
-    waiting: BTreeMap<PendingKey, Waiting>,
+    /// With when each was asked, on the monotonic clock in milliseconds.
+    waiting: BTreeMap<PendingKey, (Waiting, u64)>,
+    measured: Measured,
     questions_max: usize,
     answer_ms_max: u64,
 }
@@ -98,6 +107,7 @@ impl OutsideRequests {
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             waiting: BTreeMap::new(),
+            measured: Measured::new(settings),
             questions_max: settings.pending_questions_max,
             answer_ms_max: settings.outside_answer_ms_max,
         }
@@ -114,7 +124,7 @@ impl OutsideRequests {
             return out.reply(asker, Err(Problem::new(ProblemKind::LimitReached, detail)));
         }
         let request = self.fresh_key(out);
-        self.waiting.insert(request, T::waiting(asker));
+        self.waiting.insert(request, (T::waiting(asker), out.now().monotonic_ms));
         out.timer(self.answer_ms_max, request);
         out.signal(Signal::Request { entity: out.me(), request, body: Box::new(question.body()) });
     }
@@ -122,7 +132,7 @@ impl OutsideRequests {
     fn fresh_key<B: Behaviour<Wire = Wire>>(&self, out: &mut Out<'_, B>) -> PendingKey {
         loop {
             let key = PendingKey::from_bits(out.chance());
-            if key != PendingKey::NONE && !self.waiting.contains_key(&key) {
+            if key != PendingKey::NONE && key != REPORT && !self.waiting.contains_key(&key) {
                 return key;
             }
         }
@@ -138,11 +148,12 @@ impl OutsideRequests {
         message.request = self.meant(&message);
         let accepted = match self.waiting.remove(&message.request) {
             None => Err(Problem::new(ProblemKind::RequestUnknown, "no request with this id waits for an answer")),
-            Some(waiting) if !waiting.fits(&message.answer) => {
-                self.waiting.insert(message.request, waiting);
+            Some((waiting, asked_ms)) if !waiting.fits(&message.answer) => {
+                self.waiting.insert(message.request, (waiting, asked_ms));
                 Err(mismatch())
             }
-            Some(waiting) => {
+            Some((waiting, asked_ms)) => {
+                self.measured.answered(asked_ms, matches!(*message.answer, OutsideAnswer::Failed(_)), out);
                 waiting.settle(*message.answer, out);
                 Ok(AnswerAccepted)
             }
@@ -153,28 +164,66 @@ impl OutsideRequests {
     /// The request that an answer is for: the one that it names.
     fn meant(&self, message: &AnswerRequest) -> PendingKey {
         if broken(Mutation::AnswerOfAnother) && !self.waiting.contains_key(&message.request) {
-            let mut waiting = self.waiting.iter();
-            return waiting.find(|(_, waiting)| waiting.fits(&message.answer)).map_or(message.request, |(key, _)| *key);
+            let fits = self.waiting.iter().find(|(_, (waiting, _))| waiting.fits(&message.answer));
+            return fits.map_or(message.request, |(key, _)| *key);
         }
         message.request
     }
 
-    /// A request did not arrive: its asker hears why. Of what moves a device, the gate has to know whether it was
-    /// handed out all the same: then it may act yet, and no answer will say that it has.
+    /// A request did not arrive: its asker hears why. Of what moves a device or runs a service, it has to know whether
+    /// it was handed out all the same: then the system may act yet, and no answer will say that it has.
     pub(crate) fn undelivered<B: Behaviour<Wire = Wire>>(&mut self, message: RequestUndelivered, out: &mut Out<'_, B>) {
         let RequestUndelivered { request, problem, handed_out } = message;
-        if let Some(waiting) = self.waiting.remove(&request) {
-            let unclear = handed_out && problem.kind != ProblemKind::OutsideTimeout && waiting.moves_a_device();
+        if let Some((waiting, _)) = self.waiting.remove(&request) {
+            // That the daemon ends, or asks too much at once, says nothing of the system.
+            if !matches!(problem.kind, ProblemKind::ShuttingDown | ProblemKind::Overloaded) {
+                self.measured.unanswered(out);
+            }
+            let unclear = handed_out && waiting.is_unclear_after(&problem);
             let problem = if unclear { Problem { kind: ProblemKind::OutsideUnclear, ..*problem } } else { *problem };
             waiting.refuse(problem, out);
         }
     }
 
-    /// A request's time has run out. That of a request which was answered means nothing.
-    pub(crate) fn timeout<B: Behaviour<Wire = Wire>>(&mut self, request: PendingKey, out: &mut Out<'_, B>) {
-        if let Some(waiting) = self.waiting.remove(&request) {
+    /// A request's time has run out. That of a request which was answered means nothing. Gives what the register of
+    /// `system` is to be told, when that is due.
+    pub(crate) fn timeout<B: Behaviour<Wire = Wire>>(
+        &mut self,
+        request: PendingKey,
+        system: Option<&SystemId>,
+        out: &mut Out<'_, B>,
+    ) -> Option<ReportPerformance> {
+        if request == REPORT {
+            self.measured.due(out);
+            return Some(self.measured.report(system?.clone(), out.now().monotonic_ms));
+        }
+        if let Some((waiting, _)) = self.waiting.remove(&request) {
+            self.measured.unanswered(out);
             let detail = format!("no answer came within outside_answer_ms_max = {} ms", self.answer_ms_max);
             waiting.refuse(Problem::new(ProblemKind::OutsideTimeout, detail), out);
+        }
+        None
+    }
+
+    /// The system's session opened or closed: gives what its register is to be told, if that is news.
+    pub(crate) fn session(&mut self, open: bool, system: Option<&SystemId>, now_ms: u64) -> Option<ReportPerformance> {
+        let is_news = self.measured.session(open, now_ms);
+        is_news.then(|| Some(self.measured.report(system?.clone(), now_ms))).flatten()
+    }
+
+    /// What a register that has recovered is to be told again, if there is anything.
+    pub(crate) fn told_again(&self, system: &SystemId, now_ms: u64) -> Option<ReportPerformance> {
+        self.measured.is_something().then(|| self.measured.report(system.clone(), now_ms))
+    }
+
+    /// The system is registered no more: what it was asked and has not answered is refused.
+    pub(crate) fn refuse_all<B: Behaviour<Wire = Wire>>(&mut self, detail: &str, out: &mut Out<'_, B>) {
+        for (_, (waiting, _)) in std::mem::take(&mut self.waiting) {
+            // It may act on it all the same: who asked has to know.
+            let problem = Problem::new(ProblemKind::OutsideUnreachable, detail);
+            let unclear = waiting.is_unclear_after(&problem);
+            let problem = if unclear { Problem { kind: ProblemKind::OutsideUnclear, ..problem } } else { problem };
+            waiting.refuse(problem, out);
         }
     }
 }

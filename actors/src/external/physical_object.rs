@@ -12,13 +12,18 @@ mod under_way;
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
-    lease::{Fencing, Synchronization, Token},
+    Asker, Behaviour, EntityId, Envelope, EventId, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery,
+    lease::{
+        Fencing, Synchronization, Token,
+        watch::{GateDid, Watched},
+    },
     message::{
         ApplyChange, ChangeApplied, DTSR, ExtendGate, GateExtended, GateFenced, GateStarted, Kept, ObserveChange,
         PhysicalChange, PhysicalObjectMsg, PropertyValues, Reannounce, ReflectLease, RepresentObject, Representation,
         RestrictGate, SYNC_SUPERVISOR, Wire,
     },
+    signal::Signal,
 };
 
 use crate::{Settings, settings::pending_full};
@@ -64,6 +69,8 @@ pub struct PhysicalObject {
     commanding: Option<Commanding>,
     /// Whether this life of the gate has begun.
     began: bool,
+    /// The turn in which the newest token was told: what led to the answer.
+    fenced_in: EventId,
     /// The fence that is worked on.
     work: Option<Work>,
     /// A safe stop is asked for that a fence waits for.
@@ -73,6 +80,8 @@ pub struct PhysicalObject {
     margin_ms: u64,
     /// How long after a failure a twin system is asked again.
     retry_ms: u64,
+    /// Whether somebody judges what it does.
+    watched: bool,
 }
 
 impl Behaviour for PhysicalObject {
@@ -94,12 +103,14 @@ impl Behaviour for PhysicalObject {
             under_way: UnderWay::default(),
             commanding: None,
             began: false,
+            fenced_in: EventId::NONE,
             work: None,
             stopping: false,
             questions_max,
             answer_ms_max: settings.outside_answer_ms_max,
             margin_ms: settings.device_clock_margin_ms,
             retry_ms: settings.lease.lease_fence_retry_ms,
+            watched: settings.lease_watched,
         }
     }
 
@@ -111,7 +122,11 @@ impl Behaviour for PhysicalObject {
             Msg::RepresentObject(representation) => self.represent(&meta, representation, out),
             Msg::ObserveChange(change) => self.observe(&change, out),
             Msg::FenceGate(fence) => self.fence(fence, out),
-            Msg::RestrictGate(RestrictGate { token, restricted }) => self.gate.restrict(token, restricted),
+            Msg::RestrictGate(RestrictGate { token, restricted }) => {
+                if self.gate.restrict(token, restricted) {
+                    self.show_gate(GateDid::Restricted(token, restricted), out);
+                }
+            }
             Msg::ExtendGate(extension) => self.extend(&meta, extension, out),
             Msg::ApplyChange(change) if change.stop => self.stop(&meta, change, out),
             Msg::ApplyChange(change) => self.apply(&meta, change, out),
@@ -167,6 +182,14 @@ impl PhysicalObject {
     /// Within FGMV-29 9.2 step 2: what stands for the object, and how it is synchronized.
     fn represent(&mut self, meta: &Meta, representation: RepresentObject, out: &mut Out<'_, Self>) {
         let RepresentObject { object, twins, synchronization } = representation;
+        if twins.is_empty() {
+            // FGMV-29 8.3.1: nothing stands for it any more; the supervisor has closed the gate before this.
+            for asked in self.asked.drain().collect::<Vec<_>>() {
+                refuse(asked, gone(&object), out);
+            }
+            out.reply(meta.asker::<RepresentObject>(out.event()), Ok(Kept));
+            return out.stop();
+        }
         (self.object, self.twins, self.synchronization) = (Some(object), twins, synchronization);
         out.reply(meta.asker::<RepresentObject>(out.event()), Ok(Kept));
         self.advance(out);
@@ -238,6 +261,10 @@ impl PhysicalObject {
         }
         match self.asked.insert(Asked::Command(asker, token)) {
             Ok(key) => {
+                if self.watched {
+                    let who = self.gate.named(&change.metaverse, &change.user);
+                    self.show_gate(GateDid::Accepted(token, who), out);
+                }
                 self.under_way.sent(within_ms, self.margin_ms, now);
                 let to = change.system_entity;
                 out.ask(to, ApplyChange { not_after: Some(not_after), ..change }, key);
@@ -306,10 +333,25 @@ impl PhysicalObject {
         }
     }
 
+    /// What the gate did, for the judge of the invariants. Said before anything that follows from it leaves.
+    fn show_gate(&self, did: GateDid, out: &mut Out<'_, Self>) {
+        if self.watched {
+            let watched = Watched::Gate { object: out.me(), did };
+            out.signal(Signal::LeaseWatched(Box::new(watched), out.now()));
+        }
+    }
+
     fn say_fenced(&self, token: Token, out: &mut Out<'_, Self>) {
         let (incarnation, fencing) = (self.life, self.synchronization.fencing);
         let seen_before = if self.ahead >= token { self.ahead } else { Token::NONE };
-        out.send(SYNC_SUPERVISOR, GateFenced { token, incarnation, fencing, seen_before });
+        let fenced = GateFenced { token, incarnation, fencing, seen_before };
+        // FGMV-28 7.1.3 step 9 is the answer of an object that somebody has now.
+        if self.gate.is_anybodys() {
+            out.join(self.fenced_in);
+            out.send(SYNC_SUPERVISOR, fenced);
+        } else {
+            out.send_beside(SYNC_SUPERVISOR, fenced);
+        }
     }
 
     /// FGMV-28 REQ-DT-07: all who selected one of the twins hear what became of the lease.
@@ -338,6 +380,10 @@ fn refuse(asked: Asked, problem: Problem, out: &mut Out<'_, PhysicalObject>) {
         Asked::Command(asker, _) | Asked::Stop(asker, _) => out.reply(asker, Err(problem)),
         Asked::SafeStop | Asked::Fence(_) => {}
     }
+}
+
+fn gone(object: &ObjectUri) -> Problem {
+    Problem::new(ProblemKind::TwinUnknown, format!("no twin stands for `{object}` any more"))
 }
 
 fn stands_not(change: &ApplyChange) -> Problem {

@@ -1,18 +1,25 @@
 //! The actor of a third-party system (FGMV-29 9.1): registers it, asks it, and answers for it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Answers, Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Answers, Ask, Asker, Behaviour, EntityId, Envelope, JsonDoc, Meta, Out, Pending, PendingKey, Problem, ProblemKind,
+    Recovery,
+    access::UserAuthorization,
     message::{
-        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, ExecuteService,
-        ForwardUserAuthorization, KeepThirdPartySystem, Kept, OpenSystem, RegisterThirdPartySystem, TPSAA, TPSR,
-        ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, Wire,
+        AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, Deregister, Deregistered,
+        ExecuteService, FindAtPlace, ForgetThirdPartySystem, ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem,
+        Kept, ListUserAuthorizations, OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
+        RevokeUserAuthorization, SystemStands, TPSAA, TPSR, ThirdPartySystemMsg, ThirdPartySystemRegistered,
+        TwinInformation, UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
     },
     registry::ThirdPartyDescription,
+    signal::{Event, Signal},
 };
 
 use super::{opened::Opened, outside::OutsideRequests, passing::passes};
-use crate::Settings;
+use crate::{Settings, settings::pending_full};
 
 /// The actor of one third-party system.
 #[derive(Debug)]
@@ -20,6 +27,7 @@ pub struct ThirdPartySystem {
     opened: Option<Opened>,
     outside: OutsideRequests,
     pending: Pending<Waiting>,
+    finding: Pending<Asker<FindAtPlace>>,
 }
 
 /// What it writes down.
@@ -32,9 +40,13 @@ pub enum Record {
 passes! {
     ThirdPartySystem {
         // FGMV-29 9.1 steps 1 and 3.
-        ThirdPartySystemRegistered: RegisterThirdPartySystem => TPSR;
+        ThirdPartySystemRegistered: RegisterThirdPartySystem => TPSR, UpdateThirdPartySystem => TPSR;
+        // FGMV-29 8.2.1.
+        Deregistered: Deregister => TPSR;
+        SystemStands: RenewRegistration => TPSR, Heartbeat => TPSR;
         // FGMV-29 9.1 step 8, later.
-        AuthorizationSettled: DecideUserAuthorization => TPSAA;
+        AuthorizationSettled: DecideUserAuthorization => TPSAA, RevokeUserAuthorization => TPSAA;
+        UserAuthorizationsListed: ListUserAuthorizations => TPSAA;
         // FGMV-29 9.1 steps 15 and 19.
         TwinInformation: AcquireTwinInformation => DTDA;
     }
@@ -65,6 +77,20 @@ impl ThirdPartySystem {
         }
     }
 
+    /// FGMV-28 7.3.3: a third-party system asks a metaverse system what is at a place, for itself and no other.
+    fn find_at_place(&mut self, meta: &Meta, message: FindAtPlace, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<FindAtPlace>(out.event());
+        let Some(own) = self.opened.as_ref().map(|opened| opened.id.clone()) else {
+            return out.reply(asker, Err(Problem::new(ProblemKind::Internal, "the system has no name")));
+        };
+        match self.finding.insert(asker) {
+            Ok(key) => {
+                out.ask(message.metaverse_entity, FindAtPlace { third_party: Some(own), ..message }, key);
+            }
+            Err(asker) => out.reply(asker, Err(pending_full())),
+        }
+    }
+
     /// FGMV-29 9.1 step 1: a system registers itself and no other.
     fn register(&mut self, meta: Meta, message: RegisterThirdPartySystem, out: &mut Out<'_, Self>) {
         match self.opened.as_ref().filter(|opened| opened.id != message.description.id) {
@@ -75,6 +101,13 @@ impl ThirdPartySystem {
             }
             None => pass(&mut self.pending, meta, message, out),
         }
+    }
+}
+
+/// FGMV-29 8.2.1: what was measured of the system.
+fn tell_register(report: Option<ReportPerformance>, out: &mut Out<'_, ThirdPartySystem>) {
+    if let Some(report) = report {
+        out.send(TPSR, report);
     }
 }
 
@@ -89,6 +122,7 @@ impl Behaviour for ThirdPartySystem {
             opened: None,
             outside: OutsideRequests::new(settings),
             pending: Pending::new(settings.pending_questions_max, incarnation),
+            finding: Pending::new(settings.pending_questions_max, incarnation),
         }
     }
 
@@ -108,6 +142,24 @@ impl Behaviour for ThirdPartySystem {
             ThirdPartySystemMsg::KeepThirdPartySystem(message) => {
                 self.keep_registered(&message.system.description, out);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
+                let report = self.outside.told_again(&message.system.description.id, out.now().monotonic_ms);
+                tell_register(report, out);
+            }
+            // FGMV-29 8.2.1: the registration is changed, renewed or ended.
+            ThirdPartySystemMsg::UpdateThirdPartySystem(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::Deregister(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::Deregistered(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            ThirdPartySystemMsg::RenewRegistration(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::Heartbeat(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::SystemStands(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            ThirdPartySystemMsg::ForgetThirdPartySystem(message) => {
+                self.outside.refuse_all(&format!("`{}` is registered no more", message.system), out);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
+            }
+            ThirdPartySystemMsg::SessionChanged(changed) => {
+                let id = self.opened.as_ref().map(|opened| &opened.id);
+                let report = self.outside.session(changed.open, id, out.now().monotonic_ms);
+                tell_register(report, out);
             }
             // FGMV-29 9.1 steps 7 and 8.
             ThirdPartySystemMsg::ForwardUserAuthorization(question) => {
@@ -115,6 +167,11 @@ impl Behaviour for ThirdPartySystem {
             }
             ThirdPartySystemMsg::DecideUserAuthorization(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::AuthorizationSettled(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-29 8.2.3: taken back by either side.
+            ThirdPartySystemMsg::RevokeUserAuthorization(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::UserAuthorizationRevoked(message) => tell_revoked(&message.authorization, out),
+            ThirdPartySystemMsg::ListUserAuthorizations(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::UserAuthorizationsListed(answer) => Heard::hear(&mut self.pending, meta, answer, out),
             // FGMV-29 9.1 step 14.
             ThirdPartySystemMsg::ExecuteService(question) => {
                 self.outside.ask(meta.asker::<ExecuteService>(event), question, out);
@@ -124,11 +181,20 @@ impl Behaviour for ThirdPartySystem {
             // FGMV-29 9.1 steps 15 and 19.
             ThirdPartySystemMsg::AcquireTwinInformation(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::TwinInformation(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-28 7.3.3, from afar.
+            ThirdPartySystemMsg::FindAtPlace(message) => self.find_at_place(&meta, message, out),
+            ThirdPartySystemMsg::PlaceFound(answer) => {
+                if let Some(asker) = self.finding.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
         }
     }
 
     fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
-        self.outside.timeout(key, out);
+        let id = self.opened.as_ref().map(|opened| &opened.id);
+        let report = self.outside.timeout(key, id, out);
+        tell_register(report, out);
     }
 
     fn replay(&mut self, record: Record) {
@@ -145,6 +211,19 @@ impl Behaviour for ThirdPartySystem {
             opened.signal(out);
         }
     }
+}
+
+/// The user's side has taken an authorization back.
+fn tell_revoked(authorization: &UserAuthorization, out: &mut Out<'_, ThirdPartySystem>) {
+    let event = Event {
+        kind: "authorization.revoked",
+        subject: authorization.id.to_string(),
+        twin: None,
+        at: out.now().wall,
+        // It cannot fail to be JSON: its keys are text.
+        data: JsonDoc::from_value(authorization).unwrap_or_else(|_| JsonDoc::null()),
+    };
+    out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
 }
 
 #[cfg(test)]

@@ -50,6 +50,12 @@ impl TraceFeed {
         Self { chunks, waiting, waiting_max: EVENTS_WAITING_MAX, lost, other: None }
     }
 
+    /// As this one, with room for so many events before the listener.
+    #[must_use]
+    pub fn waiting_at_most(self, events: usize) -> Self {
+        Self { waiting_max: events, ..self }
+    }
+
     /// Feeds both: each has its own channel, and loses for itself what it does not keep up with.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_before_a_listener_is_lost_and_counted_until_it_has_dropped_a_chunk() {
         let (chunks, listener) = sync_channel(10);
-        let feed = TraceFeed { waiting_max: 3, ..TraceFeed::new(chunks) };
+        let feed = TraceFeed::new(chunks).waiting_at_most(3);
         let (lost, mut tracer) = (feed.lost(), Tracer::new(0, Some(feed)));
         let mut two = || {
             (1..=2).for_each(|count| tracer.record(event(count), 0));

@@ -39,8 +39,9 @@ pub(crate) fn description(id: &str) -> ThirdPartyDescription {
         properties: [("region".to_owned(), json("\"eu\""))].into(),
         service_charge: None,
         service_level: None,
-        apis: vec![Api { operation: "order".to_owned(), description: None }],
+        apis: vec![Api { operation: "order".to_owned(), description: None, mapping: None }],
         reach: Reach::Session,
+        lifetime_ms: None,
     }
 }
 
@@ -49,6 +50,7 @@ pub(crate) fn registered(id: &str, slot: u32) -> Arc<ThirdPartySystem> {
     Arc::new(ThirdPartySystem {
         description: description(id),
         registered_at: Timestamp::from_unix_ms(1_000),
+        version: 1,
         entity: Ref::new(EntityId::new(ThirdPartySystemMsg::KIND, 0, slot)),
     })
 }

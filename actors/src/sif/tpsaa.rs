@@ -2,6 +2,7 @@
 //! systems what a user may do, keeps what they say, and answers by it.
 
 mod register;
+mod revoking;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +17,11 @@ use twinway_protocol::{
     SystemId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        self, AuthorizationSettled, DecideUserAuthorization, ForwardUserAuthorization, KeepThirdPartySystem,
-        MetaverseSystemMsg, ReadUserAuthorization, Reannounce, RequestUserAuthorization, TPSR, ThirdPartySystemMsg,
-        TpsaaMsg, UserAndPermissionInformation, UserAuthorizationDecided, UserAuthorizationSettled,
-        UserAuthorizationVerified, VerifyUserAuthorization, Wire, own,
+        self, AuthorizationSettled, DecideUserAuthorization, ForgetThirdPartySystem, ForwardUserAuthorization,
+        KeepThirdPartySystem, ListUserAuthorizations, MetaverseSystemMsg, ReadUserAuthorization, Reannounce,
+        RequestUserAuthorization, RevokeUserAuthorization, TPSR, ThirdPartySystemMsg, TpsaaMsg,
+        UserAndPermissionInformation, UserAuthorizationDecided, UserAuthorizationSettled, UserAuthorizationVerified,
+        UserAuthorizationsListed, VerifyUserAuthorization, Wire, own,
     },
 };
 
@@ -149,6 +151,15 @@ impl Tpsaa {
             let detail = format!("`{}` is another system's authorization", message.authorization);
             return Err(Problem::new(ProblemKind::NotAllowed, detail));
         }
+        if *message.decision == AuthorizationDecision::Revoked {
+            let detail = "only a metaverse system revokes; a third-party system denies";
+            return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/revoked"));
+        }
+        // What the user's side has taken back, only that side can ask for again.
+        if kept.authorization.decision == AuthorizationDecision::Revoked {
+            let detail = format!("`{}` was revoked by its metaverse system", message.authorization);
+            return Err(Problem::new(ProblemKind::NotAllowed, detail));
+        }
         let extra = not_asked(&kept.asked, &message.decision);
         if !extra.is_empty() {
             let detail = format!("nobody asked for {}", extra.join(", "));
@@ -189,6 +200,16 @@ impl Tpsaa {
         Ok(UserAuthorizationVerified { authorization: authorization.clone(), grant: Box::new(grant.clone()) })
     }
 
+    /// FGMV-29 8.2.1: a system that is registered no more gives no user anything; who was told otherwise hears it.
+    fn forget(&mut self, system: &SystemId, out: &mut Out<'_, Self>) {
+        self.systems.remove(system);
+        for (number, entity, mut authorization) in self.register.of_system(system) {
+            self.write(number, Record::Forgotten(number), out);
+            authorization.decision = AuthorizationDecision::Denied(format!("`{system}` is registered no more"));
+            out.send(entity, UserAuthorizationSettled { authorization: Box::new(authorization) });
+        }
+    }
+
     fn write(&mut self, part: u64, record: Record, out: &mut Out<'_, Self>) {
         out.record(part, record.clone());
         self.replay(record);
@@ -217,12 +238,25 @@ impl Behaviour for Tpsaa {
                 self.systems.insert(message.system.description.id.clone(), message.system.entity);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(message::Kept));
             }
+            TpsaaMsg::ForgetThirdPartySystem(message) => {
+                self.forget(&message.system, out);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(message::Kept));
+            }
             TpsaaMsg::RequestUserAuthorization(message) => self.request(meta, message, out),
             TpsaaMsg::UserAndPermissionInformation(answer) => self.decided(meta, answer, out),
             TpsaaMsg::DecideUserAuthorization(message) => {
                 let settled = self.decide(message, out);
                 let answer = settled.map(|decided| AuthorizationSettled { authorization: Box::new(decided) });
                 out.reply(meta.asker::<DecideUserAuthorization>(event), answer);
+            }
+            TpsaaMsg::RevokeUserAuthorization(message) => {
+                let revoked = self.revoke(&message, out);
+                let answer = revoked.map(|revoked| AuthorizationSettled { authorization: Box::new(revoked) });
+                out.reply(meta.asker::<RevokeUserAuthorization>(event), answer);
+            }
+            TpsaaMsg::ListUserAuthorizations(message) => {
+                let answer = self.list(&message).map(|page| UserAuthorizationsListed { page: Box::new(page) });
+                out.reply(meta.asker::<ListUserAuthorizations>(event), answer);
             }
             TpsaaMsg::ReadUserAuthorization(message) => {
                 out.reply(meta.asker::<ReadUserAuthorization>(event), self.read(&message));
@@ -259,6 +293,10 @@ fn check(
     asked: &BTreeSet<String>,
     decision: AuthorizationDecision,
 ) -> Result<AuthorizationDecision, Problem> {
+    if decision == AuthorizationDecision::Revoked {
+        let detail = format!("`{system}` revoked what it was asked for: only the asker does");
+        return Err(Problem::new(ProblemKind::OutsideFailed, detail));
+    }
     let extra = not_asked(asked, &decision);
     if extra.is_empty() {
         return Ok(decision);

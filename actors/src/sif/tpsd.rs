@@ -1,61 +1,99 @@
 //! Third-party system discovery (FGMV-29 8.2.2, 9.1 steps 4 and 5): finds registered systems.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use twinway_protocol::{
-    Behaviour, EntityId, Envelope, Out, Problem, ProblemKind, Recovery, SystemId,
+    Behaviour, EntityId, Envelope, Out, Recovery, SystemId,
     message::{
-        KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR, ThirdPartySystemsFound, TpsdMsg, Wire,
+        ForgetThirdPartySystem, KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR,
+        ThirdPartySystemsFound, TpsdMsg, Wire,
     },
-    registry::{Page, SystemQuery, ThirdPartyListing, ThirdPartySystem},
+    registry::{Standing, ThirdPartyListing, ThirdPartySystem},
 };
 
-use crate::{NoRecord, Settings};
+use crate::{
+    NoRecord, Settings,
+    discovery::{Fact, Field, Index, Kind, SearchLimits, Searches, Subject, promised_fact, standing_fact},
+};
 
 /// Third-party system discovery. Its index is derived from TPSR's register.
 #[derive(Debug)]
 pub struct Tpsd {
-    systems: BTreeMap<SystemId, Indexed>,
+    systems: Index<Known>,
+    searches: Searches,
+    limits: SearchLimits,
 }
 
-/// A system, and what a search for text looks at.
+/// A registered system.
 #[derive(Debug)]
-struct Indexed {
+struct Known {
     system: Arc<ThirdPartySystem>,
-    text: String,
+    standing: Arc<Standing>,
 }
 
-impl Indexed {
-    fn matches(&self, query: &SystemQuery, words: &[&str]) -> bool {
+impl Known {
+    fn operations(&self) -> impl Iterator<Item = &str> {
+        self.system.description.apis.iter().map(|api| api.operation.as_str())
+    }
+
+    fn listing(&self) -> ThirdPartyListing {
+        ThirdPartyListing {
+            system: self.system.description.clone(),
+            registered_at: self.system.registered_at,
+            version: self.system.version,
+            standing: Standing::clone(&self.standing),
+        }
+    }
+}
+
+impl Subject for Known {
+    const KIND: Kind = Kind::ThirdParty;
+
+    fn id(&self) -> &SystemId {
+        &self.system.description.id
+    }
+
+    fn fact(&self, field: Field) -> Fact<'_> {
         let description = &self.system.description;
-        query.system_type.as_ref().is_none_or(|wanted| description.system_type == *wanted)
-            && query.operation.as_ref().is_none_or(|wanted| description.apis.iter().any(|api| api.operation == *wanted))
-            && words.iter().all(|word| self.text.contains(word))
+        let charge = description.service_charge.as_ref();
+        match field {
+            Field::Id => Fact::Text(description.id.as_str()),
+            Field::Type => Fact::Text(&description.system_type),
+            Field::Title => Fact::Text(&description.title),
+            Field::Description => Fact::Text(&description.description),
+            Field::Properties => Fact::Documents(&description.properties),
+            Field::ChargeAmount => Fact::number(charge.map(|charge| charge.amount)),
+            Field::ChargeCurrency => Fact::text(charge.map(|charge| charge.currency.as_str())),
+            Field::ChargePer => Fact::text(charge.and_then(|charge| charge.per.as_deref())),
+            Field::PromisedAvailability | Field::PromisedP99 | Field::Promise => {
+                promised_fact(description.service_level.as_ref(), field)
+            }
+            Field::Apis => Fact::List(self.operations().collect()),
+            _ => standing_fact(&self.standing, field),
+        }
+    }
+
+    fn lists(&self, field: Field, item: &str) -> bool {
+        field == Field::Apis && self.operations().any(|operation| operation == item)
     }
 }
 
 impl Tpsd {
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
-        let description = &system.description;
-        let text = format!("{}\n{}\n{}", description.id, description.title, description.description).to_lowercase();
-        self.systems.insert(description.id.clone(), Indexed { system, text });
+        let id = system.description.id.clone();
+        self.unlink(&id);
+        let standing = self.systems.get(&id).map(|known| Arc::clone(&known.standing)).unwrap_or_default();
+        self.systems.keep(Known { system: Arc::clone(&system), standing });
+        for api in &system.description.apis {
+            self.systems.link(Field::Apis, &api.operation, &id);
+        }
     }
 
-    fn search(&self, query: &SystemQuery) -> Result<ThirdPartySystemsFound, Problem> {
-        if query.physical_object.is_some() {
-            let detail = "`physicalObject` is a parameter of the search for digital twin systems";
-            return Err(Problem::new(ProblemKind::InvalidQuery, detail));
+    fn unlink(&mut self, id: &SystemId) {
+        let Some(system) = self.systems.get(id).map(|known| Arc::clone(&known.system)) else { return };
+        for api in &system.description.apis {
+            self.systems.unlink(Field::Apis, &api.operation, id);
         }
-        let text = query.text.as_deref().unwrap_or_default().to_lowercase();
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let found = self.systems.iter().filter(|(_, indexed)| indexed.matches(query, &words));
-        let page = Page::of(
-            found.map(|(id, indexed)| (id.as_str(), &*indexed.system)),
-            query.cursor.as_deref(),
-            query.limit,
-            |system| ThirdPartyListing { system: system.description.clone(), registered_at: system.registered_at },
-        );
-        Ok(ThirdPartySystemsFound { page })
     }
 }
 
@@ -65,8 +103,8 @@ impl Behaviour for Tpsd {
     type Record = NoRecord;
     type Settings = Settings;
 
-    fn new(_id: EntityId, _settings: &Settings, _incarnation: u32) -> Self {
-        Self { systems: BTreeMap::new() }
+    fn new(_id: EntityId, settings: &Settings, _incarnation: u32) -> Self {
+        Self { systems: Index::default(), searches: Searches::default(), limits: settings.into() }
     }
 
     fn handle(&mut self, envelope: Envelope<TpsdMsg>, out: &mut Out<'_, Self>) {
@@ -77,8 +115,19 @@ impl Behaviour for Tpsd {
                 self.keep(message.system);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
             }
+            TpsdMsg::ForgetThirdPartySystem(message) => {
+                self.unlink(&message.system);
+                self.systems.forget(&message.system);
+                out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
+            }
+            TpsdMsg::KeepStanding(message) => {
+                self.systems.change(&message.system, |known| known.standing = message.standing);
+            }
             TpsdMsg::SearchThirdPartySystems(message) => {
-                out.reply(meta.asker::<SearchThirdPartySystems>(event), self.search(&message.query));
+                let chance = out.chance();
+                let page = self.searches.page(&self.systems, &message.query, &self.limits, chance, Known::listing);
+                let found = page.map(|page| ThirdPartySystemsFound { page });
+                out.reply(meta.asker::<SearchThirdPartySystems>(event), found);
             }
         }
     }
@@ -103,14 +152,17 @@ mod tests {
 
     use twinway_protocol::{
         EntityId, Mailbox, Problem, ProblemKind,
-        message::{KeepThirdPartySystem, SearchThirdPartySystems, ThirdPartySystemsFound, TpsdMsg, TpsrMsg},
-        registry::{SystemQuery, ThirdPartySystem},
+        message::{
+            ForgetThirdPartySystem, KeepStanding, KeepThirdPartySystem, SearchThirdPartySystems,
+            ThirdPartySystemsFound, TpsdMsg, TpsrMsg,
+        },
+        registry::{Api, Health, Performance, ServiceCharge, ServiceLevel, Standing, SystemQuery, ThirdPartySystem},
     };
 
     use super::Tpsd;
     use crate::{
         Settings,
-        sif::testing::{METAVERSE, answer, key, registered, shown},
+        sif::testing::{METAVERSE, answer, key, registered, shown, system_id},
         trial::Trial,
     };
 
@@ -172,6 +224,52 @@ mod tests {
         let cursor = search(&mut tpsd, query.clone()).expect("it is understood").page.next;
         assert!(cursor.is_some());
         assert_eq!(found(&mut tpsd, SystemQuery { cursor, ..query }), ["c"]);
+    }
+
+    fn filtered(filter: &str) -> SystemQuery {
+        SystemQuery { filter: Some(filter.to_owned()), ..SystemQuery::default() }
+    }
+
+    /// FGMV-29 8.2.2: what is measured counts as what was registered does, and at once.
+    #[test]
+    fn what_was_changed_measured_or_deregistered_is_found_so_by_the_next_search() {
+        let mut tpsd = tpsd(&["shop", "bank"]);
+        let mut shop = ThirdPartySystem::clone(&registered("shop", 1));
+        shop.description.service_charge =
+            Some(ServiceCharge { amount: 4.0, currency: "EUR".to_owned(), per: Some("call".to_owned()) });
+        shop.description.service_level =
+            Some(ServiceLevel { availability: Some(0.999), p99_ms: Some(300.0), description: None });
+        shop.description.apis = vec![Api { operation: "pay".to_owned(), description: None }];
+        tpsd.deliver(TPSR, key(1), KeepThirdPartySystem { system: Arc::new(shop) });
+        let cheap = "system.type == \"commerce\" && charge.amount < 5.0";
+        assert_eq!(found(&mut tpsd, filtered(cheap)), ["shop"]);
+        let by = |operation: &str| SystemQuery { operation: Some(operation.to_owned()), ..SystemQuery::default() };
+        assert_eq!(found(&mut tpsd, by("pay")), ["shop"]);
+        assert_eq!(found(&mut tpsd, by("order")), ["bank"], "what it offers no more is not found");
+        let fast = format!("{cheap} && performance.p99_ms < 200.0");
+        assert!(found(&mut tpsd, filtered(&fast)).is_empty(), "nothing was measured yet");
+        let measured = Performance { p99_ms: Some(120.0), calls: 9, ..Performance::default() };
+        let standing = Standing { health: Health::Degraded, performance: measured, ..Standing::default() };
+        tpsd.deliver(TPSR, key(1), KeepStanding { system: system_id("shop"), standing: Arc::new(standing) });
+        assert_eq!(found(&mut tpsd, filtered(&fast)), ["shop"]);
+        assert_eq!(found(&mut tpsd, filtered("standing.health == 'degraded'")), ["shop"]);
+        assert_eq!(found(&mut tpsd, filtered("standing.health == 'healthy'")), ["bank"]);
+        let promised = "performance.p99_ms < level.p99_ms && level.availability >= 0.99 && performance.calls > 5";
+        assert_eq!(found(&mut tpsd, filtered(promised)), ["shop"]);
+        let region = "system.properties.region == 'eu' && charge.per in ['call', 'month'] && 'pay' in apis";
+        assert_eq!(found(&mut tpsd, filtered(region)), ["shop"]);
+        let sorted =
+            SystemQuery { sort: Some("-performance.p99_ms,system.title".to_owned()), ..SystemQuery::default() };
+        assert_eq!(found(&mut tpsd, sorted), ["shop", "bank"]);
+        let page = search(&mut tpsd, filtered(&fast)).expect("it is understood").page;
+        assert_eq!(page.items[0].standing.health, Health::Degraded);
+        let entity = registered("shop", 1).entity;
+        let effects = tpsd.deliver(TPSR, key(1), ForgetThirdPartySystem { system: system_id("shop"), entity });
+        assert_eq!(shown(&effects), ["Kept to Tpsr"]);
+        assert_eq!(found(&mut tpsd, SystemQuery::default()), ["bank"]);
+        assert!(found(&mut tpsd, by("pay")).is_empty() && found(&mut tpsd, filtered(&fast)).is_empty());
+        tpsd.deliver(TPSR, key(1), KeepThirdPartySystem { system: registered("shop", 1) });
+        assert_eq!(found(&mut tpsd, filtered("standing.health == 'healthy'")), ["bank", "shop"], "it begins anew");
     }
 
     #[test]

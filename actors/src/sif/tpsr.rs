@@ -1,21 +1,27 @@
-//! Third-party system registration (FGMV-29 8.2.1, 9.1 steps 1 to 3): keeps the register of third-party systems.
+//! Third-party system registration (FGMV-29 8.2.1, 9.1 steps 1 to 3): keeps the register of third-party systems, and
+//! watches how they stand.
 
+mod changing;
 mod checks;
 mod differences;
+mod kept;
+mod spreading;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+pub(crate) use checks::level as check_level;
 pub use checks::{APIS_MAX, LABEL_BYTES_MAX, PROPERTIES_MAX, PROPERTY_BYTES_MAX, TEXT_BYTES_MAX};
-use serde::{Deserialize, Serialize};
+pub use kept::{Described, FirstThirdPartySystem, Record};
+use spreading::{Spreading, Waiting};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, Meta, Out, Pending, PendingKey, Problem, ProblemKind,
-    Recovery, Ref, SystemId,
+    Asker, Behaviour, EntityId, Envelope, Mailbox, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
+    SystemId,
     message::{
-        KeepThirdPartySystem, Kept, RegisterThirdPartySystem, SDC, SdcMsg, TPSAA, TPSD, ThirdPartySystemMsg,
-        ThirdPartySystemRegistered, TpsaaMsg, TpsdMsg, TpsrMsg, Wire, own,
+        KeepStanding, KeepThirdPartySystem, RegisterThirdPartySystem, SDC, TPSD, ThirdPartySystemMsg,
+        ThirdPartySystemRegistered, TpsrMsg, Wire, own,
     },
     registry::{ThirdPartyDescription, ThirdPartySystem},
     signal::Signal,
@@ -25,13 +31,8 @@ use crate::{
     Settings,
     mutation::{Mutation, broken},
     settings::pending_full,
+    standing::{Moved, Standings, Terms, WATCH, signals},
 };
-
-/// The kinds of the entities that derive something from this register.
-const DERIVING: [u8; 3] = [TpsdMsg::KIND, TpsaaMsg::KIND, SdcMsg::KIND];
-
-/// How long TPSR waits before it tells its register again to an entity that could not take it, in milliseconds.
-const ANNOUNCE_AGAIN_MS: u64 = 1_000;
 
 /// Third-party system registration.
 #[derive(Debug)]
@@ -46,27 +47,9 @@ pub struct Tpsr {
     pending: Pending<Spreading>,
     /// Entities that could not take what was told them after a restart.
     behind: BTreeSet<u8>,
+    standings: Standings,
     systems_max: usize,
     questions_max: usize,
-}
-
-/// A registered system on its way to the entities that derive something from it.
-#[derive(Debug)]
-struct Spreading {
-    system: Arc<ThirdPartySystem>,
-    /// The kinds of those that have not taken it yet.
-    missing: BTreeSet<u8>,
-    /// The turns in which the others said so.
-    taken_in: Vec<EventId>,
-    /// Who waits for all of them.
-    askers: Vec<Asker<RegisterThirdPartySystem>>,
-}
-
-/// What it writes down.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Record {
-    /// A system was registered.
-    Registered(Arc<ThirdPartySystem>),
 }
 
 impl Tpsr {
@@ -79,25 +62,42 @@ impl Tpsr {
         if let Err(problem) = self.admit(meta.from, &description) {
             return out.reply(asker, Err(problem));
         }
-        let system =
-            Arc::new(ThirdPartySystem { description, registered_at: out.now().wall, entity: Ref::new(meta.from) });
-        let Some(key) = self.spread(&system, asker, out) else { return };
+        let (registered_at, entity) = (out.now().wall, Ref::new(meta.from));
+        let system = Arc::new(ThirdPartySystem { description, registered_at, version: 1, entity });
+        let Some(key) = self.spread(&system, Waiting::Registering { asker, is_new: true }, out) else { return };
         // FGMV-29 9.1 step 2.
-        let record = Record::Registered(Arc::clone(&system));
-        if broken(Mutation::RegistrationToldBeforeDurable) {
-            out.record_batched(part_of(&system), record.clone());
-        } else {
-            out.record(part_of(&system), record.clone());
-        }
-        self.replay(record);
         out.own(own::THIRD_PARTY_MANAGED);
-        out.signal(Signal::ThirdPartySystem(Arc::clone(&system)));
+        if let Err(problem) = self.describe(&system, out) {
+            return self.give_up(key, &problem, out);
+        }
         self.tell_deriving(&system, key, out);
+        self.begin_lifetime(&system, out);
+    }
+
+    /// Writes a system down as it is described now, and publishes it.
+    fn describe(&mut self, system: &Arc<ThirdPartySystem>, out: &mut Out<'_, Self>) -> Result<(), Problem> {
+        let record = Record::Described(Box::new(Described::new(system)?));
+        if broken(Mutation::RegistrationToldBeforeDurable) {
+            out.record_batched(part_of(system), record);
+        } else {
+            out.record(part_of(system), record);
+        }
+        self.keep(Arc::clone(system));
+        out.signal(Signal::ThirdPartySystem(Arc::clone(system)));
+        Ok(())
+    }
+
+    fn keep(&mut self, system: Arc<ThirdPartySystem>) {
+        let id = system.description.id.clone();
+        self.parts.insert(part_of(&system), id.clone());
+        self.unspread.insert(id.clone());
+        self.systems.insert(id, system);
     }
 
     /// Whether a system that is not registered yet may be.
     fn admit(&self, entity: EntityId, description: &ThirdPartyDescription) -> Result<(), Problem> {
         checks::check(description)?;
+        self.standings.check_lifetime(description.lifetime_ms)?;
         if entity.kind() != ThirdPartySystemMsg::KIND {
             let detail = "a third-party system registers by its own actor";
             return Err(Problem::new(ProblemKind::NotAllowed, detail));
@@ -130,95 +130,44 @@ impl Tpsr {
         }
         // What is registered stays as it is managed: a repeated step 1 is followed by a step 2 as well.
         out.own(own::THIRD_PARTY_MANAGED);
+        // Whoever registers again means to be there: that renews what has a lifetime.
+        self.begin_lifetime(system, out);
         let under_way = self.spreading.get(&description.id).and_then(|key| self.pending.get_mut(*key));
         if let Some(spreading) = under_way {
-            if spreading.askers.len() >= self.questions_max {
+            if spreading.waiting.len() >= self.questions_max {
                 return out.reply(asker, Err(pending_full()));
             }
-            return spreading.askers.push(asker);
+            return spreading.waiting.push(Waiting::Registering { asker, is_new: false });
         }
         if !self.unspread.contains(&description.id) {
-            return out.reply(asker, Ok(ThirdPartySystemRegistered { system: Arc::clone(system) }));
+            return out.reply(asker, Ok(ThirdPartySystemRegistered { system: Arc::clone(system), is_new: false }));
         }
-        if let Some(key) = self.spread(system, asker, out) {
+        if let Some(key) = self.spread(system, Waiting::Registering { asker, is_new: false }, out) {
             self.tell_deriving(system, key, out);
         }
     }
 
-    /// Keeps who waits until everyone has taken `system`. Without room for that, it answers and gives no key.
-    fn spread(
-        &mut self,
-        system: &Arc<ThirdPartySystem>,
-        asker: Asker<RegisterThirdPartySystem>,
-        out: &mut Out<'_, Self>,
-    ) -> Option<PendingKey> {
-        let spreading = Spreading {
-            system: Arc::clone(system),
-            missing: DERIVING.into(),
-            taken_in: Vec::new(),
-            askers: vec![asker],
-        };
-        match self.pending.insert(spreading) {
-            Ok(key) => {
-                self.spreading.insert(system.description.id.clone(), key);
-                Some(key)
-            }
-            Err(spreading) => {
-                for asker in spreading.askers {
-                    out.reply(asker, Err(pending_full()));
-                }
-                None
-            }
+    /// What came of looking at a system is written down, told to those who look for it or use it, and published.
+    fn moved(&mut self, moved: &Moved, out: &mut Out<'_, Self>) {
+        let Some(system) = self.systems.get(&moved.system).cloned() else { return };
+        if let Some(stood) = &moved.stood {
+            out.record(part_of(&system), Record::Stood(moved.system.clone(), stood.clone()));
         }
+        if !moved.is_news {
+            return self.arm(out);
+        }
+        let keep = || KeepStanding { system: moved.system.clone(), standing: Arc::clone(&moved.standing) };
+        out.send(TPSD, keep());
+        out.send(SDC, keep());
+        for signal in signals(system.entity.id(), moved, out.now().wall) {
+            out.signal(signal);
+        }
+        self.arm(out);
     }
 
-    fn tell_deriving(&self, system: &Arc<ThirdPartySystem>, key: PendingKey, out: &mut Out<'_, Self>) {
-        for kind in DERIVING {
-            tell(kind, system, key, out);
-        }
-    }
-
-    /// Within FGMV-29 9.1 step 2: one entity has taken what it was told, or could not. Step 3 follows the last.
-    fn kept(&mut self, meta: Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
-        let kind = meta.from.kind();
-        let Some(spreading) = self.pending.get_mut(meta.pending) else {
-            if answer.is_err() && DERIVING.contains(&kind) && self.behind.insert(kind) {
-                out.timer(ANNOUNCE_AGAIN_MS, PendingKey::from_bits(u64::from(kind)));
-            }
-            return;
-        };
-        if let Err(problem) = answer {
-            return self.give_up(meta.pending, &problem, out);
-        }
-        spreading.missing.remove(&kind);
-        if !spreading.missing.is_empty() && !broken(Mutation::RegistrationToldBeforeFound) {
-            return spreading.taken_in.push(out.event());
-        }
-        let Some(spreading) = self.pending.take(meta.pending) else { return };
-        self.spreading.remove(&spreading.system.description.id);
-        self.unspread.remove(&spreading.system.description.id);
-        for event in spreading.taken_in {
-            out.join(event);
-        }
-        for asker in spreading.askers {
-            out.reply(asker, Ok(ThirdPartySystemRegistered { system: Arc::clone(&spreading.system) }));
-        }
-    }
-
-    /// What is registered stays so, but not everyone knows: the same registration again tells them.
-    fn give_up(&mut self, key: PendingKey, problem: &Problem, out: &mut Out<'_, Self>) {
-        let Some(spreading) = self.pending.take(key) else { return };
-        self.spreading.remove(&spreading.system.description.id);
-        for asker in spreading.askers {
-            let detail = format!("registered, but not found yet; repeat the registration: {}", problem.detail);
-            out.reply(asker, Err(Problem::new(problem.kind, detail)));
-        }
-    }
-
-    /// Tells the whole register to the entities of `kind`, which lost what they derive from it.
-    fn announce(&self, kind: u8, out: &mut Out<'_, Self>) {
-        for system in self.systems.values() {
-            tell(kind, system, PendingKey::NONE, out);
+    fn arm(&mut self, out: &mut Out<'_, Self>) {
+        if let Some(after_ms) = self.standings.arm(out.now()) {
+            out.timer(after_ms, WATCH);
         }
     }
 }
@@ -237,6 +186,7 @@ impl Behaviour for Tpsr {
             spreading: BTreeMap::new(),
             pending: Pending::new(settings.pending_questions_max, incarnation),
             behind: BTreeSet::new(),
+            standings: Standings::new(settings),
             systems_max: settings.registered_systems_max,
             questions_max: settings.pending_questions_max,
         }
@@ -246,57 +196,69 @@ impl Behaviour for Tpsr {
         let meta = envelope.meta;
         match envelope.message {
             TpsrMsg::RegisterThirdPartySystem(message) => self.register(meta, *message.description, out),
+            TpsrMsg::UpdateThirdPartySystem(message) => self.update(meta, message, out),
+            TpsrMsg::Deregister(message) => self.deregister(meta, &message, out),
+            TpsrMsg::RenewRegistration(message) => self.renew(meta, &message, out),
+            TpsrMsg::Heartbeat(message) => self.heartbeat(meta, &message, out),
+            TpsrMsg::ReportPerformance(report) => self.reported(meta, report, out),
             TpsrMsg::Kept(answer) => self.kept(meta, answer, out),
             TpsrMsg::Reannounce(_) => self.announce(meta.from.kind(), out),
         }
     }
 
     fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
-        let late: Vec<u8> = self.behind.iter().copied().filter(|kind| u64::from(*kind) == key.to_bits()).collect();
-        for kind in late {
-            self.behind.remove(&kind);
-            self.announce(kind, out);
+        if key == WATCH {
+            for moved in self.standings.tick(out.now()) {
+                self.moved(&moved, out);
+            }
+            return self.arm(out);
         }
+        self.tell_again(key, out);
     }
 
     fn replay(&mut self, record: Record) {
-        let Record::Registered(system) = record;
-        let id = system.description.id.clone();
-        self.parts.insert(part_of(&system), id.clone());
-        self.unspread.insert(id.clone());
-        self.systems.insert(id, system);
+        match record {
+            Record::Registered(first) => self.keep(Arc::new((*first).into())),
+            Record::Described(described) => {
+                if let Some(system) = described.system() {
+                    self.keep(Arc::new(system));
+                }
+            }
+            Record::Deregistered(id) => self.drop_system(&id),
+            Record::Renewed(id, expires_at) => self.standings.replay_lifetime(&id, expires_at),
+            Record::Stood(id, stood) => self.standings.replay_stood(&id, stood),
+        }
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<Record>) {
-        let system = self.parts.get(&part).and_then(|id| self.systems.get(id));
-        into.extend(system.cloned().map(Record::Registered));
+        let Some(system) = self.parts.get(&part).and_then(|id| self.systems.get(id)) else { return };
+        let id = &system.description.id;
+        into.extend(Described::new(system).ok().map(|described| Record::Described(Box::new(described))));
+        into.extend(self.standings.expires_at(id).map(|at| Record::Renewed(id.clone(), Some(at))));
+        into.extend(self.standings.stood(id, system.registered_at).map(|stood| Record::Stood(id.clone(), stood)));
     }
 
     fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
-        for kind in DERIVING {
+        for kind in spreading::DERIVING {
             self.announce(kind, out);
         }
-        for system in self.systems.values() {
+        for system in self.systems.values().cloned().collect::<Vec<_>>() {
             out.spawn(system.entity);
-            out.ask(system.entity, KeepThirdPartySystem { system: Arc::clone(system) }, PendingKey::NONE);
-            out.signal(Signal::ThirdPartySystem(Arc::clone(system)));
+            out.ask(system.entity, KeepThirdPartySystem { system: Arc::clone(&system) }, PendingKey::NONE);
+            out.signal(Signal::ThirdPartySystem(Arc::clone(&system)));
+            let moved = self.standings.watch(&system.description.id, terms(&system), out.now());
+            self.moved(&moved, out);
         }
     }
+}
+
+fn terms(system: &ThirdPartySystem) -> Terms<'_> {
+    let (level, reach) = (system.description.service_level.as_ref(), &system.description.reach);
+    Terms { level, reach, registered_at: system.registered_at }
 }
 
 fn part_of(system: &ThirdPartySystem) -> u64 {
     u64::from(system.entity.id().slot())
-}
-
-fn tell(kind: u8, system: &Arc<ThirdPartySystem>, key: PendingKey, out: &mut Out<'_, Tpsr>) {
-    let keep = KeepThirdPartySystem { system: Arc::clone(system) };
-    match kind {
-        TpsdMsg::KIND => out.ask(TPSD, keep, key),
-        TpsaaMsg::KIND => out.ask(TPSAA, keep, key),
-        SdcMsg::KIND => out.ask(SDC, keep, key),
-        // Nobody else derives anything from this register.
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,11 @@ impl SyncSupervisor {
     /// One step of the table, and everything that follows from it.
     pub(super) fn step(&mut self, input: Input, out: &mut Out<'_, Self>) {
         let mut effects = std::mem::take(&mut self.effects);
+        let watched = self.watched.then(|| input.clone());
         self.table.step(input, out.now(), &mut effects);
+        if let Some(input) = watched {
+            self.show_step(input, &effects, out);
+        }
         let mut figures = LeaseFigures::default();
         // What is answered in a step that extends leases waits for the gates.
         let extended = effects.iter().filter(|effect| matches!(effect, Effect::Extend { .. })).count();
@@ -74,7 +78,13 @@ impl SyncSupervisor {
             Effect::Record(object, change) => self.record(object, change, figures, out),
             // FGMV-28 7.1.3 step 8.
             Effect::Fence { object, token, to, priority, ttl_ms, stop, replaced, restricted } => {
-                out.send(gate(object), FenceGate { token, to, priority, ttl_ms, stop, replaced, restricted });
+                let closes = to.is_none();
+                let fence = FenceGate { token, to, priority, ttl_ms, stop, replaced, restricted };
+                if closes {
+                    return out.send_beside(gate(object), fence);
+                }
+                self.join_cause(object, out);
+                out.send(gate(object), fence);
             }
             Effect::Restrict { object, token, restricted } => {
                 out.send(gate(object), RestrictGate { token, restricted })
@@ -82,6 +92,20 @@ impl SyncSupervisor {
             Effect::Extend { object, token, ttl_ms } => out.ask(gate(object), ExtendGate { token, ttl_ms }, extending),
             Effect::Answer(reply, answer) => self.answer(PendingKey::from_bits(reply), answer, figures, out),
             Effect::Tell { system, who, id, notice, .. } => Self::tell(system, &who, id, notice, out),
+        }
+    }
+
+    /// The request for which an object is fenced, or the answer of its gate by which it is granted, led to this turn.
+    fn join_cause(&self, object: EntityId, out: &mut Out<'_, Self>) {
+        if let Some(cause) = self.causes.of(object).or(self.began) {
+            out.join(cause);
+        }
+    }
+
+    /// All gates of a lease that is granted, also by an earlier turn, led to the answer.
+    fn join_grant(&self, who: &Claimant, out: &mut Out<'_, Self>) {
+        for object in who.twins.iter().filter_map(|twin| self.twins.get(twin).copied().flatten()) {
+            self.join_cause(object, out);
         }
     }
 
@@ -98,6 +122,8 @@ impl SyncSupervisor {
             figures.preempted += u64::from(over.end == End::Preempted);
         }
         if let Some(object) = object {
+            let event = out.event();
+            self.causes.note(object, &change, event, self.began.unwrap_or(event));
             // Leases for one change come and go too often to be news.
             let brief = self.is_brief(object, &change);
             if let Some(moment) = self.history.note(object, &change, at).filter(|_| !brief) {
@@ -137,6 +163,7 @@ impl SyncSupervisor {
                 }
             },
             (Some(Waiting::Deciding { asker, who, .. }), Ok(Done::Granted(grant))) => {
+                self.join_grant(&who, out);
                 Carried::Taken(asker, view::lease(&who, grant))
             }
             (Some(Waiting::Keeping(asker)), Ok(Done::Kept(leases))) => Carried::Kept(asker, leases),
@@ -199,9 +226,13 @@ impl SyncSupervisor {
         match (waiting, answer) {
             (Waiting::Deciding { asker, who, since_ms }, Ok(Done::Granted(grant))) => {
                 figures.granted_after_ms = Some(out.now().monotonic_ms.saturating_sub(since_ms));
+                self.join_grant(&who, out);
                 out.reply(asker, Ok(SyncLeaseGranted { lease: Box::new(view::lease(&who, grant)) }));
             }
             (Waiting::OneOf { batch, index, who: Some(who) }, answer) => {
+                if answer.is_ok() {
+                    self.join_grant(&who, out);
+                }
                 let answer = answer.and_then(|done| match done {
                     Done::Granted(grant) => Ok(view::lease(&who, grant)),
                     _ => Err(mistaken()),
@@ -216,6 +247,8 @@ impl SyncSupervisor {
             (Waiting::Yielding(asker), answer) => out.reply(asker, settled(&answer)),
             (Waiting::Cancelling(asker), answer) => out.reply(asker, settled(&answer)),
             (Waiting::Unreserving(asker), answer) => out.reply(asker, settled(&answer)),
+            // It is over, whatever the gate said: an object that is quarantined goes with its actor.
+            (Waiting::Retiring { whole, object }, _) => self.retired(whole, object, out),
             (Waiting::Operating(asker), answer) => out.reply(asker, settled(&answer)),
             (Waiting::Keeping(asker), Ok(Done::Kept(leases))) => out.reply(asker, Ok(SyncLeasesKept { leases })),
             (Waiting::Booking { asker, .. }, Ok(Done::Reserved(id))) => out.reply(asker, Ok(SyncReserved { id })),
@@ -274,6 +307,8 @@ impl SyncSupervisor {
                 Carried::Taken(asker, _) => out.reply(asker, Err(problem)),
                 Carried::Kept(asker, _) => out.reply(asker, Err(problem)),
             },
+            Waiting::Retired(teller, _) => teller.answer(Err(problem), out),
+            Waiting::Retiring { .. } => {}
             // Nobody waits for these by themselves.
             Waiting::OneOf { .. } | Waiting::Weighing { .. } => {}
         }

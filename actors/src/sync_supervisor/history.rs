@@ -196,6 +196,6 @@ fn name(change: &Change) -> Option<&'static str> {
         Change::Reserved(_) => "reserved",
         Change::Unreserved { .. } => "unreserved",
         // These are of no object, or of snapshots only.
-        Change::Epoch(_) | Change::Remembered { .. } | Change::Stands { .. } => return None,
+        Change::Retired | Change::Epoch(_) | Change::Remembered { .. } | Change::Stands { .. } => return None,
     })
 }

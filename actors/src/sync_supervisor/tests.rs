@@ -31,11 +31,11 @@ fn trial() -> Trial<SyncSupervisor> {
 
 fn begun(mut trial: Trial<SyncSupervisor>) -> (Trial<SyncSupervisor>, Effects) {
     let twins = vec![twin("arm", Some("urn:arm")), twin("arm-too", Some("urn:arm")), twin("idea", None)];
-    let mut system = Arc::unwrap_or_clone(twin_system("works", 0, twins));
+    let mut system = twin_system("works", 0, twins);
     for twin in system.twins.iter_mut().take(2) {
         twin.object = Some(object_actor(0));
     }
-    trial.behaviour.keep(&system);
+    trial.behaviour.keep(&system.twins);
     let effects = trial.recovered();
     (trial, effects)
 }

@@ -8,7 +8,7 @@ use twinway_protocol::{
     trace::TraceEvent,
 };
 
-use super::{Moment, OUTSIDE, State, Timer, World, cell::Task, flights::Known, shell::Held};
+use super::{CALLER, Moment, OUTSIDE, State, Timer, World, cell::Task, flights::Known, shell::Held};
 use crate::{
     outside::{CallId, Deed},
     rule::Seen,
@@ -204,6 +204,7 @@ impl<W: WireSet> World<W> {
                 let Some(shell) = self.shells.get(at as usize) else { return };
                 let id = shell.id;
                 self.rules.see(&Seen::Signal { entity: id, signal: &signal });
+                self.heard.push(event);
                 self.hands.now = self.at(self.knowledge(at).us);
                 self.outside.signal(id, signal, &mut self.hands);
                 self.do_deeds(self.knowledge(at));
@@ -220,7 +221,7 @@ impl<W: WireSet> World<W> {
         self.rules.see(&Seen::Sent { meta: &meta, wire: &wire });
         if meta.to.kind() == CALLER_KIND {
             let known = self.knowledge(at);
-            self.answers.push_back((CallId(meta.pending.to_bits()), wire, known));
+            self.answers.push_back((CallId(meta.pending.to_bits()), wire, known, meta.cause));
             return;
         }
         let Some(to) = self.shell_of(meta.to) else { return self.reject(at, meta, &wire, true) };
@@ -242,14 +243,31 @@ impl<W: WireSet> World<W> {
         for deed in deeds.drain(..) {
             match deed {
                 Deed::Spawn(id) => self.spawn(id),
+                Deed::Took(step) => self.took(step, known),
                 Deed::Violated(what) => {
                     self.rules.found.rule = OUTSIDE;
                     self.rules.found.violated(what);
                 }
-                Deed::Send(meta, wire, copy) => self.send_from_outside(meta, (wire, copy), known),
+                Deed::Send(meta, wire, copy) => {
+                    let meta = Meta { cause: self.took, ..meta };
+                    self.send_from_outside(meta, (wire, copy), known);
+                }
             }
         }
         self.hands.deeds = deeds;
+    }
+
+    /// A step that happens outside. In the trace the outside is one actor, which hears every answer and every signal.
+    fn took(&mut self, step: StepId, known: Known) {
+        self.took = self.took.next();
+        let mut joined = std::mem::take(&mut self.heard);
+        let cause = joined.pop().unwrap_or(EventId::NONE);
+        joined.retain(|event| *event != cause && *event != EventId::NONE);
+        joined.sort_unstable();
+        joined.dedup();
+        let (event, joined, at_ns) = (self.took, joined.into_boxed_slice(), known.us.saturating_mul(1_000));
+        let (from, to, step, name) = (CALLER, CALLER, Some(step), twinway_protocol::flow::OUTSIDE);
+        self.record_event(TraceEvent { event, cause, joined, from, to, step, name, at_ns });
     }
 
     fn send_from_outside(&mut self, meta: Meta, (wire, copy): (W, Option<Box<W>>), known: Known) {
@@ -312,12 +330,13 @@ impl<W: WireSet> World<W> {
 
     /// Tells the outside what it was answered.
     pub(super) fn settle_outside(&mut self) {
-        while let Some((call, wire, known)) = self.answers.pop_front() {
+        while let Some((call, wire, known, turn)) = self.answers.pop_front() {
             let waits = usize::try_from(call.0).ok().and_then(|call| self.waiting.get_mut(call));
             // Who was answered already, or told that the question is lost, does not wait.
             if let Some(waits) = waits.filter(|waits| **waits) {
                 *waits = false;
                 self.rules.see(&Seen::Answered { call, wire: &wire });
+                self.heard.push(turn);
                 self.hands.now = self.at(known.us);
                 self.outside.answer(call, wire, &mut self.hands);
                 self.do_deeds(known);

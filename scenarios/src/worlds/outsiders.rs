@@ -56,6 +56,27 @@ const SHOP_DESCRIPTION: &str = r#"{"id": "shop", "type": "commerce", "title": "A
     "serviceCharge": {"amount": 2.5, "currency": "EUR", "per": "call"},
     "serviceLevel": {"availability": 0.99, "p99Ms": 300.0}}"#;
 
+/// The maker of a product; without its object the product cannot be synchronized.
+const MAKER_DESCRIPTION: &str = r#"{"id": "maker", "type": "furniture", "title": "A maker of chairs", "twins": [
+    {"id": "chair", "physicalObject": "urn:chair:1", "description": {"@context": "https://www.w3.org/2022/wot/td/v1.1",
+        "title": "A chair", "security": "none", "securityDefinitions": {"none": {"scheme": "nosec"}},
+        "properties": {"seatHeightCm": {"type": "number", "forms": [{"href": "/height"}]}}}}]}"#;
+
+const PANTRY_DESCRIPTION: &str = r#"{"id": "home", "type": "home", "title": "A home with a pantry", "twins": [
+    {"id": "eggs", "physicalObject": "urn:eggs:1", "description": TD},
+    {"id": "flour", "physicalObject": "urn:flour:1", "description": TD},
+    {"id": "milk", "physicalObject": "urn:milk:1", "description": TD}]}"#;
+
+const INGREDIENT_DESCRIPTION: &str = r#"{"@context": "https://www.w3.org/2022/wot/td/v1.1", "title": "An ingredient",
+    "security": "none", "securityDefinitions": {"none": {"scheme": "nosec"}},
+    "properties": {"amount": {"type": "number", "readOnly": true, "forms": [{"href": "/amount"}]}}}"#;
+
+const HOUSE_DESCRIPTION: &str = r#"{"id": "home", "type": "home", "title": "A home with a door", "twins": [
+    {"id": "door", "physicalObject": "urn:door:1", "description": {"@context": "https://www.w3.org/2022/wot/td/v1.1",
+        "title": "The front door", "security": "none", "securityDefinitions": {"none": {"scheme": "nosec"}},
+        "properties": {"open": {"type": "boolean", "forms": [{"href": "/open"}]},
+            "visitor": {"type": "string", "readOnly": true, "forms": [{"href": "/visitor"}]}}}}]}"#;
+
 /// What is said here is well-formed, which a test holds: the worlds run.
 #[allow(clippy::expect_used, reason = "constants of this file, read by every test")]
 mod constants {
@@ -67,6 +88,21 @@ mod constants {
 
     pub(in super::super) fn plant() -> Box<TwinSystemDescription> {
         serde_json::from_str(PLANT_DESCRIPTION).expect("the plant is well described")
+    }
+
+    pub(in super::super) fn maker(object: bool) -> Box<TwinSystemDescription> {
+        let stands_for = r#""physicalObject": "urn:chair:1", "#;
+        let text = MAKER_DESCRIPTION.replace(stands_for, if object { stands_for } else { "" });
+        serde_json::from_str(&text).expect("the maker is well described")
+    }
+
+    pub(in super::super) fn pantry() -> Box<TwinSystemDescription> {
+        let text = PANTRY_DESCRIPTION.replace("TD", INGREDIENT_DESCRIPTION);
+        serde_json::from_str(&text).expect("the pantry is well described")
+    }
+
+    pub(in super::super) fn house() -> Box<TwinSystemDescription> {
+        serde_json::from_str(HOUSE_DESCRIPTION).expect("the house is well described")
     }
 
     pub(in super::super) fn raised() -> Arc<Synchronization> {
@@ -97,7 +133,7 @@ mod constants {
         JsonDoc::parse(text).expect("it is JSON")
     }
 }
-pub(super) use constants::{home, json, lamp, plant, raised, shop, system, twin, user};
+pub(super) use constants::{home, house, json, lamp, maker, pantry, plant, raised, shop, system, twin, user};
 
 pub(super) fn lamps() -> Arc<[TwinId]> {
     Arc::from([lamp()])
@@ -144,16 +180,26 @@ pub(super) fn willing(asked: OutsideRequest) -> OutsideAnswer {
 }
 
 /// External systems that are willing to do all that they are asked.
-pub(super) fn answer(_: EntityId, signal: Signal, hands: &mut Hands<Wire>) {
-    let Signal::Request { entity, request, body } = signal else { return };
-    let answer = AnswerRequest { request, answer: Box::new(willing(*body)) };
-    match entity.kind() {
-        DigitalTwinSystemMsg::KIND => {
-            hands.ask(Ref::<DigitalTwinSystemMsg>::new(entity), answer);
+pub(super) fn answer(entity: EntityId, signal: Signal, hands: &mut Hands<Wire>) {
+    answering(|asked, _| Some(willing(asked)))(entity, signal, hands);
+}
+
+/// External systems that answer what `how` says, or nothing.
+pub(super) fn answering(
+    how: impl Fn(OutsideRequest, &mut Hands<Wire>) -> Option<OutsideAnswer>,
+) -> impl Fn(EntityId, Signal, &mut Hands<Wire>) {
+    move |_, signal, hands| {
+        let Signal::Request { entity, request, body } = signal else { return };
+        let Some(answer) = how(*body, hands) else { return };
+        let answer = AnswerRequest { request, answer: Box::new(answer) };
+        match entity.kind() {
+            DigitalTwinSystemMsg::KIND => {
+                hands.ask(Ref::<DigitalTwinSystemMsg>::new(entity), answer);
+            }
+            ThirdPartySystemMsg::KIND => {
+                hands.ask(Ref::<ThirdPartySystemMsg>::new(entity), answer);
+            }
+            _ => {}
         }
-        ThirdPartySystemMsg::KIND => {
-            hands.ask(Ref::<ThirdPartySystemMsg>::new(entity), answer);
-        }
-        _ => {}
     }
 }

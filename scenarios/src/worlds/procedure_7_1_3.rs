@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use twinway_protocol::{
-    EntityId, PendingKey, Problem, Ref, TwinId,
+    EntityId, PendingKey, Problem, ProblemKind, Ref, TwinId,
     lease::{HolderClass, RequestId, Token},
     message::{
         AnswerRequest, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideRequest,
@@ -11,10 +11,11 @@ use twinway_protocol::{
         SelectTwins, SetSynchronization, ShownToken, SyncLeaseGranted, Wire,
     },
     signal::Signal,
+    step_id,
 };
 
 use super::{
-    enabler, lease_invariants,
+    StepsAreTaken, enabler,
     outsiders::{self, PLANT, PLAZA, WORLD, plant, raised, rights, system, twin, user, values, willing},
 };
 use crate::{
@@ -34,6 +35,10 @@ const LONG_TTL_MS: u32 = 60_000;
 const LONG_WAIT_MS: u32 = 20_000;
 /// How long a higher one waits for it, in milliseconds.
 const LONGER_WAIT_MS: u32 = 30_000;
+
+/// How often the steps are taken at least: by seven users, some of whom ask again, and one for a single change.
+const STEPS: [(&str, u32); 9] =
+    [("1", 7), ("4", 7), ("5", 7), ("6", 8), ("7", 9), ("8", 1), ("9", 1), ("10", 9), ("11", 8)];
 
 /// A plant whose device takes its time: it moves when it must, or when there is nothing else to do. Everything else
 /// that is asked of outside systems is answered at once.
@@ -147,10 +152,12 @@ impl Person {
             twins: Arc::from([who.twin.clone()]),
             rights: Arc::clone(&rights),
         };
-        line.ask(self.at, question, granted)
+        // FGMV-28 7.1.3 steps 1 to 5.
+        let line = line.take(step_id!("7.1.3", "1")).ask(self.at, question, granted);
+        line.take(step_id!("7.1.3", "4")).take(step_id!("7.1.3", "5"))
     }
 
-    /// FGMV-28 7.1.3 steps 7 and 10.
+    /// FGMV-28 7.1.3 steps 6 to 11.
     fn request(&self, line: Line<Wire>, (ttl_ms, wait_ms): (u32, u32), id: u128) -> Line<Wire> {
         let (who, token) = (self.clone(), Rc::clone(&self.token));
         let request = move || RequestSyncLease {
@@ -170,10 +177,14 @@ impl Person {
             one_shot: false,
         };
         let heard = move |answer: Result<SyncLeaseGranted, Problem>| {
+            // Nobody decided anything: an entity failed.
+            if answer.as_ref().is_err_and(|problem| problem.kind == ProblemKind::Internal) {
+                return Heard::Again;
+            }
             token.set(answer.map_or(Token::NONE, |granted| granted.lease.token));
             Heard::Done
         };
-        line.ask(self.at, request, heard)
+        line.take(step_id!("7.1.3", "6")).ask(self.at, request, heard).take(step_id!("7.1.3", "11"))
     }
 
     fn shown(&self) -> Box<ShownToken> {
@@ -237,7 +248,7 @@ pub fn procedure_7_1_3() -> World<Wire> {
         .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
         .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted)
         // FGMV-28 REQ-DT-08: priorities change while leases are held and waited for.
-        .after(1, 4)
+        .after(1, 9)
         .ask(PLANT, move || SetSynchronization { twin: twin("arm"), synchronization: Arc::clone(&raised) }, either);
     // Line 1.
     let mut line = ada.permitted(opening("world", WORLD));
@@ -246,24 +257,24 @@ pub fn procedure_7_1_3() -> World<Wire> {
     // Line 2.
     let mut line_of_bob = bob.permitted(Line::new("bob").after(1, 2));
     line_of_bob = bob.release(bob.change(bob.request(line_of_bob, (TTL_MS, WAIT_MS), 2), true, "5"));
-    line_of_bob = bob.release(bob.request(line_of_bob.after(8, 2), (TTL_MS, LONGER_WAIT_MS), 6));
+    line_of_bob = bob.release(bob.request(line_of_bob.after(8, 7), (TTL_MS, LONGER_WAIT_MS), 6));
     // Line 3.
     let mut line_of_cleo = cleo.permitted(opening("plaza", PLAZA));
-    line_of_cleo = cleo.release(cleo.change(cleo.request(line_of_cleo.after(1, 4), (TTL_MS, WAIT_MS), 3), true, "9"));
-    line_of_cleo = cleo.release(cleo.request(line_of_cleo.after(8, 2), (TTL_MS, LONG_WAIT_MS), 5));
+    line_of_cleo = cleo.release(cleo.change(cleo.request(line_of_cleo.after(1, 9), (TTL_MS, WAIT_MS), 3), true, "9"));
+    line_of_cleo = cleo.release(cleo.request(line_of_cleo.after(8, 7), (TTL_MS, LONG_WAIT_MS), 5));
     // Line 4: refused at once if somebody has it.
     let mut line_of_guest = guest.permitted(Line::new("guest").after(1, 2));
     line_of_guest = guest.release(guest.request(line_of_guest, (TTL_MS, 0), 4));
     // Line 5: without a token.
     let line_of_dan = dan.change(dan.permitted(Line::new("dan").after(3, 2)), false, "2");
     // Line 6: what Ada was told is worth nothing to others.
-    let line_of_mallory = mallory.change(mallory.permitted(Line::new("mallory").after(1, 4)), true, "7");
+    let line_of_mallory = mallory.change(mallory.permitted(Line::new("mallory").after(1, 9)), true, "7");
     // Line 7: Bob's request again, as by a client that heard nothing.
     let again = bob.named("bob");
     let line_again =
-        Person { token: Rc::default(), ..again }.request(Line::new("again").after(2, 2), (TTL_MS, WAIT_MS), 2);
+        Person { token: Rc::default(), ..again }.request(Line::new("again").after(2, 7), (TTL_MS, WAIT_MS), 2);
     // Line 8: somebody who does not let go.
-    let line_of_eve = eve.permitted(Line::new("eve").after(1, 2)).after(1, 8);
+    let line_of_eve = eve.permitted(Line::new("eve").after(1, 2)).after(1, 13);
     let line_of_eve = eve.request(line_of_eve, (LONG_TTL_MS, WAIT_MS), 7);
     let lines = vec![
         registering,
@@ -277,5 +288,6 @@ pub fn procedure_7_1_3() -> World<Wire> {
         line_of_eve,
     ];
     let story = Story::new(lines).on_signal(outsiders::answer);
-    enabler(SlowPlant::new(story)).rule(lease_invariants())
+    let steps = StepsAreTaken::at_least("7.1.3", &STEPS);
+    enabler(SlowPlant::new(story)).rule(steps)
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use twinway_protocol::{
-    ProblemKind,
+    Problem, ProblemKind, TwinId,
     message::{
-        AcquireTwinInformation, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RegisterThirdPartySystem,
-        RegisterTwinSystem, RequestUserAuthorization, SearchThirdPartySystems, ThirdPartySystemMsg,
-        UseThirdPartySystem, Wire,
+        AcquireTwinInformation, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, OutsideRequest,
+        RegisterThirdPartySystem, RegisterTwinSystem, RequestUserAuthorization, SearchThirdPartySystems,
+        ThirdPartySystemMsg, TwinInformation, UseThirdPartySystem, Wire,
     },
     registry::SystemQuery,
+    signal::Signal,
 };
 
 use super::{
@@ -62,14 +63,24 @@ fn order(who: &'static str) -> impl Fn() -> UseThirdPartySystem {
     }
 }
 
+/// Steps 1 to 18 while the shop reads `twins` of the system of line 2, until it hears of them.
+fn reading(
+    twins: Arc<[TwinId]>,
+    heard: impl Fn(Result<TwinInformation, Problem>) -> Heard + 'static,
+    registering: Line<Wire>,
+) -> World<Wire> {
+    let acquire =
+        move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&twins), properties: None };
+    // While it carries the order out.
+    let ordered = |_, signal: &Signal| matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)));
+    let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, heard);
+    let world = authorizing().ask(WORLD, order("ada"), granted);
+    enabler(Story::new(vec![shop, world, registering]).on_signal(answer))
+}
+
 /// The whole of 9.1: the user's order (steps 11 to 14x) while the shop reads a twin (steps 15 to 19).
 #[must_use]
 pub fn procedure_9_1() -> World<Wire> {
-    let lamps = lamps();
-    let acquire =
-        move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None };
-    let shop = shop_registering().after(1, 3).after(2, 2).ask(SHOP, acquire, granted);
-    let world = authorizing().ask(WORLD, order("ada"), granted);
     let steps = StepsAreTaken::new(
         "9.1",
         &[
@@ -95,21 +106,16 @@ pub fn procedure_9_1() -> World<Wire> {
             ("19", 1),
         ],
     );
-    enabler(Story::new(vec![shop, world, registering()]).on_signal(answer)).rule(steps)
+    reading(lamps(), granted, registering()).rule(steps)
 }
 
-/// A user without authorization is rejected in step 14, while another one gets theirs; and the shop is refused a twin
-/// that it may not read, in step 17.
+/// The shop is refused a twin that it may not read, in step 17, while it carries the user's order out.
 #[must_use]
-pub fn procedure_9_1_rejected() -> World<Wire> {
-    let (description, arms) = (plant(), Arc::from([twin("arm")]));
+pub fn procedure_9_1_unread() -> World<Wire> {
+    let description = plant();
     let plant = Line::new("plant")
         .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
         .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted);
-    let acquire = move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&arms), properties: None };
-    let shop = shop_registering().after(3, 2).ask(SHOP, acquire, refused(ProblemKind::PermissionMissing));
-    let bob =
-        Line::new("bob").after(0, 2).after(1, 1).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
     let steps = StepsAreTaken::new(
         "9.1",
         &[
@@ -127,6 +133,7 @@ pub fn procedure_9_1_rejected() -> World<Wire> {
             ("12", 1),
             ("13", 2),
             ("14", 1),
+            ("14x", 2),
             ("15", 1),
             ("16", 1),
             ("17", 2),
@@ -134,5 +141,31 @@ pub fn procedure_9_1_rejected() -> World<Wire> {
             ("19", 1),
         ],
     );
-    enabler(Story::new(vec![shop, authorizing(), bob, plant]).on_signal(answer)).rule(steps)
+    reading(Arc::from([twin("arm")]), refused(ProblemKind::PermissionMissing), plant).rule(steps)
+}
+
+/// A user without authorization is rejected in step 14, while another one gets theirs.
+#[must_use]
+pub fn procedure_9_1_rejected() -> World<Wire> {
+    let bob = Line::new("bob").after(1, 3).ask(WORLD, order("bob"), refused(ProblemKind::PermissionMissing));
+    let steps = StepsAreTaken::new(
+        "9.1",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 1),
+            ("7", 1),
+            ("8", 1),
+            ("9", 1),
+            ("10", 1),
+            ("11", 1),
+            ("12", 1),
+            ("13", 2),
+            ("14", 1),
+        ],
+    );
+    enabler(Story::new(vec![shop_registering(), authorizing(), bob]).on_signal(answer)).rule(steps)
 }

@@ -119,7 +119,7 @@ pub fn procedure_9_2() -> World<Wire> {
 #[must_use]
 pub fn procedure_9_2_rejected() -> World<Wire> {
     let world = selecting();
-    let bob = Line::new("bob").after(1, 5).ask(WORLD, change("bob"), refused(ProblemKind::PermissionMissing));
+    let bob = Line::new("bob").after(1, 6).ask(WORLD, change("bob"), refused(ProblemKind::PermissionMissing));
     let steps = StepsAreTaken::new(
         "9.2",
         &[
@@ -141,7 +141,9 @@ pub fn procedure_9_2_rejected() -> World<Wire> {
             ("17", 1),
         ],
     );
-    enabler(Story::new(vec![registering(), world, bob]).on_signal(answer)).rule(steps)
+    // Who is rejected gets no lease either.
+    let no_lease = StepsAreTaken::new("7.1.3", &[]);
+    enabler(Story::new(vec![registering(), world, bob]).on_signal(answer)).rule(steps).rule(no_lease)
 }
 
 /// Two reports of the same property, the one of an earlier moment perhaps behind the other (step 14): who selected the

@@ -10,6 +10,8 @@ use crate::rule::{Found, Rule, Seen};
 pub struct StepsAreTaken {
     flow: &'static str,
     expected: &'static [(&'static str, u32)],
+    /// Whether the orders differ in how often a step is taken: then it is at least as often.
+    at_least: bool,
     /// How often each of `expected` was taken.
     taken: Vec<u32>,
     /// A step that is not expected, if one was taken.
@@ -21,7 +23,13 @@ impl StepsAreTaken {
     /// Of this flow, each step as often as it says.
     #[must_use]
     pub fn new(flow: &'static str, expected: &'static [(&'static str, u32)]) -> Self {
-        Self { flow, expected, taken: Vec::new(), other: None, faults: false }
+        Self { flow, expected, at_least: false, taken: Vec::new(), other: None, faults: false }
+    }
+
+    /// Of this flow, each step at least as often as it says.
+    #[must_use]
+    pub fn at_least(flow: &'static str, expected: &'static [(&'static str, u32)]) -> Self {
+        Self { at_least: true, ..Self::new(flow, expected) }
     }
 }
 
@@ -50,7 +58,12 @@ impl<W: WireSet> Rule<W> for StepsAreTaken {
             Seen::Fault(_) => self.faults = true,
             Seen::End { at_rest: true } => {
                 for ((number, expected), taken) in self.expected.iter().zip(&self.taken) {
-                    if if self.faults { *taken == 0 } else { taken != expected } {
+                    let wrong = match (self.faults, self.at_least) {
+                        (true, _) => *taken == 0,
+                        (false, true) => taken < expected,
+                        (false, false) => taken != expected,
+                    };
+                    if wrong {
                         found.violated(format!("{} step {number} was taken {taken} times, not {expected}", self.flow));
                     }
                 }

@@ -17,13 +17,13 @@ use crate::{
     chance::Chance,
     daemon::{Daemon, Place, TOKEN, runtime},
     plant::{PLANT, Plant, Thing},
-    world::{LOBBY, PLAZA, settle},
+    world::{LOBBY, PLAZA, all_judged_and_kept, settle},
 };
 
 /// One for each way to fence.
 pub(crate) const TWINS: [&str; 3] = ["arm", "belt", "oven"];
 const RETURN_MS: u64 = 700;
-const SETTINGS: &str = "[journal]\nloss_window_ms = 0\n[runtime]\ncheckpoint_bytes = 20000\n\
+const SETTINGS: &str = "[monitor]\nenabled = true\n[journal]\nloss_window_ms = 0\n[runtime]\ncheckpoint_bytes = 20000\n\
     [entities]\noutside_answer_ms_max = 3000\ndevice_clock_margin_ms = 50\n\
     [entities.lease]\nlease_return_ms = 700\nlease_fence_ms_max = 5000\nlease_fence_retry_ms = 100\n";
 /// A start takes some of this, in milliseconds; some are killed somewhere within.
@@ -155,6 +155,8 @@ async fn live(name: &str, file: &Path, operations: u64, chance: &mut Chance) -> 
             _ => life.look(TWINS[chance.below(3) as usize]).await,
         }
     }
+    // Of its last life: the earlier ones were killed with what they had counted.
+    all_judged_and_kept(&life.daemon.url);
     life.restart(chance).await;
     devices.abort();
     life.daemon.kill();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Finding, FindingKind, Flow, OWN, Report, Taken,
+    Finding, FindingKind, Flow, OWN, RECOVERED, Report, Taken,
     index::Index,
     instance::Instances,
     kept::{Kept, Ring, Slot},
@@ -31,6 +31,9 @@ pub struct Limits {
     /// Whether the trace begins with the system's first event. Otherwise a step that was never seen may have come in
     /// an earlier life of it, and is no reason to complain of one that comes any time after it.
     pub whole: bool,
+    /// Whether the trace shows the steps that happen outside the system: a simulated world knows them. Otherwise nobody
+    /// judges what hangs on them.
+    pub outside: bool,
 }
 
 impl Limits {
@@ -44,6 +47,7 @@ impl Limits {
             actors_kept: 1 << 20,
             joined_waiting: 1 << 18,
             whole: true,
+            outside: false,
         }
     }
 
@@ -139,6 +143,8 @@ pub struct Checker {
     pub(super) strays: Vec<u64>,
     /// The steps that were ever taken.
     pub(super) ever: u64,
+    /// The steps that were taken until the system started again, if it did.
+    pub(super) past: Option<u64>,
     /// Something is missing from the trace or from memory, so not having seen something proves nothing.
     pub(super) unsure: bool,
     pub(super) report: Report,
@@ -155,6 +161,7 @@ pub(super) struct Frame {
     pub(super) unknown: u64,
     pub(super) instance: u32,
     pub(super) fallback: u32,
+    pub(super) also: u32,
 }
 
 impl Checker {
@@ -173,6 +180,7 @@ impl Checker {
             open: Vec::new(),
             strays: vec![0; flow.steps.len()],
             ever: 0,
+            past: None,
             unsure: false,
             report: Report { edges, ..Report::default() },
             flow,
@@ -211,6 +219,7 @@ impl Checker {
             place: traced.place,
             taken,
             is_own,
+            recovers: traced.name == RECOVERED,
             unknown: if traced.joined.len() > joined_max { u64::MAX } else { 0 },
             ..Kept::default()
         };
@@ -231,6 +240,12 @@ impl Checker {
         self.unsure = true;
     }
 
+    /// The system starts again: whatever came until now came before what follows, and each entity, which has another
+    /// number as an actor, takes up what it had written down of it.
+    pub fn restarted(&mut self) {
+        self.past = Some(self.ever);
+    }
+
     /// Settles what waits for its parents: whoever watches knows that nothing older will come.
     pub fn settle(&mut self, mut tell: impl FnMut(Finding)) {
         while self.ring.waiting() > 0 {
@@ -239,10 +254,17 @@ impl Checker {
     }
 
     /// The trace is over: settles what waits, tells what never came, and gives the whole.
-    pub fn finish(mut self, mut tell: impl FnMut(Finding)) -> Report {
+    pub fn finish(mut self, tell: impl FnMut(Finding)) -> Report {
+        self.end(tell);
+        self.report
+    }
+
+    /// The trace is over, as for [`Checker::finish`]; [`Checker::report`] has the whole, and the next trace comes after
+    /// [`Checker::reset`].
+    pub fn end(&mut self, mut tell: impl FnMut(Finding)) {
         self.settle(&mut tell);
         self.report.forgotten_events = self.ring.forgotten();
-        let Self { instances, flow, report, unsure, strays, .. } = &mut self;
+        let Self { instances, flow, report, unsure, strays, .. } = self;
         instances.missing(flow, strays, |kind, event, place| {
             // What is not in the trace may be among what was lost.
             if !*unsure {
@@ -250,7 +272,20 @@ impl Checker {
                 tell(Finding { kind, event, place });
             }
         });
-        self.report
+    }
+
+    /// Another trace comes: nothing is kept of the last one but its memory.
+    pub fn reset(&mut self) {
+        self.ring.clear();
+        self.instances.clear();
+        self.actors.clear();
+        self.before.clear();
+        self.open.clear();
+        self.strays.fill(0);
+        (self.ever, self.past, self.unsure) = (0, None, false);
+        let mut edges = std::mem::take(&mut self.report.edges);
+        edges.fill(super::EdgeCount::default());
+        self.report = Report { edges, ..Report::default() };
     }
 
     /// Remembers an own step at its turn, which stands before it in any trace.

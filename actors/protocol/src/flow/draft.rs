@@ -337,23 +337,21 @@ fn rules(steps: &[FlowStep], edges: &[Edge]) -> Vec<Rule> {
     rules
 }
 
-/// What must have come before a step, as far as it can be seen. Edges from one choice are one need.
+/// What must have come before a step. Edges from one choice are one need.
 fn needs(steps: &[FlowStep], edges: &[Edge], at: usize) -> Vec<Need> {
     let mut needs: Vec<(Need, Option<&str>)> = Vec::new();
     for (index, edge) in edges.iter().enumerate().filter(|(_, edge)| edge.to == at) {
-        let (Some(from), Some(to)) = (steps.get(edge.from), steps.get(edge.to)) else { continue };
-        if from.is_outside() || to.is_outside() {
-            continue;
-        }
+        let Some(from) = steps.get(edge.from) else { continue };
         let mask = 1_u64 << edge.from;
         let choice = from.choice.as_deref();
         let alike = |(need, of): &&mut (Need, Option<&str>)| {
-            choice.is_some() && *of == choice && need.must_cause == edge.must_cause
+            choice.is_some() && *of == choice && need.must_cause == edge.must_cause && need.outside == from.is_outside()
         };
         match needs.iter_mut().find(alike) {
             Some((need, _)) => need.mask |= mask,
             None => {
-                let need = Need { mask, edge: index as u16, must_cause: edge.must_cause, optional: from.optional };
+                let (must_cause, optional, outside) = (edge.must_cause, from.optional, from.is_outside());
+                let need = Need { mask, edge: index as u16, must_cause, optional, outside };
                 needs.push((need, choice));
             }
         }

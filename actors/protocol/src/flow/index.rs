@@ -20,6 +20,14 @@ impl Index {
         Self { places: vec![(0, 0); PLACES_MIN], used: 0, key: RandomState::new().hash_one(0_u64) }
     }
 
+    /// Takes every key out.
+    pub(super) fn clear(&mut self) {
+        if self.used > 0 {
+            self.places.fill((0, 0));
+            self.used = 0;
+        }
+    }
+
     fn home(&self, key: u64) -> usize {
         // The two halves of a product together depend on every bit of both numbers.
         let product = u128::from(key ^ self.key) * u128::from(self.key.rotate_left(32) | 1);

@@ -15,6 +15,8 @@ pub(super) struct Instance {
     pub(super) began: EventId,
     pub(super) place: u64,
     pub(super) seen: u64,
+    /// What caused its steps: it is not missing, although another instance may have it.
+    pub(super) behind: u64,
     hops: u128,
     pub(super) chain: u8,
     /// It was ended early by a rejection, or something in it was refused: nothing more needs to come.
@@ -34,6 +36,12 @@ impl Instance {
         self.hops & (1_u128 << hop) != 0
     }
 
+    /// Whether this hop of a step can come next: what must cause the step has come, and the hop has not.
+    pub(super) fn awaits(&self, rule: &super::Rule, hop: u8) -> bool {
+        let comes_next = rule.needs.iter().any(|need| need.must_cause && need.mask & self.seen != 0);
+        !self.excused && !self.took(hop) && (comes_next || rule.bit & self.seen != 0)
+    }
+
     /// The steps that should have come and did not.
     fn due(&self, flow: &Flow, seen: u64) -> u64 {
         if self.excused || self.merged != 0 || self.id == 0 {
@@ -41,7 +49,7 @@ impl Instance {
         }
         let mut due = 0;
         for (rule, step) in flow.rules.iter().zip(&flow.steps) {
-            let chosen = (rule.bit | rule.others) & seen != 0;
+            let chosen = (rule.bit | rule.others) & (seen | self.behind) != 0;
             if rule.chain == self.chain && !rule.optional && !step.is_outside() && !chosen {
                 due |= rule.bit;
             }
@@ -80,6 +88,12 @@ pub(super) struct Instances {
 impl Instances {
     pub(super) fn new(max: usize) -> Self {
         Self { ring: Vec::new(), max: max.max(1), next: 1 }
+    }
+
+    /// Forgets all instances, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.ring.clear();
+        self.next = 1;
     }
 
     fn slot(&self, id: InstanceId) -> usize {
@@ -139,9 +153,10 @@ impl Instances {
         let (kept, gone) = (one.min(other), one.max(other));
         let Some(instance) = self.get(gone) else { return kept };
         instance.merged = kept;
-        let (seen, hops, excused) = (instance.seen, instance.hops, instance.excused);
+        let (seen, behind, hops, excused) = (instance.seen, instance.behind, instance.hops, instance.excused);
         if let Some(instance) = self.get(kept) {
             instance.seen |= seen;
+            instance.behind |= behind;
             instance.hops |= hops;
             instance.excused |= excused;
         }

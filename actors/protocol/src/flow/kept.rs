@@ -19,6 +19,8 @@ pub(super) struct Kept {
     /// Where its joined parents begin, counted through the whole trace.
     pub(super) joined_at: u64,
     pub(super) instance: InstanceId,
+    /// Another one that it goes on with, if it is no step: of what a turn does for two, each is of its own.
+    pub(super) also: InstanceId,
     /// The instance that an own step of this turn belongs to.
     pub(super) own_instance: InstanceId,
     /// The first own step of this turn that is not settled, and the next of the same turn as this own step.
@@ -28,6 +30,8 @@ pub(super) struct Kept {
     pub(super) taken: super::Taken,
     pub(super) state: State,
     pub(super) is_own: bool,
+    /// It takes up what earlier lives of its entity wrote down.
+    pub(super) recovers: bool,
     /// Steps of which it is not known whether they caused it, or that a refusal excused.
     pub(super) unknown: u64,
 }
@@ -68,6 +72,14 @@ impl Ring {
         let max = (max as u64).clamp(2, 1 << 31);
         let (index, events, joined) = (Index::new(), Vec::new(), VecDeque::new());
         Self { events, max, came: 0, settled: 0, gone: 0, index, joined, joined_gone: 0 }
+    }
+
+    /// Forgets all events, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.events.clear();
+        self.index.clear();
+        self.joined.clear();
+        (self.came, self.settled, self.gone, self.joined_gone) = (0, 0, 0, 0);
     }
 
     fn slot(&self, nth: u64) -> Slot {

@@ -130,12 +130,7 @@ impl Checker {
         frame.caused |= parent.caused;
         frame.before |= parent.before;
         frame.unknown |= parent.unknown;
-        if parent.own_instance != 0 {
-            self.offer(frame, kept, parent.own_instance);
-        }
-        if parent.instance != 0 {
-            self.offer(frame, kept, parent.instance);
-        }
+        self.belong(frame, kept, &parent);
         Parent::Done
     }
 
@@ -155,37 +150,27 @@ impl Checker {
         (slot != 0).then_some(slot)
     }
 
-    /// Takes a parent's instance over, if it is of the chain of this step. Two of them become one.
-    fn offer(&mut self, frame: &mut Frame, kept: &Kept, instance: u32) {
-        let instance = self.instances.known(instance);
-        if instance == 0 || instance == frame.instance {
-            return;
-        }
-        if frame.fallback == 0 {
-            frame.fallback = instance;
-        }
-        let Taken::Hop { place, .. } = kept.taken else { return };
-        let chain = self.flow.rules.get(usize::from(place.step)).map(|rule| rule.chain);
-        if self.instances.chain(instance) == chain {
-            let other = frame.instance;
-            frame.instance = if other == 0 { instance } else { self.instances.merge(other, instance) };
-        }
-    }
-
     fn close(&mut self, frame: &Frame, tell: &mut impl FnMut(Finding)) {
         let Some(kept) = self.ring.get(frame.slot).copied() else { return };
+        let past = self.past.filter(|_| !self.knows(EventId::from_bits(kept.id).actor()));
         let actor_at = self.actor(EventId::from_bits(kept.id).actor());
         let known = actor_at.and_then(|at| self.before.get(at)).copied();
         let mut settled = Kept {
             caused: frame.caused,
-            before: frame.before | known.unwrap_or_default(),
-            unknown: frame.unknown,
+            before: frame.before | known.unwrap_or_default() | past.unwrap_or_default(),
+            unknown: frame.unknown | past.unwrap_or_default(),
             instance: frame.fallback,
+            also: frame.also,
             state: State::Settled,
             ..kept
         };
+        // What was written down may have been caused by whatever came before; which of it, nobody tells.
+        if kept.recovers {
+            settled.unknown |= if self.limits.whole { settled.before } else { u64::MAX };
+        }
         match kept.taken {
             Taken::Nothing => {}
+            Taken::Outside(step) => self.take_outside(&mut settled, usize::from(step), tell),
             Taken::UnknownStep => self.tell(FindingKind::UnknownStep, EventId::from_bits(kept.id), kept.place, tell),
             Taken::OtherWay(step) => {
                 let kind = FindingKind::OtherWay(usize::from(step));
@@ -204,9 +189,13 @@ impl Checker {
         }
         if let Some(place) = self.ring.get_mut(frame.slot) {
             // A later own step may have been hung on it meanwhile: only what was found out is written.
-            let Kept { caused, before, unknown, instance, state, .. } = settled;
-            *place = Kept { caused, before, unknown, instance, state, ..*place };
+            let Kept { caused, before, unknown, instance, also, state, .. } = settled;
+            *place = Kept { caused, before, unknown, instance, also, state, ..*place };
         }
+    }
+
+    fn knows(&self, actor: u32) -> bool {
+        self.actors.get(u64::from(actor)).is_some()
     }
 
     /// Where the order of an actor is kept, while there is room for it.
@@ -251,7 +240,12 @@ impl Checker {
         kept.caused &= !rule.clears;
         kept.unknown &= !rule.clears;
         let instance = self.instance(kept, instance, rule, place);
-        let excused = refused && (instance != 0 || rule.opens);
+        // A runtime that refuses for an entity which failed names the turn that asked.
+        let by_runtime = refused && EventId::from_bits(kept.cause).actor() == event.actor();
+        // What that turn goes on from may have the step: then the refusal is of what it asked, which nobody took up.
+        let has_it = self.instances.get(instance).is_some_and(|instance| instance.took(place.number));
+        let instance = if by_runtime && has_it { 0 } else { instance };
+        let excused = refused && (instance != 0 || rule.opens || by_runtime);
         let past = Past {
             caused: kept.caused,
             before: kept.before,
@@ -272,32 +266,40 @@ impl Checker {
         self.note(instance, rule, place, (event, kept.place), tell);
         if let Some(instance) = self.instances.get(instance) {
             instance.excused |= branch == Branch::Rejected || refused;
+            instance.behind |= kept.caused;
         }
         self.ever |= rule.bit;
         kept.unknown = past.unknown;
         kept.caused |= rule.bit;
         kept.before |= rule.bit;
-        kept.instance = if instance == 0 { kept.instance } else { instance };
+        if instance != 0 {
+            (kept.instance, kept.also) = (instance, 0);
+        }
     }
 
-    /// The instance that a step belongs to; a step that nothing must cause begins one.
-    fn instance(&mut self, kept: &Kept, known: u32, rule: &super::Rule, place: Place) -> u32 {
-        if !rule.opens {
-            return known;
+    /// A step outside: it has its place in the order, and is of no instance.
+    fn take_outside(&mut self, kept: &mut Kept, step: usize, tell: &mut impl FnMut(Finding)) {
+        let flow = std::sync::Arc::clone(&self.flow);
+        let Some(rule) = flow.rules.get(step) else { return };
+        self.report.steps += 1;
+        let past = Past { caused: kept.caused, before: kept.before, unknown: kept.unknown, seen: None };
+        for need in &rule.needs {
+            if let Some(kind) = self.judge(need, need.must_cause, past) {
+                self.tell(kind, EventId::from_bits(kept.id), kept.place, tell);
+            }
         }
-        let goes_on = self.instances.get(known).is_some_and(|instance| rule.repeated || !instance.took(place.number));
-        if goes_on {
-            return known;
-        }
-        self.report.instances += 1;
-        let began = EventId::from_bits(kept.id);
-        let (instance, incomplete) = self.instances.begin(&self.flow, rule.chain, began, kept.place);
-        self.report.forgotten_instances += u64::from(incomplete);
-        instance
+        self.ever |= rule.bit;
+        // What comes from outside has no cause inside: it comes after what the outside has heard, and no more.
+        kept.caused = rule.bit;
+        kept.before |= rule.bit;
+        (kept.unknown, kept.instance, kept.also) = (0, 0, 0);
     }
 
     /// The verdict on one edge; what is not as it should be is given back.
     fn judge(&mut self, need: &Need, must_cause: bool, past: Past) -> Option<FindingKind> {
+        if need.outside && !self.limits.outside {
+            return None;
+        }
         let edge = usize::from(need.edge);
         let mut count = |add: fn(&mut EdgeCount)| {
             if let Some(count) = self.report.edges.get_mut(edge) {
@@ -335,6 +337,8 @@ impl Checker {
             return;
         };
         let again = instance.take(place.number);
+        // What a refusal ended may still be under way elsewhere.
+        let late = if instance.excused { 0 } else { rule.leads_to & instance.seen };
         let seen = instance.seen;
         instance.seen |= rule.bit;
         if again && !rule.repeated {
@@ -343,7 +347,6 @@ impl Checker {
         if seen & rule.others != 0 {
             self.tell(FindingKind::BothOfChoice(step), event, line, tell);
         }
-        let late = rule.leads_to & seen;
         if rule.optional && seen & rule.bit == 0 && late != 0 {
             let behind = |edge: &super::Edge| edge.must_cause && edge.from == step && late & (1 << edge.to) != 0;
             let flow = std::sync::Arc::clone(&self.flow);

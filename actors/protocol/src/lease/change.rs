@@ -180,6 +180,8 @@ pub enum Change {
         /// The last number of a request so far: those that the snapshot leaves out are not given again.
         arrivals: u64,
     },
+    /// Nothing stands for the object any more, and nothing of it is left.
+    Retired,
 }
 
 /// Who asked the table something: the supervisor's key, which the table gives back.

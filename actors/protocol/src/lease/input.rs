@@ -140,6 +140,19 @@ pub enum Input {
         /// Who waits.
         reply: Reply,
     },
+    /// Nothing stands for an object any more: who waits for it leaves, reservations of it are dropped, and its lease ends
+    /// without grace. Answered when its gate is closed.
+    Retire {
+        /// The object.
+        object: EntityId,
+        /// Who waits.
+        reply: Reply,
+    },
+    /// The gate of an object that was retired is closed, and its actor ends: the table forgets the object.
+    Forget {
+        /// The object.
+        object: EntityId,
+    },
     /// An operator says that the gate's device was seen to be at rest or replaced: nothing has to be waited for.
     ReplaceGate {
         /// The object.

@@ -68,6 +68,7 @@ impl Table {
                 self.arrivals = self.arrivals.max(reservation.id);
                 self.insert_reservation(slot, (**reservation).clone());
             }
+            Change::Retired => self.drop_object(slot),
             Change::Unreserved { id } => {
                 self.remove_reservation(slot, *id);
             }

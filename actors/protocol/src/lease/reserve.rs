@@ -56,7 +56,7 @@ impl Table {
         }
     }
 
-    fn drop_reservation(&mut self, slot: usize, id: u64, out: &mut Vec<Effect>) -> Option<Reservation> {
+    pub(super) fn drop_reservation(&mut self, slot: usize, id: u64, out: &mut Vec<Effect>) -> Option<Reservation> {
         let removed = self.remove_reservation(slot, id)?;
         self.record(slot, Change::Unreserved { id }, out);
         Some(removed)

@@ -13,7 +13,7 @@ mod looks;
 use std::{collections::BTreeMap, fmt};
 
 use self::{facts::Facts, gates::GateFacts, looks::Since};
-use super::{Change, Claimant, Effect, Holder, Input, LeaseLimits, Reply, Table, Token};
+use super::{Change, Claimant, Effect, Holder, Input, LeaseLimits, ObjectView, Reply, Table, Token};
 use crate::{EntityId, time::Now};
 
 /// How many objects an observer follows.
@@ -132,7 +132,7 @@ pub enum Event<'a> {
         event: GateEvent<'a>,
     },
     /// Look at an object of the table, after a step.
-    Look(&'a Table, EntityId),
+    Look(&'a dyn Views, EntityId),
     /// A table made anew from the journal, before [`Input::Recover`], beside the one that wrote it.
     Replayed {
         /// The one that wrote it.
@@ -142,6 +142,25 @@ pub enum Event<'a> {
     },
     /// All waits, leases and timeouts that there could be are over, and nobody crashed meanwhile.
     Quiet,
+}
+
+/// Objects as they are now: those of a table, or some of them.
+pub trait Views: fmt::Debug {
+    /// An object, with the first `queue_max` of those in line.
+    fn look_at(&self, object: EntityId, queue_max: usize) -> Option<ObjectView>;
+}
+
+impl Views for Table {
+    fn look_at(&self, object: EntityId, queue_max: usize) -> Option<ObjectView> {
+        self.view(object, queue_max)
+    }
+}
+
+/// Views that were taken before, with as much of the line as was taken.
+impl Views for BTreeMap<EntityId, ObjectView> {
+    fn look_at(&self, object: EntityId, _queue_max: usize) -> Option<ObjectView> {
+        self.get(&object).cloned()
+    }
 }
 
 /// Something that happens at a gate or behind it.
@@ -181,6 +200,8 @@ pub struct Observer {
     violations: Vec<Violation>,
     /// What could not be kept because of a limit.
     untracked: u64,
+    /// With how many known ids those that are not to be known any more are looked for.
+    ids_looked_at: usize,
 }
 
 impl Observer {
@@ -201,6 +222,7 @@ impl Observer {
             deaths: 0,
             violations: Vec::new(),
             untracked: 0,
+            ids_looked_at: 0,
         }
     }
 

@@ -128,6 +128,8 @@ impl Table {
             Input::Reserve(booking, reply) => self.reserve(booking, reply, out),
             Input::Unreserve { object, id, system, reply } => self.unreserve(object, id, system, reply, out),
             Input::Revoke { object, grace, reply } => self.revoke_for_good(object, grace, reply, out),
+            Input::Retire { object, reply } => self.retire(object, reply, out),
+            Input::Forget { object } => self.forget_object(object, out),
             Input::ReplaceGate { object, reply } => self.replace_gate(object, reply, out),
             Input::Recover(_) | Input::Tick => {}
         }

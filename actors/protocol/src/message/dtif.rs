@@ -79,13 +79,20 @@ pub struct RegisterTwinSystem {
 pub struct TwinSystemRegistered {
     /// What is kept of it.
     pub system: Arc<TwinSystem>,
+    /// Whether it was not registered before.
+    pub is_new: bool,
 }
 
-/// Within step 2: DTSR tells the entities that derive something from its register.
+/// Within step 2: DTSR tells the entities that derive something from its register, at first of all twins of a system,
+/// then of what changed.
 #[derive(Clone, Debug)]
 pub struct KeepTwinSystem {
     /// The registered system.
     pub system: Arc<TwinSystem>,
+    /// Those of its twins that are new or not as they were told before.
+    pub twins: Arc<[RegisteredTwin]>,
+    /// Those that it lists no more.
+    pub gone: Arc<[RegisteredTwin]>,
 }
 
 /// Within step 2: DTSR tells a twin what it is.

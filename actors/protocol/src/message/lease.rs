@@ -238,7 +238,8 @@ pub struct RoleChanged {
     pub role: Option<Arc<str>>,
 }
 
-/// 7.1.3 step 8: the supervisor has a gate accept nothing below a token, and the token from its holder only.
+/// 7.1.3 step 8: the supervisor has a gate accept nothing below a token, and the token from its holder only. For nobody
+/// it is no step: the gate is closed.
 #[derive(Clone, Debug)]
 pub struct FenceGate {
     /// The token.
@@ -257,7 +258,8 @@ pub struct FenceGate {
     pub restricted: bool,
 }
 
-/// 7.1.3 step 9: nothing sent under a lower token can act on the device any more.
+/// 7.1.3 step 9: nothing sent under a lower token can act on the device any more. From a gate that is closed it is no
+/// step.
 #[derive(Clone, Copy, Debug)]
 pub struct GateFenced {
     /// The token.

@@ -8,6 +8,7 @@ use super::steps;
 use crate::{
     JsonDoc, PermissionId, StepId, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, AuthorizationGrant, UserAuthorization},
+    collaboration::{ApiCall, ExecutionContext},
     registry::{Page, SystemQuery, ThirdPartyDescription, ThirdPartyListing, ThirdPartySystem},
     twin::TwinView,
 };
@@ -24,6 +25,8 @@ pub struct RegisterThirdPartySystem {
 pub struct ThirdPartySystemRegistered {
     /// What is kept of it.
     pub system: Arc<ThirdPartySystem>,
+    /// Whether it was not registered before.
+    pub is_new: bool,
 }
 
 /// Within step 2: TPSR tells the entities that derive something from its register.
@@ -212,6 +215,15 @@ pub struct ExecuteService {
     pub user: UserId,
     /// What to do.
     pub request: Box<ServiceRequest>,
+    /// The same whenever the same is asked again: a system that keeps it need not do anything twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<Box<str>>,
+    /// The execution that it is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Box<ExecutionContext>>,
+    /// How the system's own API is called for it; absent: the system is asked by this very document.
+    #[serde(skip)]
+    pub call: Option<Box<ApiCall>>,
 }
 
 /// 9.1 step 14x: the third-party system has done it.

@@ -8,6 +8,8 @@ mod gate;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod lives;
 #[cfg(all(test, feature = "mutations"))]
 mod proof;
@@ -15,5 +17,7 @@ mod proof;
 mod rows;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod terms;
 #[cfg(test)]
 mod world;

@@ -29,9 +29,14 @@ impl One {
     }
 
     pub(crate) fn with(limits: LeaseLimits) -> Self {
-        let mut one = Self { table: Table::new(limits), now_ms: 1, reply: 0 };
+        let mut one = Self::blank(limits);
         one.step(Input::Recover(Recovery::Start));
         one
+    }
+
+    /// One whose life has not begun.
+    pub(crate) fn blank(limits: LeaseLimits) -> Self {
+        Self { table: Table::new(limits), now_ms: 1, reply: 0 }
     }
 
     pub(crate) fn now(&self) -> Now {

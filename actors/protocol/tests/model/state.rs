@@ -256,7 +256,7 @@ impl State {
         }
         let table = Arc::clone(&self.table);
         for at in 0..self.sites.len() {
-            self.see(Event::Look(&table, object(at)));
+            self.see(Event::Look(&*table, object(at)));
         }
         self.release();
     }

@@ -8,9 +8,9 @@ use twinway_protocol::{
     Effect, PendingKey, Problem, ProblemKind,
     access::{Right, TwinPermission},
     message::{
-        AcquisitionVerified, ChangeVerified, DTAC, DTIA, DTS, DTSR, DtiaMsg, KeepTwinSystem, Kept,
-        ManageTwinPermission, ReadTwinPermission, SendTwinMessage, TSI, TwinGrant, TwinMessageSent, TwinMsg,
-        TwinPermissionManaged, TwinPermissionShown, VerifyAcquisition, VerifyChange, Wire, own,
+        AcquisitionVerified, ChangeVerified, DTAC, DTIA, DTS, DTSR, DtiaMsg, Kept, ManageTwinPermission,
+        ReadTwinPermission, SendTwinMessage, TSI, TwinGrant, TwinMessageSent, TwinMsg, TwinPermissionManaged,
+        TwinPermissionShown, VerifyAcquisition, VerifyChange, Wire, own,
     },
     time::Timestamp,
     twin::TwinEntry,
@@ -32,7 +32,7 @@ fn keep(trial: &mut Trial<Dtac>) {
     shy.access.clear();
     let open = TwinEntry { access: [(system_id("*"), [Right::Read].into())].into(), ..twin("open", None) };
     let system = twin_system("home", 0, vec![twin("a", None), shy, open]);
-    assert!(heard::<Kept>(trial.deliver(DTSR.id(), PendingKey::NONE, KeepTwinSystem { system })).is_some());
+    assert!(heard::<Kept>(trial.deliver(DTSR.id(), PendingKey::NONE, system.keep())).is_some());
 }
 
 fn trial() -> Trial<Dtac> {

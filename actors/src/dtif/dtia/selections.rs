@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     EntityId, Ref, SystemId, TwinId,
     message::{MetaverseSystemMsg, TwinMsg, WatchTwin},
+    twin::RegisteredTwin,
 };
 
 /// What one request changed in a selection.
@@ -111,6 +112,22 @@ impl Selections {
             selected: selection.twins.clone(),
             released: BTreeSet::new(),
         })
+    }
+
+    /// The changes by which nobody has any of these twins selected.
+    pub(super) fn without(&self, twins: &[RegisteredTwin]) -> Vec<SelectionChange> {
+        let mut released: BTreeMap<u64, BTreeSet<TwinId>> = BTreeMap::new();
+        for twin in twins {
+            for number in self.watchers.get(&twin.entity.id()).into_iter().flatten() {
+                released.entry(*number).or_default().insert(twin.entry.id.clone());
+            }
+        }
+        let change = |(number, released): (u64, BTreeSet<TwinId>)| {
+            let Selection { metaverse, entity, .. } = self.selections.get(&number)?;
+            let (metaverse, entity, selected) = (metaverse.clone(), *entity, BTreeMap::new());
+            Some(SelectionChange { number, metaverse, entity, selected, released })
+        };
+        released.into_iter().filter_map(change).collect()
     }
 
     /// What all twins are to be told again.

@@ -6,8 +6,8 @@ use twinway_protocol::{
     Effect, EntityId, PendingKey, Problem, ProblemKind,
     access::{Right, TwinPermission},
     message::{
-        CollectTwinInformation, DTAC, DTIA, DTSR, DigitalTwinSystemMsg, DtacMsg, KeepTwinSystem, Kept, ListTwins,
-        Reannounce, RequestTwinPropertiesAndPermission, SelectTwins, TSI, TwinGrant, TwinInformationCollected, TwinMsg,
+        CollectTwinInformation, DTAC, DTIA, DTSR, DigitalTwinSystemMsg, DtacMsg, Kept, ListTwins, Reannounce,
+        RequestTwinPropertiesAndPermission, SelectTwins, TSI, TwinGrant, TwinInformationCollected, TwinMsg,
         TwinPermissionManaged, TwinPropertiesAndPermission, TwinPropertiesAndPermissionGranted, TwinRead, TwinRefusal,
         TwinsListed, TwinsSelected, Wire,
     },
@@ -29,7 +29,7 @@ use crate::{
 fn keep(trial: &mut Trial<Dtia>) {
     let home = twin_system("home", 0, vec![twin("a", Some("urn:a")), twin("b", None)]);
     for system in [home, twin_system("barn", 1, vec![twin("c", None)])] {
-        assert!(heard::<Kept>(trial.deliver(DTSR.id(), PendingKey::NONE, KeepTwinSystem { system })).is_some());
+        assert!(heard::<Kept>(trial.deliver(DTSR.id(), PendingKey::NONE, system.keep())).is_some());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether a twin system may register what it sends (FGMV-29 9.2 step 1).
+//! Whether a twin system may register what it sends (FGMV-29 9.2 step 1), and what of it is new.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,112 +6,227 @@ use std::{
 };
 
 use twinway_protocol::{
-    EntityId, Mailbox, ObjectUri, Problem, ProblemKind, Ref, TwinId,
+    EntityId, Mailbox, ObjectUri, Problem, ProblemKind, Ref, SystemId, TwinId,
     message::{DigitalTwinSystemMsg, PhysicalObjectMsg, TwinMsg},
     registry::{TwinSystem, TwinSystemDescription},
-    time::Timestamp,
     twin::{Affordances, RegisteredTwin, TwinEntry},
 };
 
-use super::{super::limit_reached, Dtsr, synchronization};
+use super::{
+    super::{limit_reached, twin_unknown},
+    Dtsr, Edit, synchronization,
+};
+use crate::sif::tpsr::check_level;
 
 /// How many of the twins that differ are named in a refusal.
 const DIFFERENT_TWINS_MAX: usize = 20;
 
 /// What becomes of a registration.
 pub(super) enum Admission {
-    /// It is to be kept.
-    New(TwinSystem),
+    /// It is to be kept, with these twins.
+    New(Box<TwinSystemDescription>, Edit),
     /// It is kept already, exactly like this.
     Same(Arc<TwinSystem>),
 }
 
+/// What a list of twins says of those that it does not name.
+pub(super) enum Scope {
+    /// They are listed no more.
+    Whole,
+    /// They stay, but for these.
+    Part(Vec<TwinId>),
+}
+
 impl Dtsr {
     /// Judges a registration and gives addresses to what it brings. Nothing is changed yet.
-    pub(super) fn admit(
-        &self,
-        from: EntityId,
-        mut description: TwinSystemDescription,
-        now: Timestamp,
-    ) -> Result<Admission, Problem> {
+    pub(super) fn admit(&self, from: EntityId, mut description: TwinSystemDescription) -> Result<Admission, Problem> {
         if from.kind() != DigitalTwinSystemMsg::KIND {
             let detail = "a twin system registers through the actor that speaks for it";
             return Err(Problem::new(ProblemKind::NotAllowed, detail));
         }
         let entries = std::mem::take(&mut description.twins);
-        if let Some(kept) = self.systems.get(&description.id) {
-            let differences = differences(kept, &description, &entries);
+        if let Some(kept) = self.register.systems.get(&description.id) {
+            let differences = self.differences(kept, &description, &entries);
             if differences.is_empty() {
                 return Ok(Admission::Same(Arc::clone(kept)));
             }
             let detail = format!("`{}` is registered with other contents", description.id);
             return Err(Problem { differences, ..Problem::new(ProblemKind::AlreadyRegistered, detail) });
         }
-        if self.systems.len() >= self.settings.registered_systems_max {
+        if let Some(other) = self.register.at_part(u64::from(from.slot())) {
+            let detail = format!("this actor registered `{}`: it speaks for one system", other.description.id);
+            return Err(Problem::new(ProblemKind::NotAllowed, detail).at("/id"));
+        }
+        if self.register.systems.len() >= self.settings.registered_systems_max {
             return Err(limit_reached("registered_systems_max", self.settings.registered_systems_max));
         }
+        self.check_description(&description)?;
+        let edit = self.plan(&description.id, entries, Scope::Whole)?;
+        Ok(Admission::New(Box::new(description), edit))
+    }
+
+    /// Judges what a system says of itself.
+    pub(super) fn check_description(&self, description: &TwinSystemDescription) -> Result<(), Problem> {
+        self.standings.check_lifetime(description.lifetime_ms)?;
+        description.service_level.as_ref().map_or(Ok(()), check_level)
+    }
+
+    /// What changes when a system lists these twins. What stays as it was costs a comparison, and is not read again.
+    pub(super) fn plan(&self, system: &SystemId, entries: Vec<Arc<TwinEntry>>, scope: Scope) -> Result<Edit, Problem> {
+        let mut named = BTreeSet::new();
+        let mut slots = Slots { twin: self.register.twin_slot_next, object: self.register.object_slot_next };
+        let (mut objects, mut put, mut new) = (BTreeMap::new(), Vec::new(), 0_usize);
         if entries.len() > self.settings.system_twins_max {
             return Err(limit_reached("system_twins_max", self.settings.system_twins_max).at("/twins"));
         }
-        self.check_entries(&entries)?;
-        let twins = self.give_addresses(entries)?;
-        Ok(Admission::New(TwinSystem { description, registered_at: now, entity: Ref::new(from), twins }))
-    }
-
-    fn check_entries(&self, entries: &[Arc<TwinEntry>]) -> Result<(), Problem> {
-        let mut ids = BTreeSet::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let within = |place: &str, problem: Problem| {
-                let inside = problem.pointer.clone().unwrap_or_default();
-                problem.at(format!("/twins/{index}/{place}{inside}"))
-            };
-            let can = Affordances::read(&entry.description).map_err(|problem| within("description", problem))?;
-            if let Some(said) = &entry.characteristics.synchronization {
-                synchronization::check(said, &can, &self.settings)
-                    .map_err(|problem| within("characteristics/synchronization", problem))?;
-            }
-            if !ids.insert(&entry.id) {
-                let detail = format!("the list has `{}` twice", entry.id);
+        for (index, entry) in entries.into_iter().enumerate() {
+            let id = entry.id.clone();
+            if !named.insert(id.clone()) {
+                let detail = format!("the list has `{id}` twice");
                 return Err(Problem::new(ProblemKind::InvalidDocument, detail).at(format!("/twins/{index}/id")));
             }
-            // FGMV-28 REQ-DT-01: a twin is unique in the metaverse.
-            if self.listed.contains_key(&entry.id) {
-                let detail = format!("another twin system lists `{}`", entry.id);
-                return Err(Problem::new(ProblemKind::TwinListedElsewhere, detail).at(format!("/twins/{index}/id")));
+            match self.register.twin(&id).filter(|lister| lister.system == *system) {
+                Some(lister) if Arc::ptr_eq(&lister.twin.entry, &entry) || lister.twin.entry == entry => {}
+                Some(lister) => {
+                    self.check_entry(system, index, &entry)?;
+                    check_same_object(index, &lister.twin.entry, &entry)?;
+                    put.push(RegisteredTwin { entry, ..lister.twin.clone() });
+                }
+                None => {
+                    self.check_entry(system, index, &entry)?;
+                    new += 1;
+                    put.push(self.give_addresses(entry, &mut slots, &mut objects)?);
+                }
             }
-            if let Some(uri) = &entry.physical_object
-                && let Some(object) = self.objects.get(uri)
-            {
-                let detail = format!("`{}` named `{uri}` first", object.owner);
-                let pointer = format!("/twins/{index}/physicalObject");
-                return Err(Problem::new(ProblemKind::ObjectOwned, detail).at(pointer));
+        }
+        let gone = self.gone(system, &named, scope)?;
+        let count = self.register.ids_of(system).count() + new - gone.len();
+        if count > self.settings.system_twins_max {
+            return Err(limit_reached("system_twins_max", self.settings.system_twins_max).at("/twins"));
+        }
+        Ok(Edit { put: put.into(), gone: gone.into() })
+    }
+
+    fn gone(&self, system: &SystemId, named: &BTreeSet<TwinId>, scope: Scope) -> Result<Vec<RegisteredTwin>, Problem> {
+        let listed = |id: &TwinId| self.register.twin(id).filter(|lister| lister.system == *system);
+        let removed = match scope {
+            Scope::Whole => {
+                self.register.ids_of(system).filter(|id| !named.contains(*id)).cloned().collect::<BTreeSet<_>>()
             }
+            Scope::Part(remove) => {
+                for (index, id) in remove.iter().enumerate() {
+                    let pointer = || format!("/remove/{index}");
+                    if named.contains(id) {
+                        let detail = format!("`{id}` is to be listed and removed at once");
+                        return Err(Problem::new(ProblemKind::InvalidDocument, detail).at(pointer()));
+                    }
+                    listed(id).ok_or_else(|| twin_unknown(id).at(pointer()))?;
+                }
+                remove.into_iter().collect()
+            }
+        };
+        Ok(removed.iter().filter_map(listed).map(|lister| lister.twin.clone()).collect())
+    }
+
+    fn check_entry(&self, system: &SystemId, index: usize, entry: &TwinEntry) -> Result<(), Problem> {
+        let within = |place: &str, problem: Problem| {
+            let inside = problem.pointer.clone().unwrap_or_default();
+            problem.at(format!("/twins/{index}/{place}{inside}"))
+        };
+        let can = Affordances::read(&entry.description).map_err(|problem| within("description", problem))?;
+        if let Some(said) = &entry.characteristics.synchronization {
+            synchronization::check(said, &can, &self.settings)
+                .map_err(|problem| within("characteristics/synchronization", problem))?;
+        }
+        // FGMV-28 REQ-DT-01: a twin is unique in the metaverse.
+        if self.register.twin(&entry.id).is_some_and(|lister| lister.system != *system) {
+            let detail = format!("another twin system lists `{}`", entry.id);
+            return Err(Problem::new(ProblemKind::TwinListedElsewhere, detail).at(format!("/twins/{index}/id")));
+        }
+        if let Some(uri) = &entry.physical_object
+            && let Some(object) = self.register.object(uri).filter(|object| object.owner != *system)
+        {
+            let detail = format!("`{}` named `{uri}` first", object.owner);
+            let pointer = format!("/twins/{index}/physicalObject");
+            return Err(Problem::new(ProblemKind::ObjectOwned, detail).at(pointer));
         }
         Ok(())
     }
 
-    fn give_addresses(&self, entries: Vec<Arc<TwinEntry>>) -> Result<Vec<RegisteredTwin>, Problem> {
-        let mut objects: BTreeMap<ObjectUri, Ref<PhysicalObjectMsg>> = BTreeMap::new();
-        let (mut twin_slot, mut object_slot) = (self.twin_slot_next, self.object_slot_next);
-        let mut twins = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let entity = Ref::new(EntityId::new(TwinMsg::KIND, 0, take_slot(&mut twin_slot)?));
-            let object = match &entry.physical_object {
-                None => None,
-                Some(uri) => Some(match objects.get(uri) {
-                    Some(object) => *object,
+    fn give_addresses(
+        &self,
+        entry: Arc<TwinEntry>,
+        slots: &mut Slots,
+        objects: &mut BTreeMap<ObjectUri, Ref<PhysicalObjectMsg>>,
+    ) -> Result<RegisteredTwin, Problem> {
+        let entity = Ref::new(EntityId::new(TwinMsg::KIND, 0, take_slot(&mut slots.twin)?));
+        let object = match &entry.physical_object {
+            None => None,
+            Some(uri) => {
+                let known = self.register.object(uri).map(|object| object.entity);
+                Some(match known.or_else(|| objects.get(uri).copied()) {
+                    Some(object) => object,
                     None => {
-                        let slot = take_slot(&mut object_slot)?;
+                        let slot = take_slot(&mut slots.object)?;
                         let object = Ref::new(EntityId::new(PhysicalObjectMsg::KIND, 0, slot));
                         objects.insert(uri.clone(), object);
                         object
                     }
-                }),
-            };
-            twins.push(RegisteredTwin { entry, entity, object });
-        }
-        Ok(twins)
+                })
+            }
+        };
+        Ok(RegisteredTwin { entry, entity, object })
     }
+
+    /// What differs from what is kept: members of the description, and twins.
+    fn differences(
+        &self,
+        kept: &TwinSystem,
+        description: &TwinSystemDescription,
+        entries: &[Arc<TwinEntry>],
+    ) -> Vec<String> {
+        let old = &kept.description;
+        let mut found: Vec<String> = [
+            ("type", old.system_type == description.system_type),
+            ("title", old.title == description.title),
+            ("description", old.description == description.description),
+            ("properties", old.properties == description.properties),
+            ("reach", old.reach == description.reach),
+            ("lifetimeMs", old.lifetime_ms == description.lifetime_ms),
+            ("serviceLevel", old.service_level == description.service_level),
+        ]
+        .into_iter()
+        .filter(|(_, same)| !same)
+        .map(|(member, _)| member.to_owned())
+        .collect();
+
+        let after: BTreeMap<&TwinId, &TwinEntry> = entries.iter().map(|entry| (&entry.id, &**entry)).collect();
+        let mut twins: Vec<String> = Vec::new();
+        if after.len() < entries.len() {
+            twins.push("twins: an id is listed twice".to_owned());
+        }
+        let before = self.register.ids_of(&description.id).filter(|id| !after.contains_key(*id));
+        twins.extend(before.map(|id| format!("twins: `{id}` removed")));
+        for (id, entry) in &after {
+            match self.register.twin(id).filter(|lister| lister.system == description.id) {
+                None => twins.push(format!("twins: `{id}` added")),
+                Some(old) if *old.twin.entry != **entry => twins.push(format!("twins: `{id}` changed")),
+                Some(_) => {}
+            }
+        }
+        let left_out = twins.len().saturating_sub(DIFFERENT_TWINS_MAX);
+        found.extend(twins.into_iter().take(DIFFERENT_TWINS_MAX));
+        if left_out > 0 {
+            found.push(format!("twins: {left_out} more"));
+        }
+        found
+    }
+}
+
+/// The next addresses to give.
+struct Slots {
+    twin: u32,
+    object: u32,
 }
 
 fn take_slot(next: &mut u32) -> Result<u32, Problem> {
@@ -120,39 +235,12 @@ fn take_slot(next: &mut u32) -> Result<u32, Problem> {
     Ok(slot)
 }
 
-/// What differs from what is kept: members of the description, and twins.
-fn differences(kept: &TwinSystem, description: &TwinSystemDescription, entries: &[Arc<TwinEntry>]) -> Vec<String> {
-    let old = &kept.description;
-    let mut found: Vec<String> = [
-        ("type", old.system_type == description.system_type),
-        ("title", old.title == description.title),
-        ("description", old.description == description.description),
-        ("properties", old.properties == description.properties),
-        ("reach", old.reach == description.reach),
-    ]
-    .into_iter()
-    .filter(|(_, same)| !same)
-    .map(|(member, _)| member.to_owned())
-    .collect();
-
-    let before: BTreeMap<&TwinId, &TwinEntry> = kept.twins.iter().map(|twin| (&twin.entry.id, &*twin.entry)).collect();
-    let after: BTreeMap<&TwinId, &TwinEntry> = entries.iter().map(|entry| (&entry.id, &**entry)).collect();
-    let mut twins: Vec<String> = Vec::new();
-    if after.len() < entries.len() {
-        twins.push("twins: an id is listed twice".to_owned());
+/// A twin keeps its object: a lease on the one must not become a lease on the other.
+fn check_same_object(index: usize, before: &TwinEntry, after: &TwinEntry) -> Result<(), Problem> {
+    if before.physical_object == after.physical_object {
+        return Ok(());
     }
-    twins.extend(before.keys().filter(|id| !after.contains_key(*id)).map(|id| format!("twins: `{id}` removed")));
-    for (id, entry) in &after {
-        match before.get(id) {
-            None => twins.push(format!("twins: `{id}` added")),
-            Some(old) if old != entry => twins.push(format!("twins: `{id}` changed")),
-            Some(_) => {}
-        }
-    }
-    let left_out = twins.len().saturating_sub(DIFFERENT_TWINS_MAX);
-    found.extend(twins.into_iter().take(DIFFERENT_TWINS_MAX));
-    if left_out > 0 {
-        found.push(format!("twins: {left_out} more"));
-    }
-    found
+    let detail = format!("`{}` stands for another object; remove the twin first, then list it again", after.id);
+    let pointer = format!("/twins/{index}/physicalObject");
+    Err(Problem::new(ProblemKind::InvalidDocument, detail).at(pointer))
 }

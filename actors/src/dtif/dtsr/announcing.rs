@@ -3,105 +3,181 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use twinway_protocol::{
-    EntityId, Mailbox, ObjectUri, Out, PendingKey, Ref, TwinId,
-    lease::Synchronization,
+    Ask, EntityId, Mailbox, ObjectUri, Out, PendingKey, Ref,
     message::{
-        DTAC, DTIA, DTS, DTSD, DescribeTwin, DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, KeepTwinSystem,
-        PhysicalObjectMsg, RepresentObject, SYNC_SUPERVISOR, SyncSupervisorMsg, TwinMsg, Wire,
+        DTAC, DTIA, DTS, DTSD, DescribeTwin, DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, ForgetTwinSystem,
+        KeepStanding, KeepTwinSystem, Kept, PhysicalObjectMsg, RepresentObject, SYNC_SUPERVISOR, SyncSupervisorMsg,
+        TwinMsg,
     },
     registry::TwinSystem,
+    twin::RegisteredTwin,
 };
 
-use super::Dtsr;
+use super::{Dtsr, Edit};
 
-fn tell_kept<'s, M>(to: Ref<M>, systems: impl Iterator<Item = &'s Arc<TwinSystem>>, out: &mut Out<'_, Dtsr>)
+/// The functional entities that derive something from the register.
+const DERIVING: [u8; 5] = [DtsdMsg::KIND, DtiaMsg::KIND, DtacMsg::KIND, DtsMsg::KIND, SyncSupervisorMsg::KIND];
+
+/// What everyone is told who derives something from the register.
+trait News: Ask<Answer = Kept> + Clone
 where
-    M: Mailbox<Wire = Wire> + From<KeepTwinSystem>,
+    DtsdMsg: From<Self>,
+    DtiaMsg: From<Self>,
+    DtacMsg: From<Self>,
+    DtsMsg: From<Self>,
+    SyncSupervisorMsg: From<Self>,
+    DigitalTwinSystemMsg: From<Self>,
 {
-    for system in systems {
-        out.ask(to, KeepTwinSystem { system: Arc::clone(system) }, PendingKey::NONE);
+    /// Tells the entity of this kind; `system` is the actor of the system that it is about.
+    fn tell(self, kind: u8, system: Ref<DigitalTwinSystemMsg>, key: PendingKey, out: &mut Out<'_, Dtsr>) {
+        match kind {
+            DtsdMsg::KIND => out.ask(DTSD, self, key),
+            DtiaMsg::KIND => out.ask(DTIA, self, key),
+            DtacMsg::KIND => out.ask(DTAC, self, key),
+            DtsMsg::KIND => out.ask(DTS, self, key),
+            SyncSupervisorMsg::KIND => out.ask(SYNC_SUPERVISOR, self, key),
+            _ => out.ask(system, self, key),
+        }
+    }
+
+    /// Tells all of them; gives how many.
+    fn tell_all(self, system: Ref<DigitalTwinSystemMsg>, key: PendingKey, out: &mut Out<'_, Dtsr>) -> usize {
+        let kinds = [DigitalTwinSystemMsg::KIND].into_iter().chain(DERIVING);
+        kinds.map(|kind| self.clone().tell(kind, system, key, out)).count()
     }
 }
 
+impl News for KeepTwinSystem {}
+impl News for ForgetTwinSystem {}
+
+fn keep(system: &Arc<TwinSystem>, edit: &Edit) -> KeepTwinSystem {
+    KeepTwinSystem { system: Arc::clone(system), twins: Arc::clone(&edit.put), gone: Arc::clone(&edit.gone) }
+}
+
 impl Dtsr {
-    /// Makes the twins and objects of a system and tells everyone concerned; gives how many were told.
-    pub(super) fn announce(&self, system: &Arc<TwinSystem>, key: PendingKey, out: &mut Out<'_, Self>) -> usize {
-        for index in 0..system.twins.len() {
-            self.describe(system, index, key, out);
+    /// Makes the twins and objects that are new and tells everyone concerned; gives how many were told.
+    pub(super) fn announce(
+        &self,
+        system: &Arc<TwinSystem>,
+        edit: &Edit,
+        key: PendingKey,
+        out: &mut Out<'_, Self>,
+    ) -> usize {
+        for twin in edit.put.iter() {
+            describe(system, twin, key, out);
         }
-        let objects: BTreeSet<&ObjectUri> =
-            system.twins.iter().filter_map(|twin| twin.entry.physical_object.as_ref()).collect();
-        for uri in &objects {
-            self.represent(uri, key, out);
+        let changed = edit.put.iter().chain(edit.gone.iter());
+        let objects: BTreeSet<&ObjectUri> = changed.filter_map(|twin| twin.entry.physical_object.as_ref()).collect();
+        let represented = objects.into_iter().filter(|uri| self.represent(uri, key, out)).count();
+        edit.put.len() + represented + keep(system, edit).tell_all(system.entity, key, out)
+    }
+
+    /// Tells those who derive something from the register that a system is registered no more; gives how many.
+    pub(super) fn announce_gone(
+        &self,
+        system: &Arc<TwinSystem>,
+        gone: &Arc<[RegisteredTwin]>,
+        key: PendingKey,
+        out: &mut Out<'_, Self>,
+    ) -> usize {
+        ForgetTwinSystem { system: Arc::clone(system), twins: Arc::clone(gone) }.tell_all(system.entity, key, out)
+    }
+
+    /// Tells one who could not take it that twins, or all of a system, are gone.
+    pub(super) fn tell_one(
+        &self,
+        to: EntityId,
+        system: &Arc<TwinSystem>,
+        gone: &Arc<[RegisteredTwin]>,
+        is_whole: bool,
+        key: PendingKey,
+        out: &mut Out<'_, Self>,
+    ) {
+        match to.kind() {
+            _ if is_whole => {
+                let forget = ForgetTwinSystem { system: Arc::clone(system), twins: Arc::clone(gone) };
+                forget.tell(to.kind(), system.entity, key, out);
+            }
+            TwinMsg::KIND => match self.register.twin_at(to) {
+                Some(lister) => describe(system, &lister.twin, key, out),
+                None => self.nothing_to_tell(key, out),
+            },
+            PhysicalObjectMsg::KIND => {
+                let uri = self.register.object_at(to);
+                if !uri.is_some_and(|uri| self.represent(uri, key, out)) {
+                    self.nothing_to_tell(key, out);
+                }
+            }
+            kind => {
+                let id = &system.description.id;
+                // What it could not take may have had more in it than what is gone.
+                let now = self.register.systems.get(id).unwrap_or(system);
+                let edit = Edit { put: self.register.twins_of(id).into(), gone: Arc::clone(gone) };
+                keep(now, &edit).tell(kind, system.entity, key, out);
+            }
         }
-        system.twins.len() + objects.len() + Self::keep_everywhere(system, key, out)
     }
 
-    /// Tells those who derive something from the register; gives how many were told.
-    pub(super) fn keep_everywhere(system: &Arc<TwinSystem>, key: PendingKey, out: &mut Out<'_, Self>) -> usize {
-        let keep = || KeepTwinSystem { system: Arc::clone(system) };
-        out.ask(system.entity, keep(), key);
-        out.ask(DTSD, keep(), key);
-        out.ask(DTIA, keep(), key);
-        out.ask(DTAC, keep(), key);
-        out.ask(DTS, keep(), key);
-        out.ask(SYNC_SUPERVISOR, keep(), key);
-        6
+    /// Whom this was for has gone meanwhile; one who always answers stands in for it.
+    fn nothing_to_tell(&self, key: PendingKey, out: &mut Out<'_, Self>) {
+        if let Some(system) = self.register.systems.values().next() {
+            keep(system, &Edit::of(Vec::new())).tell(DtsMsg::KIND, system.entity, key, out);
+        }
     }
 
-    pub(super) fn describe(&self, system: &TwinSystem, index: usize, key: PendingKey, out: &mut Out<'_, Self>) {
-        let Some(twin) = system.twins.get(index) else { return };
-        let description = DescribeTwin {
-            system: system.description.id.clone(),
-            system_entity: system.entity,
-            twin: Arc::new(twin.clone()),
-        };
-        out.spawn(twin.entity);
-        out.ask(twin.entity, description, key);
-    }
-
-    pub(super) fn represent(&self, uri: &ObjectUri, key: PendingKey, out: &mut Out<'_, Self>) {
-        let Some(object) = self.objects.get(uri) else { return };
-        let said = object.twins.iter().find_map(|twin| self.synchronization_of(&twin.twin));
-        let represent = RepresentObject {
-            object: uri.clone(),
-            twins: Arc::clone(&object.twins),
-            synchronization: said.cloned().unwrap_or_default(),
-        };
+    /// Tells the actor of an object what stands for it; false when nothing does.
+    pub(super) fn represent(&self, uri: &ObjectUri, key: PendingKey, out: &mut Out<'_, Self>) -> bool {
+        let Some((object, twins, synchronization)) = self.register.representation(uri) else { return false };
         out.spawn(object.entity);
-        out.ask(object.entity, represent, key);
-    }
-
-    fn synchronization_of(&self, twin: &TwinId) -> Option<&Arc<Synchronization>> {
-        let (id, index) = self.listed.get(twin)?;
-        self.systems.get(id)?.twins.get(*index)?.entry.characteristics.synchronization.as_ref()
+        out.ask(object.entity, RepresentObject { object: uri.clone(), twins, synchronization }, key);
+        true
     }
 
     /// An entity has recovered and lacks what it derives from the register.
     pub(super) fn reannounce(&self, from: EntityId, out: &mut Out<'_, Self>) {
         match from.kind() {
-            DtsdMsg::KIND => tell_kept(DTSD, self.systems.values(), out),
-            DtiaMsg::KIND => tell_kept(DTIA, self.systems.values(), out),
-            DtacMsg::KIND => tell_kept(DTAC, self.systems.values(), out),
-            DtsMsg::KIND => tell_kept(DTS, self.systems.values(), out),
-            SyncSupervisorMsg::KIND => tell_kept(SYNC_SUPERVISOR, self.systems.values(), out),
             DigitalTwinSystemMsg::KIND => {
-                let system = self.parts.get(&u64::from(from.slot())).and_then(|id| self.systems.get(id));
-                tell_kept(Ref::<DigitalTwinSystemMsg>::new(from), system.into_iter(), out);
+                if let Some(system) = self.register.at_part(u64::from(from.slot())) {
+                    self.tell_whole(from.kind(), system, out);
+                }
             }
             TwinMsg::KIND => {
-                if let Some((id, index)) = self.twins.get(&from).and_then(|twin| self.listed.get(twin))
-                    && let Some(system) = self.systems.get(id)
+                if let Some(lister) = self.register.twin_at(from)
+                    && let Some(system) = self.register.systems.get(&lister.system)
                 {
-                    self.describe(system, *index, PendingKey::NONE, out);
+                    describe(system, &lister.twin, PendingKey::NONE, out);
                 }
             }
             PhysicalObjectMsg::KIND => {
-                if let Some(uri) = self.objects_at.get(&from) {
+                if let Some(uri) = self.register.object_at(from) {
                     self.represent(uri, PendingKey::NONE, out);
+                }
+            }
+            kind if DERIVING.contains(&kind) => {
+                for (id, system) in &self.register.systems {
+                    self.tell_whole(kind, system, out);
+                    if kind == DtsdMsg::KIND {
+                        out.send(DTSD, KeepStanding { system: id.clone(), standing: self.standings.of(id) });
+                    }
                 }
             }
             _ => {}
         }
     }
+
+    fn tell_whole(&self, kind: u8, system: &Arc<TwinSystem>, out: &mut Out<'_, Self>) {
+        let edit = Edit::of(self.register.twins_of(&system.description.id));
+        keep(system, &edit).tell(kind, system.entity, PendingKey::NONE, out);
+    }
+}
+
+/// Makes a twin and tells it what it is.
+pub(super) fn describe(system: &TwinSystem, twin: &RegisteredTwin, key: PendingKey, out: &mut Out<'_, Dtsr>) {
+    let description = DescribeTwin {
+        system: system.description.id.clone(),
+        system_entity: system.entity,
+        twin: Arc::new(twin.clone()),
+    };
+    out.spawn(twin.entity);
+    out.ask(twin.entity, description, key);
 }

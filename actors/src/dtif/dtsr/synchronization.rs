@@ -3,110 +3,58 @@
 use std::sync::Arc;
 
 use twinway_protocol::{
-    EntityId, Meta, Out, Problem, ProblemKind, SystemId, TwinId,
+    EntityId, Meta, Out, Problem, ProblemKind, TwinId,
     lease::Synchronization,
     message::SetSynchronization,
     registry::TwinSystem,
-    signal::Signal,
-    twin::{Affordances, RegisteredTwin},
+    twin::{Affordances, RegisteredTwin, TwinEntry},
 };
 
 use super::{
     super::{limit_reached, member, twin_unknown},
-    Changing, Dtsr, DtsrRecord, part_of,
+    Changing, Dtsr, Edit,
+    changing::next,
 };
 use crate::Settings;
 
-/// What a twin system says anew of one of its twins.
-struct Admitted {
-    /// The system as it is to be kept.
-    system: Arc<TwinSystem>,
-    /// The twin's place in its list.
-    index: usize,
-    /// Whether it differs from what was said before.
-    is_new: bool,
-}
-
-/// What is written down beside the registration of a system, if one of its twins has something to say.
-pub(super) fn synchronized(system: &TwinSystem) -> Option<DtsrRecord> {
-    let said = |twin: &RegisteredTwin| {
-        let synchronization = twin.entry.characteristics.synchronization.as_ref()?;
-        Some((twin.entry.id.clone(), Arc::clone(synchronization)))
-    };
-    let twins: Vec<_> = system.twins.iter().filter_map(said).collect();
-    let system = system.description.id.clone();
-    (!twins.is_empty()).then_some(DtsrRecord::Synchronized { system, twins })
-}
-
 impl Dtsr {
-    /// FGMV-28 REQ-DT-08: a twin system says anew how a twin is synchronized. As with a registration, to repeat it is
-    /// no mistake: everyone is told again.
+    /// FGMV-28 REQ-DT-08: a twin system says anew how a twin is synchronized. To repeat it is no mistake: everyone is told
+    /// again.
     pub(super) fn set_synchronization(&mut self, meta: &Meta, message: SetSynchronization, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<SetSynchronization>(out.event());
         let SetSynchronization { twin, synchronization } = message;
-        let admitted = match self.admit_synchronization(meta.from, &twin, &synchronization) {
+        let (before, twin) = match self.admit_synchronization(meta.from, &twin, &synchronization) {
             Ok(admitted) => admitted,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
-        let Admitted { system, index, is_new } = admitted;
-        let Some(key) = self.begin(Changing::Synchronizing(asker), out) else { return };
-        if is_new {
-            let id = system.description.id.clone();
-            self.systems.insert(id.clone(), Arc::clone(&system));
-            let record = DtsrRecord::Synchronized { system: id, twins: vec![(twin, synchronization)] };
-            out.record(part_of(&system), record);
+        if twin.entry.characteristics.synchronization.as_ref() == Some(&synchronization) {
+            let (system, edit) = (Arc::clone(&before), Edit::of(vec![twin]));
+            let waiting = Changing::Synchronizing { asker, system };
+            let Some(key) = self.begin(waiting, &edit, out) else { return };
+            let told = self.announce(&before, &edit, key, out);
+            return self.await_kept(key, told);
         }
-        self.describe(&system, index, key, out);
-        let object = system.twins.get(index).and_then(|twin| twin.entry.physical_object.as_ref());
-        if let Some(uri) = object {
-            self.represent(uri, key, out);
-        }
-        let told = 1 + usize::from(object.is_some()) + Self::keep_everywhere(&system, key, out);
-        self.await_kept(key, told);
-        if is_new {
-            out.signal(Signal::TwinSystem(system));
-        }
+        let mut entry = TwinEntry::clone(&twin.entry);
+        entry.characteristics.synchronization = Some(synchronization);
+        let edit = Edit::of(vec![RegisteredTwin { entry: Arc::new(entry), ..twin }]);
+        self.carry_out(next(&before), edit, |system| Changing::Synchronizing { asker, system }, out);
     }
 
     /// Judges what a twin system says anew. Nothing is changed yet.
     fn admit_synchronization(
         &self,
         from: EntityId,
-        twin: &TwinId,
+        id: &TwinId,
         synchronization: &Arc<Synchronization>,
-    ) -> Result<Admitted, Problem> {
-        let (id, index) = self.listed.get(twin).ok_or_else(|| twin_unknown(twin))?;
-        let system = self.systems.get(id).ok_or_else(|| twin_unknown(twin))?;
+    ) -> Result<(Arc<TwinSystem>, RegisteredTwin), Problem> {
+        let lister = self.register.twin(id).ok_or_else(|| twin_unknown(id))?;
+        let system = self.register.systems.get(&lister.system).ok_or_else(|| twin_unknown(id))?;
         if system.entity.id() != from {
-            let detail = format!("`{twin}` is a twin of `{id}`, which says itself how it is synchronized");
+            let detail = format!("`{id}` is a twin of `{}`, which says itself how it is synchronized", lister.system);
             return Err(Problem::new(ProblemKind::NotAllowed, detail));
         }
-        let entry = &system.twins.get(*index).ok_or_else(|| twin_unknown(twin))?.entry;
-        check(synchronization, &Affordances::read(&entry.description)?, &self.settings)?;
-        let is_new = entry.characteristics.synchronization.as_ref() != Some(synchronization);
-        let mut system = Arc::clone(system);
-        if is_new {
-            say(Arc::make_mut(&mut system), *index, Arc::clone(synchronization));
-        }
-        Ok(Admitted { system, index: *index, is_new })
-    }
-
-    /// Takes over what was written down of twins of a registered system.
-    pub(super) fn synchronize(&mut self, id: &SystemId, twins: Vec<(TwinId, Arc<Synchronization>)>) {
-        let Some(system) = self.systems.get_mut(id) else { return };
-        let system = Arc::make_mut(system);
-        for (twin, synchronization) in twins {
-            let place = self.listed.get(&twin).filter(|(lister, _)| lister == id);
-            if let Some((_, index)) = place {
-                say(system, *index, synchronization);
-            }
-        }
-    }
-}
-
-fn say(system: &mut TwinSystem, index: usize, synchronization: Arc<Synchronization>) {
-    if let Some(twin) = system.twins.get_mut(index) {
-        Arc::make_mut(&mut twin.entry).characteristics.synchronization = Some(synchronization);
+        check(synchronization, &Affordances::read(&lister.twin.entry.description)?, &self.settings)?;
+        Ok((Arc::clone(system), lister.twin.clone()))
     }
 }
 

@@ -8,14 +8,14 @@ use twinway_protocol::{
     Effect, EntityId, JsonDoc, Mailbox, PendingKey, Problem, ProblemKind,
     message::{
         DTIA, DTSR, DigitalTwinSystemMsg, DtsdMsg, Kept, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, TwinMsg,
-        TwinSystemRegistered, Wire, own,
+        TwinSystemRegistered, UpdateTwinSystem, Wire, own,
     },
     registry::TwinSystemDescription,
     signal::Signal,
     twin::TwinEntry,
 };
 
-use super::Dtsr;
+use super::{Dtsr, DtsrRecord};
 use crate::{
     Settings,
     dtif::sample::{
@@ -24,19 +24,27 @@ use crate::{
     trial::{Trial, sent},
 };
 
+/// The key with which systems register.
+const ASKED: PendingKey = PendingKey::from_bits(9);
+
 fn trial() -> Trial<Dtsr> {
     Trial::new(DTSR.id(), &Settings::default())
 }
 
 fn register(trial: &mut Trial<Dtsr>, slot: u32, description: TwinSystemDescription) -> Vec<Effect<Wire>> {
     let message = RegisterTwinSystem { description: Box::new(description) };
-    trial.deliver(system_actor(slot).id(), PendingKey::from_bits(9), message)
+    trial.deliver(system_actor(slot).id(), ASKED, message)
+}
+
+/// What is told of a system's standing is not answered.
+fn is_asked(effect: &Effect<Wire>) -> bool {
+    !matches!(effect, Effect::Send { wire: Some(Wire::Dtsd(DtsdMsg::KeepStanding(_))), .. })
 }
 
 /// Answers everything that `effects` asked, and gives the last turn's effects.
 fn keep_all(trial: &mut Trial<Dtsr>, effects: Vec<Effect<Wire>>) -> Vec<Effect<Wire>> {
     let mut last = Vec::new();
-    for (meta, _) in sent(effects) {
+    for (meta, _) in sent(effects.into_iter().filter(is_asked).collect()) {
         assert!(last.is_empty(), "answered before everyone keeps it");
         last = trial.deliver(meta.to, meta.pending, Ok(Kept));
     }
@@ -45,7 +53,11 @@ fn keep_all(trial: &mut Trial<Dtsr>, effects: Vec<Effect<Wire>>) -> Vec<Effect<W
 
 fn registered(trial: &mut Trial<Dtsr>, slot: u32, description: TwinSystemDescription) -> TwinSystemRegistered {
     let asked = register(trial, slot, description);
-    let last = keep_all(trial, asked);
+    // What everyone is known to keep is answered at once.
+    let answered = asked.iter().any(|effect| {
+        matches!(effect, Effect::Send { meta, .. } if meta.to == system_actor(slot).id() && meta.pending == ASKED)
+    });
+    let last = if answered { asked } else { keep_all(trial, asked) };
     heard(last).expect("it is answered").expect("it is registered")
 }
 
@@ -70,7 +82,7 @@ fn steps_1_to_3_make_the_twins_and_answer_after_everyone_keeps_them() {
     assert_eq!(spawned, [&twins[..], &[object_actor(0).id()]].concat(), "one object, however many twins");
     assert!(asked.iter().any(|effect| matches!(effect, Effect::Own(step) if *step == own::TWIN_SYSTEM_MANAGED)));
     assert!(asked.iter().any(|effect| matches!(effect, Effect::Signal(Signal::TwinSystem(_)))));
-    assert_eq!(trial.records.len(), 1);
+    assert_eq!(trial.records.len(), 2, "the twins in a part of their own");
 
     let last = keep_all(&mut trial, asked);
     let (meta, _) = sent_to::<DigitalTwinSystemMsg>(last).pop().expect("it is answered");
@@ -89,7 +101,8 @@ fn an_object_hears_of_all_its_twins() {
 #[test]
 fn a_problem_of_one_who_should_keep_it_is_the_answer() {
     let mut trial = trial();
-    let asked = sent(register(&mut trial, 0, description("home", Vec::new())));
+    let asked = register(&mut trial, 0, description("home", Vec::new()));
+    let asked = sent(asked.into_iter().filter(is_asked).collect());
     let mut last = Vec::new();
     for (index, (meta, _)) in asked.into_iter().enumerate() {
         let answer = if index == 1 { Err(Problem::new(ProblemKind::Overloaded, "full")) } else { Ok(Kept) };
@@ -107,7 +120,7 @@ fn the_same_registration_again_succeeds_and_changes_nothing() {
     let first = registered(&mut trial, 4, lamps());
     let again = registered(&mut trial, 4, lamps());
     assert_eq!(first.system, again.system);
-    assert_eq!(trial.records.len(), 1);
+    assert_eq!(trial.records.len(), 2);
 }
 
 #[test]
@@ -192,18 +205,23 @@ fn after_a_restart_everything_is_told_again_with_the_same_addresses() {
     registered(&mut trial, 4, lamps());
     let barn = registered(&mut trial, 2, description("barn", vec![twin("y", Some("urn:y"))]));
     // Parts come back in any order.
-    for mut again in [restarted(&trial, DTSR.id()), from_snapshots(&trial, DTSR.id(), &[4, 2, 77])] {
+    for mut again in [restarted(&trial, DTSR.id()), from_snapshots(&trial, DTSR.id(), &[4, 2, 77, 1 << 40])] {
         let effects = again.recovered();
-        assert_eq!(effects.iter().filter(|effect| matches!(effect, Effect::Signal(_))).count(), 2);
-        let told = sent(effects);
+        let published = |effect: &&Effect<Wire>| matches!(effect, Effect::Signal(Signal::TwinSystem(_)));
+        assert_eq!(effects.iter().filter(published).count(), 2);
+        let told = sent(effects.into_iter().filter(is_asked).collect());
         assert!(told.iter().all(|(meta, _)| meta.pending == PendingKey::NONE));
         let twins = told.iter().filter(|(meta, _)| meta.to.kind() == TwinMsg::KIND).count();
         assert_eq!((told.len(), twins), (4 + 2 + 6 + 6, 4));
         assert!(again.deliver(DTIA.id(), PendingKey::NONE, Ok(Kept)).is_empty());
         assert_eq!(registered(&mut again, 2, description("barn", vec![twin("y", Some("urn:y"))])).system, barn.system);
         let next = registered(&mut again, 7, description("shed", vec![twin("z", Some("urn:z"))]));
-        assert_eq!(next.system.twins[0].entity, twin_actor(4), "no address is given twice");
-        assert_eq!(next.system.twins[0].object, Some(object_actor(2)));
+        let told = sent(again.deliver(next.system.entity.id(), PendingKey::NONE, Reannounce));
+        let [(_, Wire::DigitalTwinSystem(DigitalTwinSystemMsg::KeepTwinSystem(kept)))] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert_eq!(kept.twins[0].entity, twin_actor(4), "no address is given twice");
+        assert_eq!(kept.twins[0].object, Some(object_actor(2)));
     }
 }
 
@@ -219,5 +237,30 @@ fn whoever_recovered_is_told_its_part_again() {
     assert!(matches!(&told(object_actor(0).id())[..], [(_, Wire::PhysicalObject(_))]));
     assert!(matches!(&told(system_actor(4).id())[..], [(_, Wire::DigitalTwinSystem(_))]));
     assert!(told(system_actor(5).id()).is_empty() && told(twin_actor(9).id()).is_empty());
-    assert!(matches!(&told(EntityId::new(DtsdMsg::KIND, 0, 0))[..], [(_, Wire::Dtsd(_))]));
+    assert!(matches!(&told(EntityId::new(DtsdMsg::KIND, 0, 0))[..], [(_, Wire::Dtsd(_)), (_, Wire::Dtsd(_))]));
+}
+
+/// FGMV-29 8.3.1: of a long list, what changes is written down and told, and nothing else.
+#[test]
+fn a_list_that_is_registered_again_with_ten_changes_costs_the_ten() {
+    let list = |changed: usize| {
+        let entry = |index: usize| {
+            let mut entry = twin(&format!("t{index:04}"), None);
+            entry.access.retain(|_, _| index >= changed);
+            entry
+        };
+        description("home", (0..1_000).map(entry).collect())
+    };
+    let mut trial = trial();
+    registered(&mut trial, 4, list(0));
+    let written = trial.records.len();
+    let (description, if_version) = (Box::new(list(10)), Some(1));
+    let update = UpdateTwinSystem { description, with_twins: true, if_version };
+    let asked = trial.deliver(system_actor(4).id(), ASKED, update);
+    let listed = trial.records[written..].iter().map(|record| match record {
+        DtsrRecord::Listed { twins, .. } => twins.len(),
+        _ => 0,
+    });
+    assert_eq!(listed.sum::<usize>(), 10);
+    assert_eq!(sent_to::<TwinMsg>(asked).len(), 10);
 }

@@ -7,8 +7,8 @@ use twinway_protocol::{
     lease::Token,
     message::{
         AnswerAccepted, AnswerRequest, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTS, DTSR, DeviceFenced,
-        DtsMsg, DtsrMsg, FenceDevice, ForwardTwinPropertiesRequest, KeepTwinSystem, Kept, ObserveChange, OpenSystem,
-        OutsideAnswer, OutsideRequest, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, RegisterTwinSystem,
+        DtsMsg, DtsrMsg, FenceDevice, ForwardTwinPropertiesRequest, Kept, ObserveChange, OpenSystem, OutsideAnswer,
+        OutsideRequest, PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, RegisterTwinSystem,
         ReportPhysicalChange, RequestUndelivered, SetSynchronization, TwinPropertiesAndPermission,
         TwinSystemRegistered, Wire,
     },
@@ -39,7 +39,7 @@ fn opened() -> Trial<DigitalTwinSystem> {
 
 fn keep(trial: &mut Trial<DigitalTwinSystem>) -> Vec<Effect<Wire>> {
     let system = twin_system("home", 1, vec![twin("a", Some("urn:a")), twin("b", None)]);
-    trial.deliver(DTSR.id(), PendingKey::NONE, KeepTwinSystem { system })
+    trial.deliver(DTSR.id(), PendingKey::NONE, system.keep())
 }
 
 fn trial() -> Trial<DigitalTwinSystem> {
@@ -116,7 +116,7 @@ fn steps_1_and_3_go_to_dtsr_and_back() {
     let mut trial = opened();
     let asked = sent_to::<DtsrMsg>(register(&mut trial, "home"));
     let [(meta, DtsrMsg::RegisterTwinSystem(_))] = &asked[..] else { panic!("{asked:?}") };
-    let done = Ok(TwinSystemRegistered { system: twin_system("home", 1, Vec::new()) });
+    let done = Ok(TwinSystemRegistered { system: twin_system("home", 1, Vec::new()).system, is_new: true });
     let answers = sent(trial.deliver(DTSR.id(), meta.pending, done));
     assert!(matches!(&answers[..], [(meta, Wire::Caller(_))] if meta.pending == PendingKey::from_bits(3)));
 }

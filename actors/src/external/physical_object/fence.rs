@@ -8,6 +8,7 @@ use twinway_protocol::{
     lease::{
         Fencing, Token,
         mutation::{Mutation, broken},
+        watch::GateDid,
     },
     message::{ApplyChange, ChangeApplied, DeviceFenced, FenceDevice, FenceGate},
 };
@@ -76,6 +77,7 @@ impl PhysicalObject {
             None if token == newest && token != Token::NONE => return self.say_fenced(token, out),
             _ => {
                 self.gate.shut(Holder { token, to, priority, restricted });
+                self.fenced_in = out.event();
                 let device = Device::Unasked;
                 self.work = Some(Work { token, ttl_ms, stop, replaced, device, device_asked: 0, stop_failed: false });
             }
@@ -129,7 +131,8 @@ impl PhysicalObject {
         match self.asked.insert(Asked::SafeStop) {
             Ok(key) => {
                 self.stopping = true;
-                out.ask(first.system, stop, key);
+                // Nobody in a virtual world asked for it: it is no change of FGMV-29 9.2 steps 15 to 18.
+                out.ask_beside(first.system, stop, key);
             }
             Err(_) => work.stop_failed = true,
         }
@@ -234,6 +237,10 @@ impl PhysicalObject {
             self.replay(record);
         }
         self.gate.open(out.now().monotonic_ms.saturating_add(ttl_ms));
+        if self.watched {
+            let to = self.gate.fenced.as_ref().and_then(|fenced| fenced.to.clone());
+            self.show_gate(GateDid::Fenced(token, to), out);
+        }
         self.say_fenced(token, out);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twinway_protocol::{
     Problem, ProblemKind, SystemId, UserId,
     lease::{
-        Claimant, Priority, Token,
+        self, Claimant, HolderClass, Priority, Token,
         mutation::{Mutation, broken},
     },
     message::LeaseParty,
@@ -41,6 +41,12 @@ impl Gate {
         newest.map_or(Token::NONE, |holder| holder.token)
     }
 
+    /// Whether the newest token is somebody's.
+    pub(super) fn is_anybodys(&self) -> bool {
+        let newest = self.closing.as_ref().or(self.fenced.as_ref());
+        newest.is_some_and(|holder| holder.to.is_some())
+    }
+
     /// From now on nothing passes, until the fence is done.
     pub(super) fn shut(&mut self, next: Holder) {
         self.closing = Some(next);
@@ -72,12 +78,25 @@ impl Gate {
         Ok(())
     }
 
-    /// The holder is being revoked, or is no more.
-    pub(super) fn restrict(&mut self, token: Token, restricted: bool) {
+    /// The holder is being revoked, or is no more. Tells whether the newest token is meant.
+    pub(super) fn restrict(&mut self, token: Token, restricted: bool) -> bool {
         let holders = [self.closing.as_mut(), self.fenced.as_mut()];
         for holder in holders.into_iter().flatten().filter(|holder| holder.token == token) {
             holder.restricted = restricted;
         }
+        token == self.newest()
+    }
+
+    /// The whole name of a user whose command passes: that of the holder, if it is the same user.
+    pub(super) fn named(&self, metaverse: &SystemId, user: &UserId) -> lease::Holder {
+        let holder = self.fenced.as_ref().and_then(|fenced| Some(&fenced.to.as_ref()?.holder));
+        let same = holder.filter(|holder| holder.system == *metaverse && holder.user == *user);
+        same.cloned().unwrap_or_else(|| lease::Holder {
+            user: user.clone(),
+            world: metaverse.into(),
+            system: metaverse.clone(),
+            class: HolderClass::Person,
+        })
     }
 
     /// How long the holder still has the object, in milliseconds.

@@ -54,6 +54,9 @@ fn execute(shop: &mut Trial<ThirdPartySystem>, asks: u64) -> Vec<Effect<Wire>> {
         metaverse: system_id("plaza"),
         user: UserId::new("ada").expect("it is a name"),
         request: Box::new(ServiceRequest::Share { topic: "taste".into(), data: json("1") }),
+        idempotency_key: None,
+        context: None,
+        call: None,
     };
     shop.deliver(SDC, key(asks), question)
 }
@@ -117,7 +120,7 @@ fn a_registration_goes_to_tpsr_and_says_how_the_system_is_reached() {
     let asked = to_kind(effects, TpsrMsg::KIND).0.pending;
     let mut system = twinway_protocol::registry::ThirdPartySystem::clone(&registered("shop", 1));
     system.description = hooked;
-    let registered = ThirdPartySystemRegistered { system: Arc::new(system) };
+    let registered = ThirdPartySystemRegistered { system: Arc::new(system), is_new: true };
     let effects = shop.deliver(TPSR, asked, ThirdPartySystemMsg::ThirdPartySystemRegistered(Ok(registered)));
     assert_eq!(opened(&effects), Some(webhook()));
     assert!(answer::<ThirdPartySystemRegistered>(effects, CALLER, key(2)).is_some_and(|answer| answer.is_ok()));
@@ -146,7 +149,10 @@ fn a_question_leaves_the_daemon_and_the_first_answer_that_fits_comes_back() {
     let (id, body) = request(&effects);
     assert!(matches!(body, OutsideRequest::AuthorizeUser(_)), "{body:?}");
     let effects = reply(&mut shop, id, decided());
-    assert_eq!(shown(&effects), ["9.1/8 UserAndPermissionInformation to Tpsaa", "AnswerAccepted to Caller"]);
+    assert_eq!(
+        shown(&effects),
+        ["timer 5000", "9.1/8 UserAndPermissionInformation to Tpsaa", "AnswerAccepted to Caller"]
+    );
     let effects = reply(&mut shop, id, decided());
     assert_eq!(shown(&effects), ["AnswerAccepted refused to Caller"], "nobody hears a second answer");
     assert_eq!(accepted(effects), Err(ProblemKind::RequestUnknown));
@@ -162,7 +168,7 @@ fn an_answer_to_another_kind_of_request_is_refused_and_the_request_still_waits()
     let effects = reply(&mut shop, id, decided());
     assert_eq!(accepted(effects), Err(ProblemKind::AnswerMismatch));
     let effects = reply(&mut shop, id, executed());
-    assert_eq!(shown(&effects), ["9.1/14x ServiceExecuted to Sdc", "AnswerAccepted to Caller"]);
+    assert_eq!(shown(&effects), ["timer 5000", "9.1/14x ServiceExecuted to Sdc", "AnswerAccepted to Caller"]);
 }
 
 #[test]
@@ -196,10 +202,16 @@ fn a_system_that_fails_stays_silent_or_cannot_be_reached_is_told_to_the_asker() 
     assert_eq!((failed.kind, failed.detail.as_str()), (ProblemKind::OutsideFailed, "out of lamps"));
     assert_eq!(heard(|shop, id| shop.timeout(id)).kind, ProblemKind::OutsideTimeout);
     let undelivered = heard(|shop, id| {
-        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: true };
+        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: false };
         shop.deliver(CALLER, PendingKey::NONE, message)
     });
     assert_eq!(undelivered, gone());
+    // FGMV-29 8.2.4: what was handed out and cut off may have been done.
+    let cut_off = heard(|shop, id| {
+        let message = RequestUndelivered { request: id, problem: Box::new(gone()), handed_out: true };
+        shop.deliver(CALLER, PendingKey::NONE, message)
+    });
+    assert_eq!(cut_off.kind, ProblemKind::OutsideUnclear);
 }
 
 #[test]

@@ -1,3 +1,7 @@
+mod chains;
+mod crash;
+mod scene;
+
 use std::sync::Arc;
 
 use twinway_protocol::{

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     PermissionId, Problem, ProblemKind, Ref, SystemId, UserId,
     access::{AuthorizationDecision, AuthorizationGrant, UserAuthorization},
-    message::{MetaverseSystemMsg, VerifyUserAuthorization},
+    message::{AuthorizationParty, MetaverseSystemMsg, VerifyUserAuthorization},
     time::Timestamp,
 };
 
@@ -45,6 +45,8 @@ pub(super) struct Register {
     by_number: BTreeMap<u64, Kept>,
     by_id: BTreeMap<PermissionId, u64>,
     by_holder: BTreeMap<Holder, BTreeSet<u64>>,
+    by_metaverse: BTreeMap<SystemId, BTreeSet<u64>>,
+    by_system: BTreeMap<SystemId, BTreeSet<u64>>,
     next: u64,
 }
 
@@ -71,6 +73,8 @@ impl Register {
         self.next = self.next.max(kept.number.saturating_add(1));
         self.by_id.insert(kept.authorization.id.clone(), kept.number);
         self.by_holder.entry(holder(&kept.authorization)).or_default().insert(kept.number);
+        self.by_metaverse.entry(kept.authorization.metaverse.clone()).or_default().insert(kept.number);
+        self.by_system.entry(kept.authorization.system.clone()).or_default().insert(kept.number);
         self.by_number.insert(kept.number, kept);
     }
 
@@ -78,13 +82,25 @@ impl Register {
     pub(super) fn forget(&mut self, number: u64) {
         let Some(kept) = self.by_number.remove(&number) else { return };
         self.by_id.remove(&kept.authorization.id);
-        let holder = holder(&kept.authorization);
-        if let Some(numbers) = self.by_holder.get_mut(&holder) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.by_holder.remove(&holder);
-            }
-        }
+        take_out(&mut self.by_metaverse, &kept.authorization.metaverse, number);
+        take_out(&mut self.by_system, &kept.authorization.system, number);
+        take_out(&mut self.by_holder, &holder(&kept.authorization), number);
+    }
+
+    /// The authorizations of one side, from the number `from` on.
+    pub(super) fn of_party(&self, party: &AuthorizationParty, from: u64) -> impl Iterator<Item = &Kept> {
+        let numbers = match party {
+            AuthorizationParty::Metaverse(id) => self.by_metaverse.get(id),
+            AuthorizationParty::ThirdParty(id) => self.by_system.get(id),
+        };
+        let numbers = numbers.into_iter().flat_map(move |numbers| numbers.range(from..));
+        numbers.filter_map(|number| self.by_number.get(number))
+    }
+
+    /// All authorizations at one third-party system, with their numbers and the actors of who asked for them.
+    pub(super) fn of_system(&self, system: &SystemId) -> Vec<(u64, Ref<MetaverseSystemMsg>, UserAuthorization)> {
+        let of_it = self.by_number.iter().filter(|(_, kept)| kept.authorization.system == *system);
+        of_it.map(|(number, kept)| (*number, kept.metaverse_entity, kept.authorization.clone())).collect()
     }
 
     fn of(&self, holder: &Holder) -> impl DoubleEndedIterator<Item = &Kept> {
@@ -103,7 +119,7 @@ impl Register {
         // What permits nothing any more goes first, then logins that never came.
         let useless = self.of(holder).find(|kept| match &kept.authorization.decision {
             AuthorizationDecision::Granted(grant) => expired(grant, now),
-            AuthorizationDecision::Denied(_) => true,
+            AuthorizationDecision::Denied(_) | AuthorizationDecision::Revoked => true,
             AuthorizationDecision::Pending(_) => false,
         });
         let pending = |kept: &&Kept| matches!(kept.authorization.decision, AuthorizationDecision::Pending(_));
@@ -155,12 +171,25 @@ impl Register {
         if let Some(AuthorizationDecision::Denied(reason)) = newest {
             return Err(denied(&question.system, reason));
         }
+        if let Some(AuthorizationDecision::Revoked) = newest {
+            let detail = format!("the authorization of `{}` at `{}` was revoked", question.user, question.system);
+            return Err(Problem::new(ProblemKind::PermissionDenied, detail));
+        }
         let (kind, what) = match grants().next() {
             Some(_) => (ProblemKind::PermissionExpired, "the authorization has ended"),
             None => (ProblemKind::PermissionMissing, "no authorization covers it"),
         };
         let VerifyUserAuthorization { user, operation, system, .. } = question;
         Err(Problem::new(kind, format!("`{user}` may not call `{operation}` of `{system}`: {what}")))
+    }
+}
+
+fn take_out<K: Ord>(index: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, number: u64) {
+    if let Some(numbers) = index.get_mut(key) {
+        numbers.remove(&number);
+        if numbers.is_empty() {
+            index.remove(key);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! FGMV-29 8.2.3, and steps 6 to 10 and 13 of 9.1.
 
+mod revoking;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use twinway_protocol::{

@@ -7,6 +7,8 @@ use twinway_protocol::{
     registry::{Api, Reach, ServiceCharge, ServiceLevel, ThirdPartyDescription},
 };
 
+use crate::sif::mapping;
+
 /// The longest type, title, currency, unit or operation, in bytes.
 pub const LABEL_BYTES_MAX: usize = 512;
 /// The longest description or webhook address, in bytes.
@@ -53,7 +55,7 @@ fn charge(charge: &ServiceCharge) -> Result<(), Problem> {
     charge.per.as_deref().map_or(Ok(()), |per| label("/serviceCharge/per", per))
 }
 
-fn level(level: &ServiceLevel) -> Result<(), Problem> {
+pub(crate) fn level(level: &ServiceLevel) -> Result<(), Problem> {
     // A NaN is in no range.
     if level.availability.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
         return Err(refuse("/serviceLevel/availability", "a share between 0 and 1 is expected here"));
@@ -72,6 +74,9 @@ fn apis(apis: &[Api]) -> Result<(), Problem> {
             return Err(refuse(pointer, format!("`{}` is listed before", api.operation)));
         }
         text(&format!("/apis/{index}/description"), api.description.as_deref())?;
+        if let Some(mapping) = &api.mapping {
+            mapping::check(mapping, &format!("/apis/{index}/mapping"), true)?;
+        }
     }
     Ok(())
 }

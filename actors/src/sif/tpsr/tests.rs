@@ -1,5 +1,7 @@
 //! FGMV-29 8.2.1, and steps 1 to 3 of 9.1.
 
+mod changing;
+
 use twinway_protocol::{
     Effect, EntityId, JsonDoc, Mailbox, PendingKey, Problem, ProblemKind,
     message::{
@@ -68,7 +70,11 @@ fn a_registration_is_recorded_and_answered_when_everyone_has_taken_it() {
             "signal",
             "KeepThirdPartySystem to Tpsd",
             "KeepThirdPartySystem to Tpsaa",
-            "KeepThirdPartySystem to Sdc"
+            "KeepThirdPartySystem to Sdc",
+            "KeepStanding to Tpsd",
+            "KeepStanding to Sdc",
+            "signal",
+            "timer 90000"
         ]
     );
     assert_eq!(tpsr.records.len(), 1);
@@ -142,9 +148,9 @@ fn what_cannot_be_registered_is_refused_with_its_place() {
         ("/serviceLevel/p99Ms", |d| {
             d.service_level = Some(ServiceLevel { p99_ms: Some(f64::INFINITY), ..ServiceLevel::default() });
         }),
-        ("/apis/1/operation", |d| d.apis.push(Api { operation: "order".to_owned(), description: None })),
+        ("/apis/1/operation", |d| d.apis.push(Api { operation: "order".to_owned(), description: None, mapping: None })),
         ("/apis", |d| {
-            let api = |n: usize| Api { operation: n.to_string(), description: None };
+            let api = |n: usize| Api { operation: n.to_string(), description: None, mapping: None };
             d.apis = (0..=super::APIS_MAX).map(api).collect();
         }),
         ("/reach/webhook", |d| d.reach = Reach::Webhook("file:///etc/passwd".to_owned())),
@@ -221,7 +227,7 @@ fn after_a_restart_everyone_is_told_and_answers_are_as_before() {
     for kind in ["Tpsd", "Tpsaa", "Sdc", "ThirdPartySystem"] {
         assert_eq!(count(&format!("KeepThirdPartySystem to {kind}")), 2, "{told:?}");
     }
-    assert_eq!((count("spawn"), count("signal")), (2, 2));
+    assert_eq!((count("spawn"), count("signal")), (2, 4), "what is registered is published, and how it stands");
     let mut other = description("shop");
     other.title = "Boat shop".to_owned();
     let problem = refused(register(&mut after, THIRD_PARTY, 3, other), THIRD_PARTY, 3);

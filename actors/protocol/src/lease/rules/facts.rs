@@ -147,6 +147,9 @@ impl Facts {
                 self.over(entity, *over, now_ms);
                 self.object(entity).token = *token;
             }
+            Change::Retired => {
+                self.objects.remove(&entity);
+            }
             Change::Epoch(_)
             | Change::Unquarantined
             | Change::Reserved(_)

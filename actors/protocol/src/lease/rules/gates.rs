@@ -66,6 +66,11 @@ impl Observer {
 
     /// Rules 3 and 4: somebody hears that it holds an object.
     fn visible(&mut self, object: EntityId, token: Token, who: Option<&Claimant>) {
+        // Of an object that the records are not followed of nothing is known to be durable.
+        if !self.durable.objects.contains_key(&object) && self.durable.objects.len() >= OBJECTS_MAX {
+            self.untracked += 1;
+            return;
+        }
         let durable = self.durable.objects.get(&object).map_or(Token::NONE, |object| object.token);
         if durable < token {
             self.violated(

@@ -170,10 +170,12 @@ impl Observer {
     /// Ids that are known no more.
     fn forget_ids(&mut self) {
         let (now_ms, known_ms) = (self.now.monotonic_ms, self.limits.lease_request_id_ttl_ms);
-        if self.said.ids.len() > 1_024 {
+        // Only when they have doubled, so that it costs nothing to speak of whatever their number.
+        if self.said.ids.len() > self.ids_looked_at.max(1_024) {
             for facts in [&mut self.said, &mut self.durable] {
                 facts.ids.retain(|_, known| known.1.is_none_or(|ended_ms| now_ms < ended_ms.saturating_add(known_ms)));
             }
+            self.ids_looked_at = self.said.ids.len() * 2;
         }
     }
 
@@ -232,11 +234,13 @@ impl Observer {
             | Input::Reserve(_, reply)
             | Input::Unreserve { reply, .. }
             | Input::Revoke { reply, .. }
+            | Input::Retire { reply, .. }
             | Input::ReplaceGate { reply, .. } => ask(*reply, Vec::new()),
             Input::Abandon { .. }
             | Input::Fenced { .. }
             | Input::GateStarted { .. }
             | Input::Weigh { .. }
+            | Input::Forget { .. }
             | Input::Recover(_)
             | Input::Tick => {}
         }

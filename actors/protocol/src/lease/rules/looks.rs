@@ -1,6 +1,6 @@
 //! Rules over the table as it stands, over time, and at rest: 6, 8, 11, 12, 13 and 14.
 
-use super::{OBJECTS_MAX, Observer, Rule};
+use super::{OBJECTS_MAX, Observer, Rule, Views};
 use crate::{
     EntityId,
     lease::{ClaimView, ObjectView, Phase, Reservation, Table, Token},
@@ -42,8 +42,8 @@ impl Essence {
 }
 
 impl Observer {
-    pub(super) fn look(&mut self, table: &Table, object: EntityId) {
-        let Some(view) = table.view(object, LINE_MAX) else { return };
+    pub(super) fn look(&mut self, table: &dyn Views, object: EntityId) {
+        let Some(view) = table.look_at(object, LINE_MAX) else { return };
         self.not_free_while_wanted(table, &view);
         self.no_dead_waiter(&view);
         self.deadline_kept(&view);
@@ -51,9 +51,9 @@ impl Observer {
     }
 
     /// Whether a claim in line is first for each of its objects, and `above` whoever holds one.
-    fn could_have(table: &Table, claim: &ClaimView, above: impl Fn(&ClaimView) -> bool) -> bool {
+    fn could_have(table: &dyn Views, claim: &ClaimView, above: impl Fn(&ClaimView) -> bool) -> bool {
         claim.objects.as_slice().iter().all(|wanted| {
-            table.view(wanted.object, 1).is_some_and(|view| {
+            table.look_at(wanted.object, 1).is_some_and(|view| {
                 view.phase != Phase::Quarantined
                     && view.queue.first().is_some_and(|first| first.arrival == claim.arrival)
                     && view.holder.is_none_or(|holder| above(&holder))
@@ -62,7 +62,7 @@ impl Observer {
     }
 
     /// Rule 14: an object that is nobody's has nobody in line who could have it.
-    fn not_free_while_wanted(&mut self, table: &Table, view: &ObjectView) {
+    fn not_free_while_wanted(&mut self, table: &dyn Views, view: &ObjectView) {
         let Some(first) = view.queue.first().filter(|_| view.holder.is_none()) else { return };
         // A set waits for those of its objects that somebody has.
         if view.phase != Phase::Quarantined && Self::could_have(table, first, |_| false) {
@@ -108,7 +108,7 @@ impl Observer {
     }
 
     /// Rule 6: what a higher request waits for ends in time.
-    fn in_time(&mut self, table: &Table, view: &ObjectView) {
+    fn in_time(&mut self, table: &dyn Views, view: &ObjectView) {
         let now_ms = self.now.monotonic_ms;
         let fence_ms = self.limits.lease_fence_ms_max;
         let first = view

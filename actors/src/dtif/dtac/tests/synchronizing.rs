@@ -7,10 +7,9 @@ use twinway_protocol::{
     access::{Right, TwinPermission},
     lease::{HolderClass, PriorityRule, Synchronization, Terms, Wanted},
     message::{
-        DTAC, DTSR, KeepTwinSystem, RoleChanged, RulesChanged, SYNC_SUPERVISOR, SyncSupervisorMsg, SyncVerified,
-        TwinGrant, VerifySync, Wire,
+        DTAC, DTSR, RoleChanged, RulesChanged, SYNC_SUPERVISOR, SyncSupervisorMsg, SyncVerified, TwinGrant, VerifySync,
+        Wire,
     },
-    registry::TwinSystem,
     time::Timestamp,
 };
 
@@ -20,8 +19,8 @@ use crate::{
     dtif::{
         dtac::{Dtac, DtacRecord},
         sample::{
-            from_snapshots, heard, object_actor, restarted, sent_to, system_id, twin, twin_id, twin_ids, twin_system,
-            user,
+            Sample, from_snapshots, heard, object_actor, restarted, sent_to, system_id, twin, twin_id, twin_ids,
+            twin_system, user,
         },
     },
     trial::Trial,
@@ -53,7 +52,7 @@ fn rules(operator: u8) -> Arc<Synchronization> {
 
 /// `arm` and `claw` stand for one object, `belt` and `oven` for one each, `ghost` for none. Only `arm` and `belt`
 /// have rules, and `ghost`.
-fn cell(of_arm: Option<Arc<Synchronization>>) -> Arc<TwinSystem> {
+fn cell(of_arm: Option<Arc<Synchronization>>) -> Sample {
     let mut arm = twin("arm", Some("urn:arm"));
     arm.characteristics.synchronization = of_arm;
     let mut belt = twin("belt", Some("urn:belt"));
@@ -61,13 +60,13 @@ fn cell(of_arm: Option<Arc<Synchronization>>) -> Arc<TwinSystem> {
     let mut ghost = twin("ghost", None);
     ghost.characteristics.synchronization = Some(rules(5));
     let twins = vec![arm, belt, twin("oven", Some("urn:oven")), ghost, twin("claw", Some("urn:arm"))];
-    let mut system = TwinSystem::clone(&twin_system("cell", 0, twins));
+    let mut system = twin_system("cell", 0, twins);
     system.twins[4].object = system.twins[0].object;
-    Arc::new(system)
+    system
 }
 
-fn keep(trial: &mut Trial<Dtac>, system: Arc<TwinSystem>) -> Vec<SyncSupervisorMsg> {
-    told(trial.deliver(DTSR.id(), PendingKey::NONE, KeepTwinSystem { system }))
+fn keep(trial: &mut Trial<Dtac>, system: Sample) -> Vec<SyncSupervisorMsg> {
+    told(trial.deliver(DTSR.id(), PendingKey::NONE, system.keep()))
 }
 
 /// What the supervisor is told.
@@ -288,9 +287,9 @@ fn the_supervisor_hears_when_the_rules_of_a_twin_are_others_now() {
 #[test]
 fn rules_of_a_twin_without_an_object_concern_nobody() {
     let mut trial = trial();
-    let mut system = TwinSystem::clone(&cell(Some(rules(5))));
+    let mut system = cell(Some(rules(5)));
     Arc::make_mut(&mut system.twins[3].entry).characteristics.synchronization = Some(rules(8));
-    assert!(keep(&mut trial, Arc::new(system)).is_empty());
+    assert!(keep(&mut trial, system).is_empty());
 }
 
 #[test]

@@ -10,9 +10,8 @@ use twinway_protocol::{
         DTAC, DTSR, DigitalTwinSystemMsg, DtacMsg, Kept, PhysicalObjectMsg, Reannounce, SYNC_SUPERVISOR,
         SetSynchronization, SyncSupervisorMsg, TwinMsg, Wire,
     },
-    registry::TwinSystem,
     signal::Signal,
-    twin::TwinEntry,
+    twin::{RegisteredTwin, TwinEntry},
 };
 
 use super::{keep_all, lamps, refusal, register, registered, trial};
@@ -21,12 +20,15 @@ use crate::{
     dtif::{
         dtsr::{Dtsr, DtsrRecord},
         sample::{
-            caller, description, from_snapshots, heard, json, object_actor, restarted, sent_to, system_actor, twin,
-            twin_actor, twin_id, twin_system, user, values,
+            caller, description, from_snapshots, heard, json, object_actor, restarted, sent_to, system_actor,
+            system_id, twin, twin_actor, twin_id, twin_system, user, values,
         },
     },
     trial::{Trial, sent},
 };
+
+/// The part that holds the first twins.
+const TWINS: u64 = 1 << 40;
 
 /// What a twin can say, with everything in it.
 fn says(priority: u8) -> Arc<Synchronization> {
@@ -63,8 +65,8 @@ fn refused_to_set(trial: &mut Trial<Dtsr>, slot: u32, twin: &str, says: Arc<Sync
     heard::<Kept>(effects).expect("it is answered").expect_err("it is refused")
 }
 
-fn said(system: &TwinSystem) -> BTreeMap<TwinId, Arc<Synchronization>> {
-    let said = system.twins.iter().filter_map(|twin| {
+fn said(twins: &[RegisteredTwin]) -> BTreeMap<TwinId, Arc<Synchronization>> {
+    let said = twins.iter().filter_map(|twin| {
         let said = twin.entry.characteristics.synchronization.clone()?;
         Some((twin.entry.id.clone(), said))
     });
@@ -80,10 +82,10 @@ fn of_object(effects: Vec<Effect<Wire>>) -> Vec<Arc<Synchronization>> {
     told.collect()
 }
 
-/// The systems that DTAC is told to keep.
-fn kept_by_dtac(effects: Vec<Effect<Wire>>) -> Vec<Arc<TwinSystem>> {
+/// The twins that DTAC is told to keep, by system.
+fn kept_by_dtac(effects: Vec<Effect<Wire>>) -> Vec<Arc<[RegisteredTwin]>> {
     let told = sent_to::<DtacMsg>(effects).into_iter().filter_map(|(_, message)| match message {
-        DtacMsg::KeepTwinSystem(message) => Some(message.system),
+        DtacMsg::KeepTwinSystem(message) => Some(message.twins),
         _ => None,
     });
     told.collect()
@@ -104,13 +106,13 @@ fn what_was_said_survives_replay_and_snapshots() {
     let mut trial = trial();
     let first = registered(&mut trial, 4, quiet_and_loud(7));
     registered(&mut trial, 5, description("barn", vec![twin("x", Some("urn:x"))]));
-    assert_eq!(trial.records.len(), 3, "who says nothing is written down as ever");
     let asked = set(&mut trial, 5, "x", says(2));
     keep_all(&mut trial, asked);
 
-    for mut again in [restarted(&trial, DTSR.id()), from_snapshots(&trial, DTSR.id(), &[4, 5])] {
+    for mut again in [restarted(&trial, DTSR.id()), from_snapshots(&trial, DTSR.id(), &[4, 5, TWINS])] {
+        again.recovered();
         let told = again.deliver(DTAC.id(), PendingKey::NONE, Reannounce);
-        let all: BTreeMap<_, _> = kept_by_dtac(told).iter().flat_map(|system| said(system)).collect();
+        let all: BTreeMap<_, _> = kept_by_dtac(told).iter().flat_map(|twins| said(twins)).collect();
         assert_eq!(all, BTreeMap::from([(twin_id("b"), says(7)), (twin_id("x"), says(2))]));
         let told = again.deliver(object_actor(1).id(), PendingKey::NONE, Reannounce);
         assert_eq!(of_object(told), [says(2)]);
@@ -132,24 +134,39 @@ fn a_journal_of_before_reads_as_ever() {
         123, 125, 1, 1, 2, 111, 110, 0, 253, 40, 0, 0, 0, 0, 0, 0, 17, 1, 253, 40, 0, 0, 0, 0, 0, 0, 15, 1, 98, 0, 0,
         2, 123, 125, 0, 1, 4, 103, 114, 105, 100, 1, 0, 253, 41, 0, 0, 0, 0, 0, 0, 17, 0,
     ];
-    let system = |synchronization| {
-        let mut first = TwinEntry { description: json("{}"), access: BTreeMap::new(), ..twin("a", Some("urn:a")) };
-        first.characteristics = Characteristics { changeable: Some(["on".to_owned()].into()), synchronization };
-        twin_system("home", 4, vec![first, TwinEntry { description: json("{}"), ..twin("b", None) }])
-    };
-    let DtsrRecord::Registered(read) = codec::decode(golden).expect("it decodes") else { panic!("another record") };
-    assert_eq!(read, system(None));
-    // What a twin says has no bytes there, and is not lost: it is written down apart.
-    for said in [None, Some(says(7))] {
-        let record = DtsrRecord::Registered(system(said));
-        assert_eq!(codec::encode(&record).expect("it encodes"), golden);
-    }
+    let mut first = TwinEntry { description: json("{}"), access: BTreeMap::new(), ..twin("a", Some("urn:a")) };
+    first.characteristics = Characteristics { changeable: Some(["on".to_owned()].into()), synchronization: None };
+    let was = twin_system("home", 4, vec![first, TwinEntry { description: json("{}"), ..twin("b", None) }]);
+    let record: DtsrRecord = codec::decode(golden).expect("it decodes");
+    assert_eq!(codec::encode(&record).expect("it encodes"), golden, "and is written as it was");
+    let later = DtsrRecord::Synchronized { system: system_id("home"), twins: vec![(twin_id("b"), says(7))] };
+
     let mut again = trial();
-    again.behaviour.replay(codec::decode(golden).expect("it decodes"));
-    let mut part = Vec::new();
-    again.behaviour.snapshot(4, &mut part);
-    assert_eq!(part.len(), 1);
-    assert_eq!(codec::encode(&part[0]).expect("it encodes"), golden);
+    again.behaviour.replay(record);
+    again.behaviour.replay(later.clone());
+    // Compacted before it could give the twins parts of their own, it loses none of them.
+    let compacted = from_snapshots(&again, DTSR.id(), &[4]);
+    let expected = |told: Vec<Effect<Wire>>| {
+        let [kept] = &kept_by_dtac(told)[..] else { panic!("one system") };
+        assert_eq!((kept[0].clone(), kept[1].entity), (was.twins[0].clone(), was.twins[1].entity));
+        assert_eq!(said(kept), BTreeMap::from([(twin_id("b"), says(7))]));
+    };
+    for mut again in [again, compacted] {
+        expected(again.recovered());
+        // From now on the twins have parts of their own, in whatever order those come back beside the old record.
+        let mut parts = again.records.clone();
+        parts.reverse();
+        for records in [again.records.clone(), parts] {
+            let mut third = trial();
+            let own = |record: &DtsrRecord| matches!(record, DtsrRecord::Listed { .. });
+            let (chunks, of_system): (Vec<_>, Vec<_>) = records.into_iter().partition(own);
+            chunks.into_iter().for_each(|record| third.behaviour.replay(record));
+            third.behaviour.replay(codec::decode(golden).expect("it decodes"));
+            third.behaviour.replay(later.clone());
+            of_system.into_iter().for_each(|record| third.behaviour.replay(record));
+            expected(third.deliver(DTAC.id(), PendingKey::NONE, Reannounce));
+        }
+    }
 }
 
 #[test]
@@ -161,8 +178,8 @@ fn a_record_of_twins_that_the_system_does_not_list_changes_no_other() {
     let system = "barn".parse().expect("it is a name");
     trial.behaviour.replay(DtsrRecord::Synchronized { system, twins });
     let told = trial.deliver(DTAC.id(), PendingKey::NONE, Reannounce);
-    let all: BTreeMap<_, _> = kept_by_dtac(told).iter().flat_map(|system| said(system)).collect();
-    assert_eq!(all, BTreeMap::from([(twin_id("x"), says(4))]));
+    let all: BTreeMap<_, _> = kept_by_dtac(told).iter().flat_map(|twins| said(twins)).collect();
+    assert!(all.is_empty(), "what stands in a part of its own is newer than any such record");
 }
 
 /// Everything that cannot be said, with its problem and its place.
@@ -230,9 +247,12 @@ fn what_is_said_anew_is_written_down_and_answered_when_everyone_keeps_it() {
     let mut trial = trial();
     let before = registered(&mut trial, 4, lamps());
     let asked = set(&mut trial, 4, "b", says(7));
-    assert_eq!(trial.records.len(), 2);
+    let [.., DtsrRecord::Listed { twins, .. }, DtsrRecord::Described(_)] = &trial.records[..] else {
+        panic!("{:?}", trial.records)
+    };
+    assert_eq!(twins.len(), 1, "the twin, and no other");
     assert!(asked.iter().any(|effect| matches!(effect, Effect::Signal(Signal::TwinSystem(system))
-        if said(system).contains_key(&twin_id("b")))));
+        if system.version == before.system.version + 1)));
     let (mut object, mut twins, mut kept) = (Vec::new(), Vec::new(), 0);
     let copy = sent(asked);
     let receivers: Vec<_> = copy.iter().map(|(meta, _)| (meta.to, meta.pending)).collect();
@@ -255,8 +275,6 @@ fn what_is_said_anew_is_written_down_and_answered_when_everyone_keeps_it() {
         (described.entity, described.entry.characteristics.synchronization.clone()),
         (twin_actor(1), Some(says(7)))
     );
-    // Who still holds the system as it was registered sees no other.
-    assert!(said(&before.system).is_empty());
 
     let mut last = Vec::new();
     for (to, pending) in receivers {
@@ -321,6 +339,6 @@ fn the_supervisor_is_told_of_systems_and_told_again_when_it_has_recovered() {
     for told in [told, again] {
         let [(meta, SyncSupervisorMsg::KeepTwinSystem(message))] = &told[..] else { panic!("{told:?}") };
         assert_eq!(meta.to, SYNC_SUPERVISOR.id());
-        assert_eq!(said(&message.system), BTreeMap::from([(twin_id("b"), says(7))]));
+        assert_eq!(said(&message.twins), BTreeMap::from([(twin_id("b"), says(7))]));
     }
 }

@@ -1,0 +1,55 @@
+//! Objects that nothing stands for any more (FGMV-29 8.3.1): whoever waits leaves, whoever holds loses it, and when the
+//! gate is closed nothing is left.
+
+use super::{
+    Change, Done, Effect, End, Notice, Objects, Reply, Table,
+    claim::{Key, NOBODY},
+};
+use crate::EntityId;
+
+impl Table {
+    /// Ends everything that anybody has of an object; answered when its gate is closed.
+    pub(super) fn retire(&mut self, object: EntityId, reply: Reply, out: &mut Vec<Effect>) {
+        let slot = object.slot() as usize;
+        let known = self.object(slot).map(|known| {
+            let waiting: Vec<Key> = known.queue.iter().map(|rank| rank.key).collect();
+            let reserved: Vec<_> = known.reservations().cloned().collect();
+            (known.holder, waiting, reserved)
+        });
+        let Some((holder, waiting, reserved)) = known else {
+            return out.push(Effect::Answer(reply, Ok(Done::Settled)));
+        };
+        for reservation in reserved {
+            self.drop_reservation(slot, reservation.id, out);
+            let (system, who, objects) = (reservation.system, reservation.who, Objects::One(reservation.wanted));
+            out.push(Effect::Tell { system, who, id: None, objects, notice: Notice::Unreserved(reservation.id) });
+        }
+        // Those who wait leave before the lease ends: nobody is granted what is about to be gone.
+        for key in waiting {
+            self.leave(key, End::Cancelled, out);
+        }
+        if self.claims.get(holder).is_some() {
+            return self.revoke_now(holder, false, Some(reply), out);
+        }
+        out.push(Effect::Answer(reply, Ok(Done::Settled)));
+    }
+
+    /// Forgets a retired object. One that somebody has, or waits for, stays.
+    pub(super) fn forget_object(&mut self, object: EntityId, out: &mut Vec<Effect>) {
+        let slot = object.slot() as usize;
+        if self.object(slot).is_some_and(|known| known.holder == NOBODY && known.queue.is_empty()) {
+            self.record(slot, Change::Retired, out);
+            self.drop_object(slot);
+        }
+    }
+
+    pub(super) fn drop_object(&mut self, slot: usize) {
+        let quarantined = self.object(slot).is_some_and(|known| known.quarantined);
+        if let Some(place) = self.objects.get_mut(slot)
+            && place.take().is_some()
+        {
+            self.counts.objects -= 1;
+            self.counts.quarantined -= u64::from(quarantined);
+        }
+    }
+}

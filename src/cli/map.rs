@@ -1,0 +1,162 @@
+//! `twinway map`: spatial maps (FGMV-28 7.3).
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use twinway::{
+    client::Client,
+    protocol::{
+        MapId, UserId,
+        spatial::{EntryView, LocalizationRequest, MapView, Point, PoseDocument},
+    },
+};
+
+use super::{
+    exit::Failure,
+    output::{Format, Output},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MapCommand {
+    /// Lists the maps of a metaverse system (`--as`).
+    List,
+    /// Shows what stands on a map.
+    Show {
+        /// Its id.
+        id: MapId,
+        /// Only what this user may see.
+        #[arg(long)]
+        user: Option<UserId>,
+    },
+    /// Writes a map down: a glTF 2.0 scene, which viewers open, or JSON.
+    Export {
+        /// Its id.
+        id: MapId,
+        /// As what.
+        #[arg(long, value_enum, default_value_t)]
+        form: Form,
+        /// Only what this user may see.
+        #[arg(long)]
+        user: Option<UserId>,
+        /// The file to write; without one, it goes to stdout.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Shows what is at a place: the nearest first (FGMV-28 7.3.3).
+    Near(Near),
+}
+
+/// What a map is written as.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Form {
+    /// glTF 2.0.
+    #[default]
+    Gltf,
+    /// JSON.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Near {
+    /// The map's id.
+    id: MapId,
+    /// Metres to the east of the map's anchor.
+    #[arg(allow_negative_numbers = true)]
+    x: f64,
+    /// Metres to the north.
+    #[arg(allow_negative_numbers = true)]
+    y: f64,
+    /// Metres up.
+    #[arg(allow_negative_numbers = true, default_value_t = 0.0)]
+    z: f64,
+    /// How far from there, in metres.
+    #[arg(long, value_name = "M")]
+    radius: Option<f64>,
+    /// How many.
+    #[arg(long, default_value_t = 10)]
+    limit: u32,
+    /// Only entries of these classes.
+    #[arg(long, value_name = "CLASS")]
+    class: Vec<String>,
+    /// Only entries at which this operation is offered.
+    #[arg(long, value_name = "OPERATION")]
+    service: Vec<String>,
+    /// For this user.
+    #[arg(long)]
+    user: Option<UserId>,
+}
+
+pub(crate) async fn run(client: Client, command: MapCommand, output: &mut Output) -> Result<(), Failure> {
+    match command {
+        MapCommand::List => {
+            let maps = client.maps().await?;
+            if output.format() == Format::Json {
+                return output.json(&maps);
+            }
+            output.table(&["MAP"], maps.iter().map(|map| vec![map.to_string()]))
+        }
+        MapCommand::Show { id, user } => {
+            let map = whole(&client, &id, user.as_ref()).await?;
+            if output.format() == Format::Json {
+                return output.json(&map);
+            }
+            let rows = map.entries.iter().map(|entry| row(entry, None));
+            output.table(&["ENTRY", "CLASS", "X", "Y", "Z", "SINCE", "SERVICES"], rows)
+        }
+        MapCommand::Export { id, form, user, to } => {
+            let text = match form {
+                Form::Gltf => client.map_scene(&id, user.as_ref()).await?.as_str().to_owned(),
+                Form::Json => serde_json::to_string_pretty(&whole(&client, &id, user.as_ref()).await?)
+                    .map_err(|error| Failure::other(error.to_string()))?,
+            };
+            match to {
+                None => output.line(&text),
+                Some(file) => {
+                    std::fs::write(&file, text).map_err(|error| Failure::other(format!("{}: {error}", file.display())))
+                }
+            }
+        }
+        MapCommand::Near(near) => show_near(&client, near, output).await,
+    }
+}
+
+/// All pages of a map.
+async fn whole(client: &Client, id: &MapId, user: Option<&UserId>) -> Result<MapView, Failure> {
+    let mut map = client.map(id, user, None, None).await?;
+    while let Some(after) = map.next.take() {
+        let page = client.map(id, user, Some(&after), None).await?;
+        map.entries.extend(page.entries);
+        map.next = page.next;
+    }
+    Ok(map)
+}
+
+async fn show_near(client: &Client, near: Near, output: &mut Output) -> Result<(), Failure> {
+    let Near { id, x, y, z, radius, limit, class, service, user } = near;
+    let request = LocalizationRequest {
+        near: Some(PoseDocument { local: Some(Point::new(x, y, z)), ..PoseDocument::default() }),
+        radius_m: radius,
+        limit: Some(limit),
+        classes: class.into_iter().collect(),
+        services: service.into_iter().collect(),
+        ..LocalizationRequest::default()
+    };
+    let found = client.find_at_place(&id, user.as_ref(), &request).await?;
+    if output.format() == Format::Json {
+        return output.json(&found);
+    }
+    let rows = found.entries.iter().map(|found| row(&found.entry, found.distance_m));
+    output.table(&["ENTRY", "CLASS", "METRES", "X", "Y", "Z", "SINCE", "SERVICES"], rows)
+}
+
+fn row(entry: &EntryView, distance: Option<f64>) -> Vec<String> {
+    let at = entry.pose.local;
+    let services: Vec<_> =
+        entry.services.iter().map(|service| format!("{}/{}", service.system, service.operation)).collect();
+    let distance = distance.map(|metres| format!("{metres:.2}"));
+    let mut row = vec![entry.id.to_string(), entry.class.clone()];
+    row.extend(distance);
+    row.extend(at.array().map(|coordinate| format!("{coordinate:.3}")));
+    row.extend([entry.at.to_string(), services.join(" ")]);
+    row
+}

@@ -1,0 +1,483 @@
+//! Spatial maps over HTTP (FGMV-28 7.3.1 to 7.3.3): for metaverse systems, twin systems, third-party systems and users' devices.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use twinway_protocol::{
+    EntryId, MapId, Problem, ProblemKind, SystemId, TwinId, UserId,
+    spatial::{
+        DefinitionDocument, EntryDocument, FOUND_MAX, Localization, LocalizationRequest, LocationDocument, MapView,
+        MediaType, Observation, PoseDocument, WatchDocument, gltf,
+    },
+    time::Timestamp,
+};
+use utoipa::{
+    ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type},
+    },
+};
+
+use super::{
+    auth::Role,
+    call::{Call, JSON, Reply},
+    json,
+    routes::{Access, Answer, Later, Parameter, Route},
+    schemas::{Components, schema},
+};
+use crate::enabler::Recorded;
+
+const MII: Access = Access::Only(Role::Metaverse);
+const DII: Access = Access::Only(Role::TwinSystem);
+const SII: Access = Access::Only(Role::ThirdParty);
+const DEVICE: Access = Access::Only(Role::Device);
+
+const GLTF: &str = "model/gltf+json";
+const BYTES: &str = "application/octet-stream";
+const MAP: Parameter = Parameter::needed("id", "The map's id.");
+const USER: Parameter =
+    Parameter::text("user", "For this user: only what the user may see. Absent: for the system itself.");
+const METAVERSE: Parameter = Parameter::needed("metaverse", "The metaverse system's id.");
+const OF_METAVERSE: Parameter = Parameter::needed("map", "The map's id.");
+const SHOWN: &[Answer] = &[
+    Answer::new(200, "The map, or a page of it.", JSON, Some(schema::<MapView>)),
+    Answer::new(200, "All of it as a glTF 2.0 scene, if `Accept` prefers that.", GLTF, None),
+];
+const FOUND: &[Answer] = &[Answer::new(200, "Services and information.", JSON, Some(schema::<Localization>))];
+const OBSERVED: &[Answer] = &[Answer::new(200, "The bytes, with their own media type.", BYTES, Some(octets))];
+const OBSERVATION: &[Parameter] = &[Parameter::needed("id", "The observation's id.")];
+
+pub(super) const ROUTES: &[Route] = &[
+    Route::get("/mii/v1/maps", "listMaps", MII, "The ids of the system's maps (FGMV-28 7.3.1).")
+        .answers(&[Answer::new(200, "The ids.", JSON, Some(schema::<MapList>))])
+        .later(list),
+    Route::put("/mii/v1/maps/{id}", "defineMap", MII, "Defines a map: its anchor, and who may see what of it.")
+        .path_parameters(&[MAP])
+        .body(schema::<DefinitionDocument>)
+        .answers(&[Answer::empty(204, "It is defined.")])
+        .later(define),
+    Route::get("/mii/v1/maps/{id}", "readMap", MII, "The map, as JSON by pages or as a glTF 2.0 scene.")
+        .path_parameters(&[MAP])
+        .query(&[
+            USER,
+            Parameter::text("cursor", "The `next` of the page before."),
+            Parameter::number("limit", "How many entries a page has, at most 1000."),
+        ])
+        .answers(SHOWN)
+        .later(read),
+    Route::post("/mii/v1/maps/{id}/entries", "putMapEntries", MII, "Puts entries on the map: all of them, or none.")
+        .path_parameters(&[MAP])
+        .body(schema::<Entries>)
+        .answers(&[Answer::empty(204, "They stand there.")])
+        .later(put),
+    Route::delete("/mii/v1/maps/{id}/entries/{entry}", "removeMapEntry", MII, "Takes an entry off the map.")
+        .path_parameters(&[MAP, Parameter::needed("entry", "The entry's id, percent-encoded.")])
+        .answers(&[Answer::empty(204, "It is gone.")])
+        .later(remove),
+    Route::post("/mii/v1/maps/{id}/locations", "updateLocations", MII, "Moves entries: what is older changes nothing.")
+        .path_parameters(&[MAP])
+        .body(schema::<Locations>)
+        .answers(&[Answer::new(200, "How many were taken.", JSON, Some(schema::<LocationsTaken>))])
+        .later(update),
+    Route::post(
+        "/mii/v1/maps/{id}/watches",
+        "watchMap",
+        MII,
+        "Watches a part of the map: events `map.changed` tell of it.",
+    )
+    .path_parameters(&[MAP])
+    .body(schema::<WatchDocument>)
+    .answers(&[Answer::new(201, "It is watched.", JSON, Some(schema::<WatchNumber>))])
+    .later(watch),
+    Route::delete("/mii/v1/maps/{id}/watches/{watch}", "unwatchMap", MII, "Watches a part of the map no longer.")
+        .path_parameters(&[MAP, Parameter::needed("watch", "The watch's number.")])
+        .answers(&[Answer::empty(204, "It is watched no longer.")])
+        .later(unwatch),
+    Route::post("/mii/v1/maps/{id}/localizations", "findAtPlace", MII, "What is at a place (FGMV-28 7.3.3).")
+        .path_parameters(&[MAP])
+        .query(&[USER])
+        .body(schema::<LocalizationRequest>)
+        .answers(FOUND)
+        .writes_nothing()
+        .later(find),
+    Route::post(
+        "/mii/v1/maps/{id}/observation-requests",
+        "requestObservations",
+        MII,
+        "Has a user's device record something for the map (FGMV-28 7.3.1 step 2.1).",
+    )
+    .path_parameters(&[MAP])
+    .body(schema::<ObservationRequest>)
+    .answers(&[Answer::new(201, "The device was asked.", JSON, Some(schema::<ObservationRequestNumber>))])
+    .later(request_observations),
+    Route::get("/mii/v1/observations/{id}", "readObservation", MII, "The bytes of an observation.")
+        .path_parameters(OBSERVATION)
+        .answers(OBSERVED)
+        .later(observation),
+    Route::get("/dii/v1/observations/{id}", "readUploadedObservation", DII, "The bytes of an observation.")
+        .path_parameters(OBSERVATION)
+        .answers(OBSERVED)
+        .later(observation),
+    Route::post(
+        "/dii/v1/maps/{metaverse}/{map}/twins",
+        "constructSpatialMap",
+        DII,
+        "Has the twins that were made put on a map, and the map sent to the user (FGMV-28 7.3.1 steps 3 to 6).",
+    )
+    .path_parameters(&[METAVERSE, OF_METAVERSE])
+    .body(schema::<Construction>)
+    .answers(&[Answer::new(200, "The map shows them.", JSON, Some(schema::<Constructed>))])
+    .later(construct),
+    Route::post("/sii/v1/localizations", "findAtPlaceFromAfar", SII, "What is at a place, from afar (FGMV-28 7.3.3).")
+        .body(schema::<RemoteLocalization>)
+        .answers(FOUND)
+        .writes_nothing()
+        .later(find_from_afar),
+    Route::post("/device/v1/captures", "startCapture", DEVICE, "The device begins to record (FGMV-28 7.3.1 step 1).")
+        .answers(&[Answer::empty(204, "It is known.")])
+        .later(capture),
+    Route::post(
+        "/device/v1/observations",
+        "uploadObservation",
+        DEVICE,
+        "Hands over what was recorded (FGMV-28 7.3.1 step 2.2): the body is its bytes.",
+    )
+    .query(&[
+        Parameter { name: "request", about: "The request that it was recorded for.", needed: true, number: true },
+        Parameter::needed("pose", "Where the device was: a pose, as JSON."),
+        Parameter::text("serialNumber", "The serial number of what was recorded."),
+        Parameter::text("at", "When, in RFC 3339. Absent: now."),
+    ])
+    .body(octets)
+    .media(MediaType::NAMES)
+    .answers(&[Answer::new(201, "The twin system has it.", JSON, Some(schema::<Observation>))])
+    .later(upload),
+    Route::get("/device/v1/maps/{metaverse}/{map}", "readMapOnDevice", DEVICE, "All of a map that the user may see.")
+        .path_parameters(&[METAVERSE, OF_METAVERSE])
+        .answers(SHOWN)
+        .later(read_on_device),
+    Route::post(
+        "/device/v1/locations",
+        "authorizeLocation",
+        DEVICE,
+        "Lets a twin's location be kept the same on a map (FGMV-28 7.3.2 step 2).",
+    )
+    .body(schema::<LocationAuthorization>)
+    .answers(&[Answer::empty(204, "The twin moves its entry from now on, once the system has selected it.")])
+    .later(authorize),
+    Route::post(
+        "/device/v1/localizations",
+        "localize",
+        DEVICE,
+        "What is at a place, by a twin system (FGMV-28 7.3.3 steps 1.1 to 3).",
+    )
+    .body(schema::<LocalLocalization>)
+    .answers(FOUND)
+    .writes_nothing()
+    .later(localize),
+];
+
+/// The schema of bytes.
+fn octets(_: &mut Components) -> RefOr<Schema> {
+    let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+    ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build().into()
+}
+
+/// The maps of a metaverse system.
+#[derive(Debug, Serialize, ToSchema)]
+struct MapList {
+    /// Their ids.
+    maps: Vec<MapId>,
+}
+
+/// What is to stand on a map.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = MapEntries)]
+struct Entries {
+    /// The entries, each in place of the one with its id.
+    entries: Vec<EntryDocument>,
+}
+
+/// Where entries are now.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Locations {
+    /// In order.
+    updates: Vec<LocationDocument>,
+}
+
+/// What came of new locations.
+#[derive(Debug, Serialize, ToSchema)]
+struct LocationsTaken {
+    /// How many were taken.
+    moved: u32,
+    /// How many were older than what the map knows.
+    older: u32,
+}
+
+/// A watch.
+#[derive(Debug, Serialize, ToSchema)]
+struct WatchNumber {
+    /// Its number.
+    watch: u32,
+}
+
+/// What a user's device is to record.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ObservationRequest {
+    /// The user.
+    user: UserId,
+    /// The twin system that is to make twins of it.
+    twin_system: SystemId,
+    /// What is wanted, for people.
+    #[serde(default)]
+    wanted: String,
+}
+
+/// A request for observations.
+#[derive(Debug, Serialize, ToSchema)]
+struct ObservationRequestNumber {
+    /// Its number.
+    request: u32,
+}
+
+/// The twins that were made for a map.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = SpatialMapConstruction)]
+struct Construction {
+    /// For whom: this user is sent the map.
+    #[serde(default)]
+    user: Option<UserId>,
+    /// The twins with their positions, and what else was observed.
+    entries: Vec<EntryDocument>,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SpatialMapConstructed)]
+struct Constructed {
+    /// How many entries the map has.
+    entry_count: u32,
+}
+
+/// What a third-party system asks of a place.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RemoteLocalization {
+    /// The metaverse system.
+    metaverse: SystemId,
+    /// Its map.
+    map: MapId,
+    /// What is asked.
+    request: LocalizationRequest,
+}
+
+/// What a user asks of a place, by a twin system.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LocalLocalization {
+    /// The twin system that forwards it.
+    twin_system: SystemId,
+    /// The metaverse system.
+    metaverse: SystemId,
+    /// Its map.
+    map: MapId,
+    /// What is asked.
+    request: LocalizationRequest,
+}
+
+/// Whose location is to be kept the same, and where.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LocationAuthorization {
+    /// The twin.
+    twin: TwinId,
+    /// The property that has its pose.
+    #[serde(default = "pose")]
+    property: String,
+    /// The twin's system.
+    twin_system: SystemId,
+    /// The metaverse system.
+    metaverse: SystemId,
+    /// Its map.
+    map: MapId,
+}
+
+fn pose() -> String {
+    "pose".to_owned()
+}
+
+fn user(call: &Call<'_>) -> Result<Option<UserId>, Problem> {
+    call.text("user").map(|_| call.user()).transpose()
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemKind::InvalidQuery, detail)
+}
+
+fn list(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move { Reply::json(200, &MapList { maps: call.mii()?.maps().await? }) })
+}
+
+fn define(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        call.mii()?.define_map(call.name(0)?, call.body()?).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn scene(map: &MapView) -> Result<Reply, Problem> {
+    let document = gltf(map);
+    let body = serde_json::to_vec(&document).map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
+    Ok(Reply::new(200, GLTF, body))
+}
+
+fn read(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let (map, user) = (call.name(0)?, user(&call)?);
+        if call.prefers(GLTF) {
+            return scene(&call.mii()?.whole_map(&map, user).await?);
+        }
+        let after = call.text("cursor").map(|text| text.parse::<EntryId>()).transpose();
+        let after = after.map_err(|error| invalid(format!("`cursor`: {error}")))?;
+        let limit = call.limit()?.unwrap_or(FOUND_MAX);
+        Reply::json(200, &call.mii()?.map(&map, user, after, limit).await?)
+    })
+}
+
+fn put(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let Entries { entries } = call.body()?;
+        call.mii()?.put_map_entries(call.name(0)?, entries).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn remove(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        call.mii()?.remove_map_entry(call.name(0)?, call.name(1)?).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn update(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let Locations { updates } = call.body()?;
+        let taken = call.mii()?.update_locations(call.name(0)?, updates).await?;
+        Reply::json(200, &LocationsTaken { moved: taken.moved, older: taken.older })
+    })
+}
+
+fn watch(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let watch = call.mii()?.watch_map(call.name(0)?, call.body()?).await?;
+        Reply::json(201, &WatchNumber { watch })
+    })
+}
+
+fn unwatch(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let text = call.segment(1)?;
+        let number = text.parse().map_err(|_| invalid(format!("`{text}` is no watch's number")))?;
+        call.mii()?.unwatch_map(call.name(0)?, number).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn find(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let found = call.mii()?.find_at_place(call.name(0)?, user(&call)?, call.body()?).await?;
+        Reply::json(200, &found)
+    })
+}
+
+fn request_observations(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let ObservationRequest { user, twin_system, wanted } = call.body()?;
+        let request = call.mii()?.request_observations(call.name(0)?, user, twin_system, &wanted).await?;
+        Reply::json(201, &ObservationRequestNumber { request })
+    })
+}
+
+fn observation(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let id = call.segment(0)?.parse().map_err(|problem: Problem| invalid(problem.detail))?;
+        let (kind, bytes) = call.enabler().observation(id).await?;
+        Ok(Reply::new(200, kind.name(), bytes))
+    })
+}
+
+fn construct(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let Construction { user, entries } = call.body()?;
+        let metaverse: SystemId = call.name(0)?;
+        let entry_count = call.dii()?.construct_map(&metaverse, call.name(1)?, user, entries).await?;
+        Reply::json(200, &Constructed { entry_count })
+    })
+}
+
+fn find_from_afar(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let RemoteLocalization { metaverse, map, request } = call.body()?;
+        Reply::json(200, &call.sii()?.find_at_place(&metaverse, map, request).await?)
+    })
+}
+
+fn capture(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        call.device()?.start_capture().await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+/// A parameter of the query that is JSON.
+fn json_parameter<T: DeserializeOwned>(call: &Call<'_>, name: &str) -> Result<T, Problem> {
+    let text = call.text(name).unwrap_or_default();
+    json::read(text.as_bytes(), "").map_err(|problem| {
+        let at = problem.pointer.as_deref().unwrap_or_default();
+        invalid(format!("`{name}`{at}: {}", problem.detail))
+    })
+}
+
+fn upload(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let text = call.text("request").unwrap_or_default();
+        let request = text.parse().map_err(|_| invalid(format!("`request` is not a number: `{text}`")))?;
+        let pose: PoseDocument = json_parameter(&call, "pose")?;
+        let now = crate::outside::wall();
+        let at = match call.text("at") {
+            None => now,
+            // A device's clock that runs ahead does not make what it recorded newer.
+            Some(text) => Timestamp::parse(&text).ok_or_else(|| invalid("`at` is not RFC 3339"))?.min(now),
+        };
+        let media_type = MediaType::read(call.extras.media.unwrap_or_default())?;
+        let recorded = Recorded { request, media_type, serial_number: call.text("serialNumber"), pose, at };
+        Reply::json(201, &call.device()?.upload(recorded, call.extras.body.clone()).await?)
+    })
+}
+
+fn read_on_device(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let (metaverse, map): (SystemId, MapId) = (call.name(0)?, call.name(1)?);
+        let whole = call.device()?.whole_map(&metaverse, &map).await?;
+        if call.prefers(GLTF) { scene(&whole) } else { Reply::json(200, &whole) }
+    })
+}
+
+fn authorize(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let LocationAuthorization { twin, property, twin_system, metaverse, map } = call.body()?;
+        call.device()?.authorize_location(&twin_system, &metaverse, map, twin, &property).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn localize(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let LocalLocalization { twin_system, metaverse, map, request } = call.body()?;
+        Reply::json(200, &call.device()?.localize(&twin_system, &metaverse, map, request).await?)
+    })
+}

@@ -1,0 +1,374 @@
+//! A party's process: does what it is told when it is its turn, and answers what the daemon asks.
+
+use std::{collections::VecDeque, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncWrite, AsyncWriteExt, Lines},
+    sync::mpsc,
+    time::Instant,
+};
+use twinway_protocol::message::{OutsideAnswer, OutsideRequest};
+use twinway_scenarios::scenario::{Answer, Call, Deed, Hear, Kind, Party, Reply, Scenario, Variables};
+
+use super::order::{Done, Order, Told};
+use crate::{
+    client::{Client, Closing, CloudEvent, EventStream, Incoming, StandingSession, Told as Event},
+    outside::{EventsFrom, SystemKind},
+};
+
+/// How many events a party keeps for acts that wait for them.
+const EVENTS_KEPT: usize = 10_000;
+
+/// Plays the party `name` of `scenario` until `input` ends.
+///
+/// # Errors
+/// There is no such party, the daemon does not take it, or the director is gone.
+pub async fn party(
+    scenario: &Scenario,
+    name: &str,
+    client: Client,
+    input: impl AsyncBufRead + Unpin,
+    output: impl AsyncWrite + Unpin,
+) -> Result<(), String> {
+    let party = scenario.party(name).ok_or_else(|| format!("there is no party `{name}` in {}", scenario.name))?;
+    let (done, finished) = mpsc::unbounded_channel();
+    let remembered = scenario.values.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut process = Process {
+        scenario,
+        party,
+        client,
+        ear: Ear::Deaf,
+        remembered,
+        events: VecDeque::new(),
+        waiting: Vec::new(),
+        done,
+        output,
+    };
+    process.back().await?;
+    process.tell(&Told::Ready).await?;
+    process.live(input.lines(), finished).await
+}
+
+/// An act that waits for an event.
+struct Waiting {
+    act: usize,
+    hear: Hear,
+    since: Instant,
+    variables: Variables,
+}
+
+struct Process<'s, W> {
+    scenario: &'s Scenario,
+    party: &'s Party,
+    client: Client,
+    ear: Ear,
+    /// What the party knows by itself, for its answers.
+    remembered: Variables,
+    /// What happened and was not waited for yet.
+    events: VecDeque<Value>,
+    waiting: Vec<Waiting>,
+    done: mpsc::UnboundedSender<Done>,
+    output: W,
+}
+
+/// How a party hears of the daemon.
+enum Ear {
+    /// By its session, in which it is asked too.
+    Session(StandingSession),
+    /// By its events: a user's device is asked nothing.
+    Events(EventStream),
+    /// Not at all.
+    Deaf,
+}
+
+/// What happens next to a party.
+enum Next {
+    Line(Option<String>),
+    Incoming(Incoming),
+    Done(Done),
+    Late,
+}
+
+impl<W: AsyncWrite + Unpin> Process<'_, W> {
+    async fn live<R: AsyncBufRead + Unpin>(
+        &mut self,
+        mut lines: Lines<R>,
+        mut finished: mpsc::UnboundedReceiver<Done>,
+    ) -> Result<(), String> {
+        loop {
+            let deadline = self.waiting.iter().map(Waiting::deadline).min();
+            let next = tokio::select! {
+                line = lines.next_line() => Next::Line(line.map_err(|error| error.to_string())?),
+                incoming = self.ear.next() => Next::Incoming(incoming),
+                Some(done) = finished.recv() => Next::Done(done),
+                () = at(deadline) => Next::Late,
+            };
+            match next {
+                Next::Line(None) => return Ok(()),
+                Next::Line(Some(line)) => {
+                    let order = serde_json::from_str(&line).map_err(|error| format!("an order: {error}"))?;
+                    self.obey(order).await?;
+                }
+                Next::Incoming(incoming) => self.take(incoming).await?,
+                Next::Done(done) => self.tell(&Told::Done(Box::new(done))).await?,
+                Next::Late => self.give_up().await?,
+            }
+        }
+    }
+
+    async fn tell(&mut self, told: &Told) -> Result<(), String> {
+        let mut line = serde_json::to_vec(told).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        let written = async {
+            self.output.write_all(&line).await?;
+            self.output.flush().await
+        };
+        written.await.map_err(|error| format!("the director is gone: {error}"))
+    }
+
+    /// It is this party's turn.
+    async fn obey(&mut self, Order { act, variables }: Order) -> Result<(), String> {
+        let Some(deed) = self.scenario.acts.get(act).map(|act| &act.deed) else {
+            return Err(format!("there is no act {act}"));
+        };
+        let since = Instant::now();
+        let error = match deed {
+            Deed::Call(call) => {
+                let (client, call, done) = (self.client.clone(), (**call).clone(), self.done.clone());
+                // The daemon may ask this very party before it answers.
+                tokio::spawn(async move {
+                    let answered = exchange(&client, &call, &variables).await;
+                    let ms = elapsed_ms(since);
+                    let (variables, error) = match answered {
+                        Ok(variables) => (variables, None),
+                        Err(error) => (Variables::new(), Some(error)),
+                    };
+                    // Without a director nobody waits for it.
+                    let _ = done.send(Done { act, ms, variables, error });
+                });
+                return Ok(());
+            }
+            Deed::Hear(hear) => {
+                self.waiting.push(Waiting { act, hear: (**hear).clone(), since, variables });
+                return self.look_back().await;
+            }
+            Deed::Remember(values) => values.iter().find_map(|(name, value)| match value.fill(&variables) {
+                Ok(value) => {
+                    self.remembered.insert(name.clone(), value);
+                    None
+                }
+                Err(error) => Some(error),
+            }),
+            Deed::Away => {
+                self.ear = Ear::Deaf;
+                None
+            }
+            Deed::Back => self.back().await.err(),
+            Deed::Think => None,
+        };
+        self.tell(&Told::Done(Box::new(Done { act, ms: elapsed_ms(since), variables: Variables::new(), error }))).await
+    }
+
+    async fn back(&mut self) -> Result<(), String> {
+        let kind = kind(self.party.kind);
+        let ear = match (self.party.session, self.party.kind) {
+            (false, _) => Ok(Ear::Deaf),
+            (true, Kind::UserDevice) => self.client.events(kind, EventsFrom::Now).await.map(Ear::Events),
+            (true, _) => self.client.standing_session(kind).await.map(Ear::Session),
+        };
+        self.ear = ear.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    async fn take(&mut self, incoming: Incoming) -> Result<(), String> {
+        match incoming {
+            Incoming::Request { id, body } => self.asked(&id, *body).await,
+            Incoming::Event { event, .. } => {
+                self.happened(shown(&event));
+                self.look_back().await
+            }
+            Incoming::Gap { missed } => self.tell(&Told::Failed(format!("{missed} events were missed"))).await,
+            Incoming::Reply { .. } => Ok(()),
+            Incoming::Closed(why) => Err(format!("the session is over: {why:?}")),
+        }
+    }
+
+    fn happened(&mut self, event: Value) {
+        if self.events.len() == EVENTS_KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// The daemon asks: the first answer of the scenario that fits is given.
+    async fn asked(&mut self, id: &str, body: OutsideRequest) -> Result<(), String> {
+        let asked = serde_json::to_value(&body).map_err(|error| error.to_string())?;
+        let kind = asked.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut variables = self.remembered.clone();
+        variables.insert("request".to_owned(), asked.get("data").cloned().unwrap_or_default());
+        let (answer, said) = self.answer(&kind, &variables);
+        if let (Some(answer), Ear::Session(session)) = (answer, &mut self.ear) {
+            // A session that broke meanwhile is opened again; the daemon tells whoever asked.
+            let _ = session.answer(id, &answer).await;
+        }
+        self.happened(json!({"type": format!("asked.{kind}"), "data": variables.get("request")}));
+        self.tell(&Told::Asked { kind, said }).await?;
+        self.look_back().await
+    }
+
+    fn answer(&mut self, kind: &str, variables: &Variables) -> (Option<OutsideAnswer>, String) {
+        let failed = |why: String| (Some(OutsideAnswer::Failed(why.clone())), why);
+        let fits = |answer: &&Answer| {
+            answer.to == kind
+                && answer
+                    .when
+                    .as_ref()
+                    .is_none_or(|when| when.evaluate(variables).is_ok_and(|fits| fits == json!(true)))
+        };
+        let Some(answer) = self.party.answers.iter().find(fits) else {
+            return failed(format!("`{}` does not do that", self.party.name));
+        };
+        for (name, value) in &answer.remember {
+            match value.fill(variables) {
+                Ok(value) => {
+                    self.remembered.insert(name.clone(), value);
+                }
+                Err(why) => return failed(why),
+            }
+        }
+        match &answer.reply {
+            Reply::Silent => (None, "nothing".to_owned()),
+            Reply::Failed(why) => failed(why.text(variables).unwrap_or_else(|why| why)),
+            Reply::With(with) => {
+                let said = with.fill(variables).and_then(|said| {
+                    let answer = serde_json::from_value(json!({ kind: said.clone() }));
+                    answer.map(|answer| (Some(answer), said.to_string())).map_err(|error| error.to_string())
+                });
+                said.unwrap_or_else(failed)
+            }
+        }
+    }
+
+    /// Gives every act that waits the first event that it waits for.
+    async fn look_back(&mut self) -> Result<(), String> {
+        let mut at = 0;
+        while let Some(waiting) = self.waiting.get(at) {
+            let Some(place) = self.events.iter().position(|event| waiting.fits(event)) else {
+                at += 1;
+                continue;
+            };
+            let waiting = self.waiting.remove(at);
+            let event = self.events.remove(place).unwrap_or_default();
+            let variables = Variables::from_iter([("event".to_owned(), event)]);
+            let done = Done { act: waiting.act, ms: elapsed_ms(waiting.since), variables, error: None };
+            self.tell(&Told::Done(Box::new(done))).await?;
+        }
+        Ok(())
+    }
+
+    /// Acts that have waited long enough are told.
+    async fn give_up(&mut self) -> Result<(), String> {
+        let now = Instant::now();
+        let late: Vec<Waiting> = self.waiting.extract_if(.., |waiting| waiting.deadline() <= now).collect();
+        for Waiting { act, hear, since, .. } in late {
+            let heard: Vec<&str> = self.events.iter().filter_map(|event| event.get("type")?.as_str()).collect();
+            let error = format!(
+                "no `{}` within {} ms that was waited for; heard: [{}]",
+                hear.event,
+                hear.within_ms,
+                heard.join(", ")
+            );
+            let done = Done { act, ms: elapsed_ms(since), variables: Variables::new(), error: Some(error) };
+            self.tell(&Told::Done(Box::new(done))).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn deadline(&self) -> Instant {
+        self.since + Duration::from_millis(self.hear.within_ms)
+    }
+
+    fn fits(&self, event: &Value) -> bool {
+        let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
+        let named = match self.hear.event.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == self.hear.event,
+        };
+        let mut variables = self.variables.clone();
+        variables.insert("event".to_owned(), event.clone());
+        named
+            && self
+                .hear
+                .that
+                .as_ref()
+                .is_none_or(|that| that.evaluate(&variables).is_ok_and(|fits| fits == json!(true)))
+    }
+}
+
+impl Ear {
+    async fn next(&mut self) -> Incoming {
+        match self {
+            Self::Session(session) => session.next().await,
+            Self::Events(events) => match events.next().await {
+                Ok(Event::Event { number, event }) => Incoming::Event { number, event },
+                Ok(Event::Gap { missed }) => Incoming::Gap { missed },
+                Err(error) => Incoming::Closed(Closing::Refused(error)),
+            },
+            Self::Deaf => std::future::pending().await,
+        }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn kind(kind: Kind) -> SystemKind {
+    match kind {
+        Kind::Metaverse => SystemKind::Metaverse,
+        Kind::DigitalTwin => SystemKind::DigitalTwin,
+        Kind::ThirdParty => SystemKind::ThirdParty,
+        Kind::UserDevice => SystemKind::UserDevice,
+    }
+}
+
+fn shown(event: &CloudEvent) -> Value {
+    // World files say `twin.changed`: who says so is no news to them.
+    let name = event.event_type.strip_prefix("io.twinway.").unwrap_or(&event.event_type);
+    let data = event.data.read::<Value>().unwrap_or_default();
+    json!({"type": name, "subject": event.subject, "data": data})
+}
+
+async fn exchange(client: &Client, call: &Call, variables: &Variables) -> Result<Variables, String> {
+    let path = call.path.text(variables)?;
+    let mut headers = Vec::new();
+    for (name, value) in &call.headers {
+        headers.push((name.clone(), value.text(variables)?));
+    }
+    let body = match (&call.bytes, &call.body) {
+        (Some(bytes), _) => Some(bytes.to_vec()),
+        (None, Some(body)) => Some(body.fill(variables)?.to_string().into_bytes()),
+        (None, None) => None,
+    };
+    let answer = client.exchange(&call.method, &path, &headers, body).await.map_err(|error| error.to_string())?;
+    let body = match serde_json::from_slice(&answer.body) {
+        Ok(body) => body,
+        Err(_) => Value::String(String::from_utf8_lossy(&answer.body).into_owned()),
+    };
+    let headers: Variables = answer.headers.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+    Ok(Variables::from_iter([
+        ("status".to_owned(), json!(answer.status)),
+        ("body".to_owned(), body),
+        ("headers".to_owned(), Value::Object(headers)),
+    ]))
+}
