@@ -145,9 +145,11 @@ impl Outside {
     }
 
     /// Says who is told of requests that were not delivered, and who gets the answers of webhooks. The first one stays.
+    /// What was asked before goes out then.
     pub fn attach(&self, actors: impl Actors) {
         // A second enabler on the same way out would be a mistake of the host; the first goes on undisturbed.
         self.hub.actors.write().get_or_insert_with(|| Arc::new(actors));
+        self.hub.begin();
     }
 
     /// Calls webhooks from now on, by tasks of this runtime.

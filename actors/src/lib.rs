@@ -10,6 +10,7 @@ pub mod mutation;
 pub mod port;
 mod record;
 pub mod runtime;
+mod schema;
 mod settings;
 pub mod sif;
 pub mod spatial;

@@ -63,12 +63,13 @@ impl Enabler {
         let builder = integration_enabler(options.runtime, &entities, Arc::clone(&journal), outlet, chance);
         let system = builder.trace(options.trace).start().await?;
         let handle = system.handle();
-        outside.attach(handle.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current()
             && let Err(problem) = outside.start_webhooks(&runtime)
         {
             tracing::error!(%problem, "webhooks cannot be called");
         }
+        // Entities that recovered may have asked already: that goes out now, when there is a way.
+        outside.attach(handle.clone());
         let system = Mutex::new(Some(system));
         Ok(Self {
             inner: Arc::new(Inner {

@@ -7,9 +7,10 @@ use percent_encoding::percent_decode_str;
 use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
+    actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, leases, mii, ops, problem, registrations,
+    device, dii, executions, leases, mii, ops, problem, registrations, rights,
     schemas::SchemaOf,
     sii, spatial, twins,
 };
@@ -268,6 +269,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         mii::ROUTES,
         executions::ROUTES,
         twins::ROUTES,
+        actions::ROUTES,
+        rights::ROUTES,
         leases::ROUTES,
         device::ROUTES,
         spatial::ROUTES,

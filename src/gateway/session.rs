@@ -47,6 +47,9 @@ struct Incoming {
     /// What the header `Idempotency-Key` is for requests.
     #[serde(rename = "idempotencyKey")]
     idempotency_key: Option<String>,
+    /// What the header `If-Match` is for requests.
+    #[serde(rename = "ifMatch")]
+    if_match: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -277,6 +280,7 @@ impl Session {
                 body: None,
                 lease_token: None,
                 idempotency_key: None,
+                if_match: None,
             } => Ok((format!("answer:{id}"), answer(self.owner.clone(), id, data))),
             Incoming {
                 answer: None,
@@ -287,16 +291,20 @@ impl Session {
                 body,
                 lease_token,
                 idempotency_key,
+                if_match,
             } => {
                 // Answers end what began before: they pass where new calls are refused.
                 if self.under_way.len() >= max {
                     return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
                 }
-                Ok((id, call(self.owner.clone(), method, path, body, Named { lease_token, idempotency_key })))
+                Ok((
+                    id,
+                    call(self.owner.clone(), method, path, body, Headers { lease_token, if_match, idempotency_key }),
+                ))
             }
             Incoming { answer, call, .. } => {
                 let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
-                let detail = "a frame is {answer, data} or {call, method, path, body?, leaseToken?, idempotencyKey?}, or an array of them";
+                let detail = "a frame is {answer, data} or {call, method, path, body?, leaseToken?, ifMatch?, idempotencyKey?}, or an array of them";
                 Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")))
             }
         }
@@ -320,14 +328,15 @@ fn answer(owner: Owner, id: String, data: Box<RawValue>) -> Work {
     })
 }
 
-/// What a call's frame has in the place of headers.
-struct Named {
+/// What stands in a frame in the place of headers.
+struct Headers {
     lease_token: Option<String>,
+    if_match: Option<String>,
     idempotency_key: Option<String>,
 }
 
 /// Carries a call out as if it had come as a request of its own.
-fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>, named: Named) -> Work {
+fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>, headers: Headers) -> Work {
     Box::pin(async move {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let found = Found::read(owner.shared.router.find(Verb::read(&method), path)?.route, path, query)?;
@@ -337,8 +346,9 @@ fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>
             // As the session's own system, also when an operator opened it.
             acting_as: Some(owner.system.as_str()),
             accept: Some(JSON),
-            lease_token: named.lease_token.as_deref(),
-            idempotency_key: named.idempotency_key.as_deref(),
+            lease_token: headers.lease_token.as_deref(),
+            if_match: headers.if_match.as_deref(),
+            idempotency_key: headers.idempotency_key.as_deref(),
             ..Extras::default()
         };
         let call = found.admit(&owner.shared, Some(&owner.known), extras, std::time::Instant::now())?;

@@ -46,6 +46,8 @@ pub(super) struct Hub {
     pub(super) sessions: Arc<Semaphore>,
     pub(super) listeners: Arc<Semaphore>,
     pub(super) webhooks: OnceLock<Webhooks>,
+    /// Requests from before the actors were attached: an entity that recovers may ask at once. `None` afterwards.
+    early: Mutex<Option<Vec<(EntityId, Asked)>>>,
     pub(super) closed: AtomicBool,
     /// Third-party systems that are not called for a while.
     pub(super) circuits: Mutex<BTreeSet<SystemId>>,
@@ -73,6 +75,7 @@ impl Hub {
             sessions: permits(limits.sessions_max),
             listeners: permits(limits.listeners_max),
             webhooks: OnceLock::new(),
+            early: Mutex::new(Some(Vec::new())),
             closed: AtomicBool::new(false),
             circuits: Mutex::default(),
             requests: AtomicU64::new(0),
@@ -121,11 +124,31 @@ impl Hub {
     /// Brings a request on its way.
     pub(super) fn ask(self: &Arc<Self>, entity: EntityId, request: PendingKey, body: Arc<OutsideRequest>) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        let asked = Asked { request, body, since: Instant::now() };
+        if let Some(early) = &mut *self.early.lock() {
+            // What is beyond the limit ends by its actor's own time limit: nobody could be told before.
+            if early.len() < self.limits.webhook_queue_max {
+                early.push((entity, asked));
+            }
+            return;
+        }
+        self.ask_of(entity, asked);
+    }
+
+    /// The actors are there: what was asked before goes out.
+    pub(super) fn begin(self: &Arc<Self>) {
+        let early = self.early.lock().take();
+        for (entity, asked) in early.into_iter().flatten() {
+            self.ask_of(entity, asked);
+        }
+    }
+
+    fn ask_of(self: &Arc<Self>, entity: EntityId, asked: Asked) {
         let Some(system) = self.by_entity.get(&entity) else {
             let problem = Problem::new(ProblemKind::OutsideUnreachable, "the system was never opened");
-            return self.undelivered(entity, request, problem, false);
+            return self.undelivered(entity, asked.request, problem, false);
         };
-        self.send(&system, Asked { request, body, since: Instant::now() });
+        self.send(&system, asked);
     }
 
     fn send(self: &Arc<Self>, system: &Arc<System>, asked: Asked) {

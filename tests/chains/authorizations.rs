@@ -40,6 +40,7 @@ async fn what_either_side_takes_back_permits_nothing_and_is_renewed_by_asking_ag
     let revoked = plaza.revoke_user_authorization(&newest().await).await.expect("it is the world's");
     assert_eq!(revoked.decision, AuthorizationDecision::Revoked);
     assert_eq!(bring(&plaza).await, Err(ProblemKind::PermissionDenied));
+    world.courier.until(|seen| seen.body.contains("authorization.revoked")).await;
     assert_eq!(world.courier.seen().len() - asked, 1, "it is told of it by an event, and asked nothing");
     let event = world.courier.seen().last().expect("the event").json();
     assert_eq!(event["type"], "io.twinway.authorization.revoked");

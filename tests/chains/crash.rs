@@ -5,7 +5,7 @@ use std::time::Duration;
 use twinway::protocol::collaboration::{ExecutionState, StepState};
 
 use super::{
-    daemon::Place,
+    daemon::{Place, runtime},
     server::{Act, Seen},
     world::{WAIT, World, chain, make, order},
 };
@@ -60,19 +60,28 @@ async fn a_step_that_may_not_be_repeated_is_not_and_everything_is_undone() {
     assert!(world.courier.seen().is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_execution_that_is_being_undone_goes_on_with_that() {
-    let (place, world) = (Place::new(""), World::start().await);
-    let mut daemon = place.start();
-    world.register(&daemon).await;
-    world.courier.now(|_| Act::Answer(200, serde_json::json!({"failed": "no van"})));
-    world.works.now(|seen| if making(seen) { make(seen) } else { Act::Hang });
-    let begun = daemon.client("plaza").run_chain(&chain(order()), None, Duration::ZERO).await.expect("it begins");
-    world.works.until(|seen| !making(seen)).await;
-    daemon.kill();
-    world.works.now(make);
-    let daemon = place.start();
-    let execution = daemon.client("plaza").execution(&begun.id, WAIT).await.expect("it is kept");
-    assert_eq!(execution.state, ExecutionState::Compensated, "{execution:?}");
-    assert_eq!(world.courier.seen().len(), 1);
+#[test]
+fn an_execution_that_is_being_undone_goes_on_with_that_however_often_the_daemon_is_killed() {
+    let place = Place::new("");
+    let runtime = runtime();
+    runtime.block_on(async {
+        let world = World::start().await;
+        let mut daemon = place.start();
+        world.register(&daemon).await;
+        world.courier.now(|_| Act::Answer(200, serde_json::json!({"failed": "no van"})));
+        world.works.now(|seen| if making(seen) { make(seen) } else { Act::Hang });
+        let begun = daemon.client("plaza").run_chain(&chain(order()), None, Duration::ZERO).await.expect("it begins");
+        world.works.until(|seen| !making(seen)).await;
+        daemon.kill();
+        // Somewhere in its start, or after it.
+        place.start_and_kill(Duration::from_millis(60));
+        world.works.now(make);
+        let mut daemon = place.start();
+        let execution = daemon.client("plaza").execution(&begun.id, WAIT).await.expect("it is kept");
+        assert_eq!(execution.state, ExecutionState::Compensated, "{execution:?}");
+        assert_eq!(world.courier.seen().len(), 1);
+        daemon.kill();
+    });
+    let verified = place.journal("verify");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }

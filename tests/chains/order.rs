@@ -27,7 +27,7 @@ async fn each_system_is_asked_in_its_own_shape_with_what_the_one_before_gave() {
     let shop = &world.shop.seen()[0];
     assert_eq!(shop.line(), "POST /api/customers/7/orders");
     assert_eq!(shop.json(), json!({"article": "lamp", "pieces": 2}));
-    assert_eq!((shop.header("x-channel"), shop.header("content-type")), (Some("metaverse"), Some("application/json")));
+    assert_eq!((shop.header("x-channel"), shop.header("content-type")), (Some("plaza"), Some("application/json")));
     let works = &world.works.seen()[0];
     assert_eq!(works.line(), "POST /cgi/make?order=o%2F1");
     assert_eq!(works.body, "colour=warm%20white&count=2");

@@ -13,12 +13,12 @@ use twinway::{
 };
 
 use super::{
-    daemon::Daemon,
+    daemon::{Daemon, WAIT_MAX},
     server::{Act, Seen, Server},
 };
 
 /// How long an execution may take in these tests.
-pub(crate) const WAIT: Duration = Duration::from_secs(50);
+pub(crate) const WAIT: Duration = WAIT_MAX;
 
 pub(crate) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("it is a name")

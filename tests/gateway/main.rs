@@ -12,6 +12,8 @@ mod maps;
 mod refusals;
 mod registrations;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod services;
 #[cfg(test)]
 mod sessions;
@@ -19,3 +21,5 @@ mod sessions;
 mod support;
 #[cfg(test)]
 mod twins;
+#[cfg(test)]
+mod wanting;

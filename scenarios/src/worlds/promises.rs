@@ -16,8 +16,11 @@ use twinway_protocol::{
 use crate::{
     fault::Fault,
     rule::{Rule, Seen, rule},
+    world,
 };
-use twinway_actors::{external::physical_object::PhysicalObjectRecord, runtime::CALLER_KIND, twin::TwinRecord};
+use twinway_actors::{
+    dtif::dtsr::DtsrRecord, external::physical_object::PhysicalObjectRecord, runtime::CALLER_KIND, twin::TwinRecord,
+};
 
 /// Records that are not durable yet, and turns whose records may be lost.
 #[derive(Default)]
@@ -26,15 +29,21 @@ struct Written {
     reported: Vec<EventId>,
 }
 
+/// Whether nothing is lost with it: a gate that forgets that a device has come to rest waits for it again, and a register
+/// that forgets that actors have ended ends them again.
+fn is_found_out_again(record: &dyn world::AnyRecord) -> bool {
+    let record = record.as_any();
+    matches!(record.downcast_ref(), Some(PhysicalObjectRecord::Drained { .. }))
+        || matches!(record.downcast_ref(), Some(DtsrRecord::Ended(_)))
+}
+
 /// Durable, then visible: nothing that a turn causes leaves before its records are durable. What twin systems report
 /// (FGMV-29 9.2 step 14) is an exception, and what a gate can find out again.
 pub(super) fn durable_then_visible() -> impl Rule<Wire> {
     rule("durable, then visible", |written: &mut Written, seen: &Seen<'_, Wire>, found| match seen {
         Seen::Delivery { event, wire: Wire::Twin(TwinMsg::ReflectChange(_)), .. } => written.reported.push(*event),
         Seen::Record { event, position, record, .. } => {
-            // A gate that forgets that a device has come to rest waits for it again.
-            let drained = matches!(record.as_any().downcast_ref(), Some(PhysicalObjectRecord::Drained { .. }));
-            if !drained && !written.reported.contains(event) {
+            if !is_found_out_again(*record) && !written.reported.contains(event) {
                 written.waiting.push((*event, *position));
             }
         }

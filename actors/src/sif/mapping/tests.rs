@@ -1,3 +1,5 @@
+//! API conversion (FGMV-29 8.2.4).
+
 use serde_json::{Value, json};
 use twinway_protocol::{
     Problem, ProblemKind,

@@ -124,6 +124,12 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn start_with(&mut self, chain: &Value, idempotency: Option<&str>) -> Result<Execution, Problem> {
+        let shown = self.begin(chain, idempotency).remove(0)?;
+        Ok(self.read(&shown.execution))
+    }
+
+    /// Asks for a chain; gives the answers.
+    fn begin(&mut self, chain: &Value, idempotency: Option<&str>) -> Vec<Result<ExecutionShown, Problem>> {
         let chain: Chain = serde_json::from_value(chain.clone()).expect("it is a chain");
         let run = RunChain {
             metaverse: system_id("plaza"),
@@ -133,8 +139,7 @@ impl<'a> Scene<'a> {
         };
         let effects = self.sdc.deliver(METAVERSE, key(5), run);
         self.follow(effects);
-        let shown = self.shown.pop().expect("it is answered")?;
-        Ok(self.read(&shown.execution))
+        std::mem::take(&mut self.shown)
     }
 
     /// Runs every timer whose time is within `ms`, again and again.
