@@ -212,11 +212,12 @@ fuzz_targets() {
     done
 }
 
-# With each check of the sync leases taken out, some rule has to be seen failing. A build of its own: the switches
-# are in no other.
+# With each check of the sync leases taken out, and each bug planted in a behaviour, some rule has to be seen failing.
+# A build of its own: the switches are in no other.
 proof_of_the_proof() {
     cargo test --quiet --package twinway-protocol --features mutations --test lease --test model -- proof --nocapture &&
-        cargo test --quiet --package twinway-scenarios --features mutations --test lease_mutations -- --nocapture
+        cargo test --quiet --package twinway-scenarios --features mutations --test lease_mutations --test flow_mutations \
+            --test regressions -- --nocapture
 }
 
 # The tests, last: the output ends with the runner's own summary.
@@ -271,7 +272,7 @@ if $has_deny; then step "dependencies" dependencies; fi
 if $has_clippy; then step "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings; fi
 step "documentation" documentation
 step "documentation's examples" cargo test --doc --workspace --quiet
-step "the proof of the sync leases, with its checks taken out" proof_of_the_proof
+step "the proofs of the sync leases and of the flows, with checks taken out and bugs planted" proof_of_the_proof
 if $long; then
     if compgen -G 'benches/*.rs' >/dev/null; then step "benches, once each" benches; else skip "benches: there are none"; fi
     reason="$(unfuzzed)"

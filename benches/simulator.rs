@@ -1,16 +1,28 @@
-//! Schedules a second: FGMV-29 9.2 whole, with all its real behaviours, recording and rules, on one core.
+//! Schedules a second: FGMV-29 9.2 whole, with all its real behaviours, recording and rules, on one core; and the
+//! simulator beside stateright, on a small flow.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a bench may stop at the first surprise, and prints")]
 
+#[path = "../examples/planted_race.rs"]
+#[expect(dead_code, unreachable_pub, reason = "as an example it is a program of its own")]
+mod bar;
+#[path = "simulator/beside.rs"]
+mod beside;
 mod common;
+#[path = "simulator/model.rs"]
+mod model;
 
 use std::time::{Duration, Instant};
 
 use common::{machine, median, rounds, verdict};
-use twinway::scenarios::{
-    driver::{Driver, Fifo, Pct, Random},
-    fault::Faults,
-    worlds::{self, Make},
+use twinway::{
+    protocol::message::Wire,
+    scenarios::{
+        driver::{Driver, Fifo, Pct, Random},
+        fault::Faults,
+        world::World,
+        worlds::{self, Make},
+    },
 };
 
 const ROUND: Duration = Duration::from_secs(2);
@@ -40,6 +52,11 @@ fn measure(what: &str, make: Make, faults: Faults, driver: &mut dyn Driver) -> f
     rate
 }
 
+/// As `twinway simulate --flow 9.2` has it.
+fn judged_9_2() -> World<Wire> {
+    worlds::find("9.2").expect("it is a world")
+}
+
 fn main() {
     machine();
     let mut random = Random::default();
@@ -49,5 +66,7 @@ fn main() {
     measure("9.2, any order, with faults", worlds::procedure_9_2, Faults::ONE_OF_EACH, &mut random);
     measure("9.2 rejected, any order", worlds::procedure_9_2_rejected, Faults::NONE, &mut random);
     measure("9.1, any order", worlds::procedure_9_1, Faults::NONE, &mut random);
+    measure("9.2, any order, judged by its flow's file and all promises", judged_9_2, Faults::NONE, &mut random);
     verdict("9.2 whole, schedules a second", whole, 50_000.0, false);
+    beside::compare();
 }

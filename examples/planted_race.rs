@@ -4,7 +4,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::error::Error;
+use std::{collections::VecDeque, error::Error};
 
 use serde::{Deserialize, Serialize};
 use twinway::{
@@ -71,7 +71,7 @@ enum Nothing {}
 
 /// Who makes the coffee: an entity a kind, and whether the race is mended.
 struct Counter {
-    customers: Vec<Asker<Order>>,
+    customers: VecDeque<Asker<Order>>,
     mended: bool,
 }
 struct Till;
@@ -100,10 +100,10 @@ macro_rules! entity {
 
 entity!(
     Counter(CounterMsg),
-    |mended| Counter { customers: Vec::new(), mended },
+    |mended| Counter { customers: VecDeque::new(), mended },
     |counter: &mut Counter, Envelope { meta, message }, out: &mut Out<'_, Counter>| match message {
         CounterMsg::Order(_) => {
-            counter.customers.push(meta.asker(out.event()));
+            counter.customers.push_back(meta.asker(out.event()));
             // The race: the till is quick, and nothing makes the beans arrive before what it sends.
             if counter.mended {
                 out.send(BREWER, Grind);
@@ -114,7 +114,9 @@ entity!(
             }
         }
         CounterMsg::Brewed(_) => {
-            counter.customers.drain(..).for_each(|customer| out.reply(customer, Ok(Coffee)));
+            if let Some(customer) = counter.customers.pop_front() {
+                out.reply(customer, Ok(Coffee));
+            }
         }
     }
 );
@@ -125,22 +127,24 @@ entity!(Brewer(BrewerMsg), |_| Brewer, |_, envelope: Envelope<BrewerMsg>, out: &
     }
 });
 
-/// A customer orders; what is brewed must have been ground.
-fn bar(mended: bool) -> World<Wire> {
+/// So many customers order at once; what is brewed must have been ground.
+pub fn bar(mended: bool, customers: usize) -> World<Wire> {
     let cast = Cast::default().entity::<Counter>(mended).entity::<Till>(mended).entity::<Brewer>(mended);
-    let customer = Line::new("customer").ask(COUNTER, || Order, granted);
-    let ground_first =
-        rule("what is brewed was ground", |ground: &mut bool, seen: &Seen<'_, Wire>, found| match seen {
-            Seen::Delivery { wire: Wire::Brewer(BrewerMsg::Grind(_)), .. } => *ground = true,
-            Seen::Delivery { wire: Wire::Brewer(BrewerMsg::Brew(_)), .. } if !*ground => found.violated("hot water"),
-            _ => {}
-        });
-    World::new(cast, Story::new(vec![customer])).rule(EveryCallIsAnswered::default()).rule(ground_first)
+    let lines = (0..customers).map(|_| Line::new("customer").ask(COUNTER, || Order, granted)).collect();
+    let ground_first = rule("what is brewed was ground", |ground: &mut u32, seen: &Seen<'_, Wire>, found| match seen {
+        Seen::Delivery { wire: Wire::Brewer(BrewerMsg::Grind(_)), .. } => *ground += 1,
+        Seen::Delivery { wire: Wire::Brewer(BrewerMsg::Brew(_)), .. } => match ground.checked_sub(1) {
+            Some(left) => *ground = left,
+            None => found.violated("hot water"),
+        },
+        _ => {}
+    });
+    World::new(cast, Story::new(lines)).rule(EveryCallIsAnswered::default()).rule(ground_first)
 }
 
 /// The property, as a test would have it.
 fn coffee_is_coffee_in_any_order(mended: bool) -> Outcome {
-    check(bar(mended), &Plan::default())
+    check(bar(mended, 1), &Plan::default())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -149,7 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Err(failure) => println!("As planted:\n{failure}"),
     }
     let every_order = Plan::default().strategy(Strategy::Exhaustive { depth_max: 100 });
-    let summary = explore(&mut bar(true), &every_order, |_| {});
+    let summary = explore(&mut bar(true, 1), &every_order, |_| {});
     match summary.failure {
         Some(failure) => Err(failure.into()),
         None => {

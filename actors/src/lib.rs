@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod dtif;
 pub mod expression;
 pub mod external;
+pub mod mutation;
 pub mod port;
 mod record;
 pub mod runtime;

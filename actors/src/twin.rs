@@ -23,7 +23,10 @@ use twinway_protocol::{
     twin::{DropReason, PropertyValue, RegisteredTwin, TwinView},
 };
 
-use crate::Settings;
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+};
 pub use invoking::{EndedRecord, InvokedRecord, TWIN_ACTIONS_ENDED_KEPT, TWIN_ACTIONS_MAX};
 pub(crate) use shown::PropertyNames;
 use shown::Shown;
@@ -217,6 +220,9 @@ impl Behaviour for Twin {
             self.wants(out).is_observed = true;
             out.send(DTAC, Reannounce);
             out.send(DTSR, Reannounce);
+            if broken(Mutation::WatchersForgotten) {
+                return self.watchers.clear();
+            }
             out.send(DTIA, Reannounce);
         }
     }
@@ -363,7 +369,7 @@ impl Twin {
                 Change::Adopted => now,
                 Change::Applied => shown_at.map_or(now, |shown_at| shown_at.max(now)),
             };
-            if shown_at.is_some_and(|shown_at| shown_at > at) {
+            if shown_at.is_some_and(|shown_at| shown_at > at) && !broken(Mutation::OlderReportWins) {
                 continue;
             }
             properties.insert(name.clone(), PropertyValue { value: value.clone(), version, at });

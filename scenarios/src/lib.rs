@@ -18,6 +18,7 @@ pub mod fault;
 pub mod flow;
 pub mod link;
 pub mod outside;
+pub mod regression;
 pub mod render;
 pub mod rule;
 pub mod run;

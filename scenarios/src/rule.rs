@@ -1,15 +1,16 @@
 //! Rules: predicates over what happens in a world. The same rule serves every strategy, and the shrinking.
 
 mod follows;
+mod lives;
 
 use std::any::Any;
 
 use twinway_actors::runtime::CALLER_KIND;
 use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet, time::Now, trace::TraceEvent};
 
-pub use follows::FollowsFlow;
-
 use crate::{fault::Fault, outside::CallId, world::AnyRecord};
+pub use follows::FollowsFlow;
+pub use lives::EarlierLivesAreOver;
 
 /// What a rule sees, in the order in which it happens.
 #[derive(Debug)]

@@ -117,7 +117,7 @@ impl<W: WireSet> Line<W> {
     }
 
     /// Waits until an entity hands over such a signal; one that came before counts too. In a run with faults it may be
-    /// lost: when the world is at rest, who waits for it goes on.
+    /// lost: when the world is at rest and nobody waits for an answer, who waits for it goes on.
     #[must_use]
     pub fn hear(self, hears: impl Fn(EntityId, &W::Signal) -> bool + 'static) -> Self {
         self.part(Deed::Hear(Box::new(hears)))
@@ -298,7 +298,9 @@ impl<W: WireSet> Outside<W> for Story<W> {
             place.later = false;
         }
         self.go_on(hands);
-        if hands.may_fail() && hands.deeds.is_empty() {
+        // Where somebody still waits for an answer, its time will run out: then it is asked again, and may be signalled.
+        let nobody_asks = self.places.iter().all(|place| place.call.is_none());
+        if hands.may_fail() && nobody_asks && hands.deeds.is_empty() {
             self.stop_waiting();
             self.go_on(hands);
         }

@@ -24,7 +24,8 @@ pub use crate::{
     outside::{CallId, Hands, Outside},
     render::{mermaid, numbered_list},
     rule::{
-        EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, Found, NobodyPanics, Rule, Seen, Violation, rule,
+        EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, Found, NobodyPanics, Rule,
+        Seen, Violation, rule,
     },
     run::{Run, Schedule},
     shrink::shrink,

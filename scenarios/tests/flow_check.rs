@@ -139,6 +139,14 @@ message = ["Sugar"]
     }
 
     #[test]
+    fn what_a_runtime_refuses_for_a_failed_entity_is_no_repetition_of_what_the_asker_had_before() {
+        let again = [ORDER, NOTE, SERVE, "1.3 2.1 1 Guest Cook Order", "2.2 2.1+2.1 3 Cook Guest Serve refused"];
+        assert_eq!(of(&again), ["missing: step 2 of what 1.3 began"], "that order was lost");
+        let twice = [ORDER, NOTE, SERVE, "2.2 1.1 3 Cook Guest Serve refused"];
+        assert_eq!(of(&twice), ["repeated: step 3 at 2.2"], "it was the cook who answered again");
+    }
+
+    #[test]
     fn one_step_of_a_choice_is_taken() {
         let water = "2.1 1.1 3x Cook Guest ServeWater";
         assert_eq!(of(&[ORDER, NOTE, water]), [""; 0]);

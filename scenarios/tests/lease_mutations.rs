@@ -5,7 +5,11 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use twinway_protocol::lease::mutation::{self, Mutation};
-use twinway_scenarios::{driver::Random, fault::Faults, worlds::procedure_7_1_3};
+use twinway_scenarios::{
+    driver::Random,
+    fault::Faults,
+    worlds::{lease_invariants, procedure_7_1_3},
+};
 
 /// How many schedules may be needed to notice a check that is missing.
 const SCHEDULES_MAX: u64 = 2_000;
@@ -33,7 +37,7 @@ const TAKEN_OUT: &[(Mutation, &[u8])] = &[
 
 /// How many schedules it took until one of these invariants was broken, and what was said.
 fn search(wanted: &[u8], faults: Faults) -> Option<(u64, String)> {
-    let mut world = procedure_7_1_3().faults(faults);
+    let mut world = procedure_7_1_3().rule(lease_invariants()).faults(faults);
     (0..SCHEDULES_MAX).find_map(|seed| {
         world.run(seed, &mut Random::default());
         let said = world

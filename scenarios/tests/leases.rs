@@ -6,14 +6,14 @@
 use twinway_scenarios::{
     driver::{Fifo, Random},
     fault::Faults,
-    worlds::procedure_7_1_3,
+    worlds::{lease_invariants, procedure_7_1_3},
 };
 
 /// How many schedules a kind of faults is tried with.
 const SCHEDULES: u64 = 300;
 
 fn holds_under(faults: Faults) {
-    let mut world = procedure_7_1_3().faults(faults);
+    let mut world = procedure_7_1_3().rule(lease_invariants()).faults(faults);
     for seed in 0..SCHEDULES {
         let held = world.run(seed, &mut Random::default());
         assert!(held, "{faults} seed {seed}: {:#?}", world.violations());
@@ -22,7 +22,7 @@ fn holds_under(faults: Faults) {
 
 #[test]
 fn in_the_order_of_sending_the_object_goes_from_one_to_the_next_and_somebody_is_revoked() {
-    let mut world = procedure_7_1_3();
+    let mut world = procedure_7_1_3().rule(lease_invariants());
     assert!(world.run(0, &mut Fifo), "{:#?}", world.violations());
     let told = |name: &str| world.trace().iter().filter(|event| event.name == name).count();
     assert!(told("GateFenced") >= 3, "{}", told("GateFenced"));

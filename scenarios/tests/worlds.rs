@@ -15,7 +15,7 @@ use twinway_scenarios::{
 };
 
 /// How many schedules of each world are tried in every run of the tests: half of them with faults.
-const SCHEDULES: u64 = 600;
+const SCHEDULES: u64 = 500;
 /// And how many when there is time.
 const SCHEDULES_LONG: u64 = 10_000;
 

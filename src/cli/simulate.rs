@@ -1,12 +1,13 @@
 //! `twinway simulate`: runs a procedure in a simulated world, in any order that links allow, with faults if wanted.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use clap::Args;
 use serde::Serialize;
 use twinway::scenarios::{
     explore::{self, Failure as Bad, Plan, Strategy, Summary},
     fault::Faults,
+    regression::{Regression, RegressionError},
     run::Schedule,
     worlds,
 };
@@ -40,6 +41,12 @@ pub(crate) struct SimulateOptions {
     /// Repeats one run, as a failure shows it.
     #[arg(long, value_name = "SCHEDULE")]
     schedule: Option<Schedule>,
+    /// Repeats the run of a file that `--save` wrote, in its world and with its faults.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["flow", "runs", "seed", "faults", "exhaustive", "schedule"])]
+    replay: Option<PathBuf>,
+    /// Writes the shortest schedule by which a rule does not hold to a file in this folder, for `--replay` and for tests.
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -56,20 +63,44 @@ struct Shown<'a> {
     /// The shortest schedule by which the same rule does not hold.
     schedule: Option<String>,
     violated: Vec<String>,
+    /// The file that repeats it, if one was wanted.
+    saved: Option<String>,
+}
+
+/// What is to be simulated, as the arguments or a file say.
+struct Wanted {
+    flow: String,
+    faults: Faults,
+    schedule: Option<Schedule>,
+}
+
+impl SimulateOptions {
+    fn wanted(&self) -> Result<Option<Wanted>, Failure> {
+        let Some(file) = &self.replay else {
+            let wanted = |flow| Wanted { flow, faults: self.faults, schedule: self.schedule.clone() };
+            return Ok(self.flow.clone().map(wanted));
+        };
+        let Regression { world, faults, schedule, .. } = Regression::read(file).map_err(|error| match error {
+            RegressionError::WorldUnknown { .. } => Failure::Other(Exit::NotFound, error.to_string()),
+            _ => Failure::usage(error.to_string()),
+        })?;
+        Ok(Some(Wanted { flow: world, faults, schedule: Some(schedule) }))
+    }
 }
 
 pub(crate) fn run(options: &SimulateOptions, output: &mut Output) -> Result<(), Failure> {
-    let Some(flow) = &options.flow else {
+    let Some(wanted) = options.wanted()? else {
         let rows = worlds::WORLDS.iter().map(|(name, what, _)| vec![(*name).to_owned(), (*what).to_owned()]);
         return output.table(&["FLOW", "WHAT IT IS"], rows);
     };
+    let flow = &wanted.flow;
     let Some(world) = worlds::find(flow) else {
         let why = format!("no flow `{}` is simulated; these are: {}", printable(flow), known(flow).join(", "));
         return Err(Failure::Other(Exit::NotFound, why));
     };
-    let mut world = world.faults(options.faults);
+    let mut world = world.faults(wanted.faults);
     let began = Instant::now();
-    let summary = match &options.schedule {
+    let summary = match &wanted.schedule {
         Some(schedule) => repeat(&mut world, schedule),
         None => {
             let mut progress = output.progress("runs");
@@ -85,7 +116,15 @@ pub(crate) fn run(options: &SimulateOptions, output: &mut Output) -> Result<(), 
         }
     };
     let seconds = began.elapsed().as_secs_f64();
-    show(flow, options, summary, seconds, output)
+    let saved = save(&wanted, options, summary.failure.as_ref(), output);
+    show(&wanted, options, (summary, seconds), saved, output)
+}
+
+/// Writes the failure down, where that is wanted; gives the file. That it cannot is no reason not to show the failure.
+fn save(wanted: &Wanted, options: &SimulateOptions, failure: Option<&Bad>, output: &Output) -> Option<PathBuf> {
+    let (Some(folder), Some(failure)) = (&options.save, failure) else { return None };
+    let saved = Regression::of(&wanted.flow, wanted.faults, failure).save(folder);
+    saved.map_err(|error| output.note(&format!("error: nothing can be saved in {}: {error}", folder.display()))).ok()
 }
 
 /// The worlds of the flow that a name begins with; of all flows, if it begins with none.
@@ -103,14 +142,15 @@ fn repeat(world: &mut twinway::scenarios::world::World<twinway::protocol::messag
 }
 
 fn show(
-    flow: &str,
+    wanted: &Wanted,
     options: &SimulateOptions,
-    mut summary: Summary,
-    seconds: f64,
+    (mut summary, seconds): (Summary, f64),
+    saved: Option<PathBuf>,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    let Wanted { flow, faults, .. } = wanted;
     if let Some(failure) = &mut summary.failure {
-        let faults = if options.faults.any() { format!(" --faults {}", options.faults) } else { String::new() };
+        let faults = if faults.any() { format!(" --faults {faults}") } else { String::new() };
         let schedule = &failure.shortest.schedule;
         failure.command = Some(format!("twinway simulate --flow {flow}{faults} --schedule '{schedule}'"));
     }
@@ -125,6 +165,7 @@ fn show(
         first_seed: failure.map(|failure| failure.found.seed),
         schedule: failure.map(|failure| failure.shortest.schedule.to_string()),
         violated: violated(failure),
+        saved: saved.map(|path| path.display().to_string()),
     };
     match output.format() {
         Format::Json => output.json(&shown)?,
@@ -144,6 +185,9 @@ fn show(
             output.table(&[], rows)?;
             if let Some(failure) = failure {
                 output.line(&format!("\n{failure}"))?;
+            }
+            if let Some(file) = &shown.saved {
+                output.line(&format!("saved: {file}"))?;
             }
         }
     }

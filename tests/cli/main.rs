@@ -13,6 +13,8 @@ mod flow;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod scenario;

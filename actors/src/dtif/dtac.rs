@@ -30,7 +30,11 @@ use twinway_protocol::{
 };
 
 use super::twin_unknown;
-use crate::{Settings, settings::pending_full};
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 use acquiring::tell_access;
 pub use rights::Said;
 
@@ -372,7 +376,11 @@ impl Dtac {
         let TwinPermission { metaverse, user, twin, .. } = &permission;
         let holder = (metaverse.clone(), user.clone(), twin.clone());
         let numbered = Numbered { number: self.number_of(&holder), permission, role: role.clone() };
-        out.record(numbered.number, numbered.to_record());
+        if broken(Mutation::PermissionToldBeforeDurable) {
+            out.record_batched(numbered.number, numbered.to_record());
+        } else {
+            out.record(numbered.number, numbered.to_record());
+        }
         self.arm(numbered.number, numbered.permission.expires_at, out);
         let may_change = numbered.permission.rights.contains(&Right::Change);
         // Who had no permission before can have no lease to weigh again.

@@ -22,7 +22,7 @@ use twinway_protocol::{
 };
 
 use super::{behind, gathering::Gathering, limit_reached, twin_unknown};
-use crate::{Settings, settings::pending_full};
+use crate::{Settings, mutation, settings::pending_full};
 use collecting::Collecting;
 use requesting::Requesting;
 pub use selections::SelectionChange;
@@ -215,7 +215,7 @@ impl Dtia {
 
     /// FGMV-29 9.2 step 6: the metaverse system selects, all or nothing.
     fn select(&mut self, meta: &Meta, question: SelectTwins, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<SelectTwins>(out.event());
+        let asker = mutation::asked(meta).asker::<SelectTwins>(out.event());
         let change = match self.judge(&question) {
             Ok(change) => change,
             Err(problem) => return out.reply(asker, Err(problem)),

@@ -20,7 +20,11 @@ use twinway_protocol::{
     },
 };
 
-use crate::{NoRecord, Settings, settings::pending_full};
+use crate::{
+    NoRecord, Settings,
+    mutation::{self, Mutation, broken},
+    settings::pending_full,
+};
 
 /// How much longer than the device may take to answer the lease of one change lasts, in milliseconds.
 const ONE_SHOT_SLACK_MS: u64 = 1_000;
@@ -82,6 +86,7 @@ impl Behaviour for Dts {
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
+        let incarnation = if broken(Mutation::KeysBeginAnew) { 0 } else { incarnation };
         // A lease that ends before the answer comes would stop the device in the middle.
         let answered_ms = settings.outside_answer_ms_max.saturating_add(ONE_SHOT_SLACK_MS);
         Self {
@@ -152,6 +157,9 @@ impl Dts {
             errand: terms.expects.map(|version| Box::new(Errand { expects: Some(version), action: None })),
             ..blank(metaverse, user, twin)
         });
+        if broken(Mutation::AppliedBeforeVerified) {
+            out.ask(mutation::FIRST_TWIN, ApplyChange::clone(&wanted), PendingKey::NONE);
+        }
         match self.waiting.insert(Waiting::Change { asker: Asking::Change(asker), wanted, at: Stage::Verifying }) {
             Ok(key) => out.ask(DTAC, verify, key),
             Err(waiting) => refuse(waiting, pending_full(), out),
@@ -245,7 +253,9 @@ impl Dts {
         match (self.waiting.take(key), answer) {
             (Some(Waiting::Change { asker, wanted, at }), answer) => {
                 // A lease for one change ends with it, whatever came of it.
-                if let Stage::Applying(Some(token)) = at {
+                if let Stage::Applying(Some(token)) = at
+                    && !broken(Mutation::OneShotKept)
+                {
                     let ApplyChange { metaverse, user, twin, .. } = *wanted;
                     release(ShownToken { metaverse, user, twin, token }, out);
                 }

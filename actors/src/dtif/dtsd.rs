@@ -16,6 +16,7 @@ use twinway_protocol::{
 use crate::{
     NoRecord, Settings,
     discovery::{Fact, Field, Index, Kind, SearchLimits, Searches, Subject, promised_fact, standing_fact},
+    mutation::{Mutation, broken},
 };
 
 /// A registered system.
@@ -156,7 +157,11 @@ impl Behaviour for Dtsd {
             DtsdMsg::SearchTwinSystems(SearchTwinSystems { query }) => {
                 let chance = out.chance();
                 let page = self.searches.page(&self.systems, &query, &self.limits, chance, Known::listing);
-                out.reply(meta.asker::<SearchTwinSystems>(out.event()), page.map(|page| TwinSystemsFound { page }));
+                let found = page.map(|page| TwinSystemsFound { page });
+                if broken(Mutation::SearchAnsweredTwice) {
+                    out.reply(meta.asker::<SearchTwinSystems>(out.event()), found.clone());
+                }
+                out.reply(meta.asker::<SearchTwinSystems>(out.event()), found);
             }
         }
     }
@@ -169,7 +174,7 @@ impl Behaviour for Dtsd {
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         // When the daemon starts, DTSR recovers too and tells everybody.
-        if why == Recovery::Failure {
+        if why == Recovery::Failure && !broken(Mutation::SilentAfterFailure) {
             out.send(DTSR, Reannounce);
         }
     }

@@ -16,13 +16,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use twinway_protocol::{
     Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Recovery, Ref, SystemId,
-    message::{DtsrMsg, RegisterTwinSystem, Wire, own},
+    message::{DtsrMsg, RegisterTwinSystem, TwinSystemRegistered, Wire, own},
     registry::TwinSystem,
     signal::Signal,
 };
 
 use crate::{
     Settings,
+    mutation::{Mutation, broken},
     standing::{Standings, WATCH},
 };
 use admission::Admission;
@@ -160,18 +161,27 @@ impl Dtsr {
                 let system = TwinSystem { description: *description, registered_at, version: 1, entity, twin_count: 0 };
                 let what = |system| Changing::Registering { asker, system, is_new: true };
                 if let Some(system) = self.carry_out(system, edit, what, out) {
-                    out.own(own::TWIN_SYSTEM_MANAGED);
-                    self.begin_lifetime(&system, out);
+                    self.managed(meta, &system, out);
                 }
             }
             Ok(Admission::Same(system)) => {
-                out.own(own::TWIN_SYSTEM_MANAGED);
-                self.begin_lifetime(&system, out);
+                self.managed(meta, &system, out);
                 let waiting = Changing::Registering { asker, system: Arc::clone(&system), is_new: false };
                 self.mend(&system, waiting, out);
             }
             Err(problem) => out.reply(asker, Err(problem)),
         }
+    }
+
+    /// FGMV-29 9.2 step 2.
+    fn managed(&mut self, meta: &Meta, system: &Arc<TwinSystem>, out: &mut Out<'_, Self>) {
+        if broken(Mutation::AnswerBeforeManaged) {
+            let registered = TwinSystemRegistered { system: Arc::clone(system), is_new: true };
+            out.reply(meta.asker::<RegisterTwinSystem>(out.event()), Ok(registered));
+        } else {
+            out.own(own::TWIN_SYSTEM_MANAGED);
+        }
+        self.begin_lifetime(system, out);
     }
 
     /// Answers who repeats what is registered already: at once, or when everyone has been told again who may not know.

@@ -10,7 +10,11 @@ use twinway_protocol::{
     },
 };
 
-use crate::{NoRecord, Settings, settings::pending_full};
+use crate::{
+    NoRecord, Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// A third-party system's request under way.
 #[derive(Debug)]
@@ -59,6 +63,10 @@ impl Tsi {
         let verify = VerifyAcquisition { system: wanted.system.clone(), twins: wanted.twins.clone() };
         let (asker, beside) = (meta.asker(out.event()), meta.step.is_none());
         match self.acquisitions.insert(Acquisition { asker, wanted, beside, refused: Vec::new() }) {
+            Ok(key) if broken(Mutation::ReadingUnverified) => {
+                let VerifyAcquisition { twins, .. } = verify;
+                out.ask(DTIA, CollectTwinInformation { twins, properties: None, observe: false }, key);
+            }
             Ok(key) if beside => out.ask_beside(DTAC, verify, key),
             Ok(key) => out.ask(DTAC, verify, key),
             Err(Acquisition { asker, .. }) => out.reply(asker, Err(pending_full())),

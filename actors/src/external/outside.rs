@@ -14,7 +14,10 @@ use twinway_protocol::{
 };
 
 use super::measuring::{Measured, REPORT};
-use crate::Settings;
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+};
 
 /// A question that leaves the daemon.
 pub(crate) trait OutsideQuestion: Ask<Answer: Answers<Wire>> {
@@ -179,9 +182,10 @@ impl OutsideRequests {
     pub(crate) fn answer<B: Behaviour<Wire = Wire>>(
         &mut self,
         asker: Asker<AnswerRequest>,
-        message: AnswerRequest,
+        mut message: AnswerRequest,
         out: &mut Out<'_, B>,
     ) {
+        message.request = self.meant(&message);
         let accepted = match self.waiting.remove(&message.request) {
             None => Err(Problem::new(ProblemKind::RequestUnknown, "no request with this id waits for an answer")),
             Some((waiting, asked_ms)) if !waiting.fits(&message.answer) => {
@@ -195,6 +199,15 @@ impl OutsideRequests {
             }
         };
         out.reply(asker, accepted);
+    }
+
+    /// The request that an answer is for: the one that it names.
+    fn meant(&self, message: &AnswerRequest) -> PendingKey {
+        if broken(Mutation::AnswerOfAnother) && !self.waiting.contains_key(&message.request) {
+            let fits = self.waiting.iter().find(|(_, (waiting, _))| waiting.fits(&message.answer));
+            return fits.map_or(message.request, |(key, _)| *key);
+        }
+        message.request
     }
 
     /// A request did not arrive: its asker hears why. Of what moves a device or runs a service, it has to know whether

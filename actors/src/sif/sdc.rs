@@ -35,7 +35,11 @@ use self::{
     circuit::Circuit,
     register::Register,
 };
-use crate::{Settings, settings::pending_full};
+use crate::{
+    Settings,
+    mutation::{self, Mutation, broken},
+    settings::pending_full,
+};
 
 /// The operation that sharing data counts as.
 const SHARE: &str = "share";
@@ -127,6 +131,9 @@ impl Sdc {
             user: request.user.clone(),
             operation: calling::operation(&request.request).into(),
         };
+        if let Some(early) = mutation::unverified(&request.metaverse, &request.user, &request.request) {
+            out.ask(system.entity, early, PendingKey::NONE);
+        }
         match self.pending.insert(Waiting::Verifying { who, request, system }) {
             Ok(key) => out.ask(TPSAA, verify, key),
             Err(waiting) => refuse_full(waiting, out),
@@ -161,6 +168,7 @@ impl Sdc {
         let question = answer.and_then(|verified| self.question_of(&request, &system, verified, out));
         let (question, conversion) = match question {
             Ok(question) => question,
+            Err(_) if broken(Mutation::RejectionUnsaid) => return,
             Err(problem) => return who.answer(Err(problem), out),
         };
         let conversion = conversion.map(Box::new);

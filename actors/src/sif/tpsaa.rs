@@ -25,7 +25,11 @@ use twinway_protocol::{
     },
 };
 
-use crate::{Settings, settings::pending_full};
+use crate::{
+    Settings,
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// Third-party system authentication and authorization. The systems that it knows are derived from TPSR's register.
 #[derive(Debug)]
@@ -122,7 +126,9 @@ impl Tpsaa {
         let number = self.register.next();
         let kept = Kept { number, metaverse_entity, asked: scope, authorization: authorization.clone() };
         self.write(number, Record::Decided(Box::new(kept)), out);
-        out.own(own::AUTHORIZATION_MANAGED);
+        if !broken(Mutation::AuthorizationStepMissing) {
+            out.own(own::AUTHORIZATION_MANAGED);
+        }
         let answer = match &authorization.decision {
             AuthorizationDecision::Denied(reason) => Err(denied(&authorization.system, reason)),
             _ => Ok(UserAuthorizationDecided { authorization: Box::new(authorization) }),

@@ -29,6 +29,7 @@ use twinway_protocol::{
 
 use crate::{
     Settings,
+    mutation::{Mutation, broken},
     settings::pending_full,
     standing::{Moved, Standings, Terms, WATCH, signals},
 };
@@ -76,7 +77,11 @@ impl Tpsr {
     /// Writes a system down as it is described now, and publishes it.
     fn describe(&mut self, system: &Arc<ThirdPartySystem>, out: &mut Out<'_, Self>) -> Result<(), Problem> {
         let record = Record::Described(Box::new(Described::new(system)?));
-        out.record(part_of(system), record);
+        if broken(Mutation::RegistrationToldBeforeDurable) {
+            out.record_batched(part_of(system), record);
+        } else {
+            out.record(part_of(system), record);
+        }
         self.keep(Arc::clone(system));
         out.signal(Signal::ThirdPartySystem(Arc::clone(system)));
         Ok(())

@@ -16,7 +16,10 @@ use twinway_protocol::{
 };
 
 use super::{Change, Twin, shown::Shown};
-use crate::settings::pending_full;
+use crate::{
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// What a twin keeps of what is wanted of it.
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Twin {
             Ok(key) => key,
             Err(waiting) => return waiting.refuse(&pending_full(), out),
         };
+        let object = object.filter(|_| !broken(Mutation::GatePassedBy));
         let Some(object) = object else {
             let answered_by = out.now().wall.plus_ms(u64::from(self.answer_ms_max));
             let until = change.not_after.unwrap_or(answered_by);

@@ -13,7 +13,7 @@ use twinway_protocol::{
 };
 
 use super::{
-    StepsAreTaken, enabler, follows,
+    StepsAreTaken, enabler,
     outsiders::{answering, json, pantry, twin, values, willing},
     user::{User, only, registers, shop_opens},
 };
@@ -98,12 +98,12 @@ fn looking(ada: &User, line: Line<Wire>, lacks: Rc<RefCell<String>>, expected: &
     })
 }
 
-fn judged(lines: Vec<Line<Wire>>, plan: Plan, steps: &'static [(&'static str, u32)]) -> World<Wire> {
+fn staged(lines: Vec<Line<Wire>>, plan: Plan, steps: &'static [(&'static str, u32)]) -> World<Wire> {
     let story = Story::new(lines).on_signal(answering(move |asked, hands| {
         let answer = described(&asked, plan).or_else(|| supplied(&asked, plan, hands));
         Some(answer.unwrap_or_else(|| willing(asked)))
     }));
-    follows(enabler(story), "7.1.2").rule(StepsAreTaken::new("7.1.2", steps))
+    enabler(story).rule(StepsAreTaken::new("7.1.2", steps))
 }
 
 fn home() -> Line<Wire> {
@@ -133,7 +133,7 @@ pub fn procedure_7_1_2() -> World<Wire> {
         .take(step_id!("7.1.2", "7"))
         .ask(only::<DigitalTwinSystemMsg>(), report("eggs"), granted)
         .ask(only::<DigitalTwinSystemMsg>(), report("milk"), granted);
-    judged(vec![shop_opens(), home, line], GOOD, &[("1", 1), ("2", 1), ("5", 1), ("7", 1)])
+    staged(vec![shop_opens(), home, line], GOOD, &[("1", 1), ("2", 1), ("5", 1), ("7", 1)])
 }
 
 /// The supplier does not take the order: it is not confirmed, and nothing is delivered.
@@ -143,7 +143,7 @@ pub fn procedure_7_1_2_refused() -> World<Wire> {
     let line = looking(&ada, choosing(&ada), Rc::clone(&lacks), MISSING);
     let line = ada.orders(line, move || json(&lacks.borrow()), refused(ProblemKind::OutsideFailed));
     let plan = Plan { supplied: false, ..GOOD };
-    judged(vec![shop_opens(), home(), line], plan, &[("1", 1), ("2", 1), ("5", 1)])
+    staged(vec![shop_opens(), home(), line], plan, &[("1", 1), ("2", 1), ("5", 1)])
 }
 
 /// Everything is at home already, and nothing is ordered.
@@ -152,7 +152,7 @@ pub fn procedure_7_1_2_complete() -> World<Wire> {
     let ada = User::new("ada");
     let line = looking(&ada, choosing(&ada), Rc::default(), "[]");
     let plan = Plan { amounts: ["6", "5", "1"], ..GOOD };
-    judged(vec![shop_opens(), home(), line], plan, &[("1", 1), ("2", 1)])
+    staged(vec![shop_opens(), home(), line], plan, &[("1", 1), ("2", 1)])
 }
 
 /// The home does not let the user look, and nothing is ordered.
@@ -161,5 +161,5 @@ pub fn procedure_7_1_2_denied() -> World<Wire> {
     let ada = User::new("ada");
     let line = ada.asks_for(choosing(&ada), &ingredients(), refused(ProblemKind::PermissionDenied));
     let plan = Plan { permitted: false, ..GOOD };
-    judged(vec![shop_opens(), home(), line], plan, &[("1", 1), ("2", 1)])
+    staged(vec![shop_opens(), home(), line], plan, &[("1", 1), ("2", 1)])
 }

@@ -10,7 +10,7 @@ use twinway_protocol::{
 };
 
 use super::{
-    enabler, follows,
+    enabler,
     outsiders::{PLANT, WORLD, answer, system, user},
     places::{DEVICE, device_opens, entry, factory, listed, plant_opens, plant_told, pose, told, world_opens},
 };
@@ -95,7 +95,7 @@ fn reading(line: Line<Wire>, entries: usize) -> Line<Wire> {
 }
 
 fn judged(lines: Vec<Line<Wire>>) -> World<Wire> {
-    follows(enabler(Story::new(lines).on_signal(answer)), "7.3.1")
+    enabler(Story::new(lines).on_signal(answer))
 }
 
 /// The press is recorded, gets a twin, and stands on the map that the user is sent.

@@ -7,7 +7,7 @@ use twinway_protocol::{
 };
 
 use super::{
-    enabler, follows,
+    enabler,
     outsiders::{PLANT, SHOP, WORLD, answer},
     places::{DEVICE, device_opens, factory, place, plant_opens, puts, world_opens},
     user::shop_opens,
@@ -48,7 +48,7 @@ fn asking(request: &'static str, check: impl Fn(Result<LocalizationFound, Proble
 }
 
 fn judged(lines: Vec<Line<Wire>>) -> World<Wire> {
-    follows(enabler(Story::new(lines).on_signal(answer)), "7.3.3")
+    enabler(Story::new(lines).on_signal(answer))
 }
 
 /// A user finds what is near by; so does a third party that the map names, from afar.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use twinway_protocol::{
-    ProblemKind,
+    Problem, ProblemKind, TwinId,
     message::{
-        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, OutsideRequest, RegisterThirdPartySystem,
-        RequestUserAuthorization, SearchThirdPartySystems, ThirdPartySystemMsg, UseThirdPartySystem, Wire,
+        AcquireTwinInformation, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, OutsideRequest,
+        RegisterThirdPartySystem, RegisterTwinSystem, RequestUserAuthorization, SearchThirdPartySystems,
+        ThirdPartySystemMsg, TwinInformation, UseThirdPartySystem, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -14,7 +15,7 @@ use twinway_protocol::{
 
 use super::{
     StepsAreTaken, enabler,
-    outsiders::{SHOP, WORLD, answer, json, lamps, scope, shop, system, user},
+    outsiders::{PLANT, SHOP, WORLD, answer, json, lamps, plant, scope, shop, system, twin, user},
     procedure_9_2::registering,
 };
 use crate::{
@@ -62,20 +63,28 @@ fn order(who: &'static str) -> impl Fn() -> UseThirdPartySystem {
     }
 }
 
-/// The whole of 9.1: the user's order (steps 11 to 14x) while the shop reads a twin (steps 15 to 19).
-#[must_use]
-pub fn procedure_9_1() -> World<Wire> {
-    let lamps = lamps();
+/// Steps 1 to 18 while the shop reads `twins` of the system of line 2, until it hears of them.
+fn reading(
+    twins: Arc<[TwinId]>,
+    heard: impl Fn(Result<TwinInformation, Problem>) -> Heard + 'static,
+    registering: Line<Wire>,
+) -> World<Wire> {
     let acquire = move || AcquireTwinInformation {
         system: system("shop"),
-        twins: Arc::clone(&lamps),
+        twins: Arc::clone(&twins),
         properties: None,
         strict: true,
     };
     // While it carries the order out.
     let ordered = |_, signal: &Signal| matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)));
-    let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, granted);
+    let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, heard);
     let world = authorizing().ask(WORLD, order("ada"), granted);
+    enabler(Story::new(vec![shop, world, registering]).on_signal(answer))
+}
+
+/// The whole of 9.1: the user's order (steps 11 to 14x) while the shop reads a twin (steps 15 to 19).
+#[must_use]
+pub fn procedure_9_1() -> World<Wire> {
     let steps = StepsAreTaken::new(
         "9.1",
         &[
@@ -101,7 +110,42 @@ pub fn procedure_9_1() -> World<Wire> {
             ("19", 1),
         ],
     );
-    enabler(Story::new(vec![shop, world, registering()]).on_signal(answer)).rule(steps)
+    reading(lamps(), granted, registering()).rule(steps)
+}
+
+/// The shop is refused a twin that it may not read, in step 17, while it carries the user's order out.
+#[must_use]
+pub fn procedure_9_1_unread() -> World<Wire> {
+    let description = plant();
+    let plant = Line::new("plant")
+        .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
+        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted);
+    let steps = StepsAreTaken::new(
+        "9.1",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 1),
+            ("7", 1),
+            ("8", 1),
+            ("9", 1),
+            ("10", 1),
+            ("11", 1),
+            ("12", 1),
+            ("13", 2),
+            ("14", 1),
+            ("14x", 2),
+            ("15", 1),
+            ("16", 1),
+            ("17", 2),
+            ("18", 1),
+            ("19", 1),
+        ],
+    );
+    reading(Arc::from([twin("arm")]), refused(ProblemKind::PermissionMissing), plant).rule(steps)
 }
 
 /// A user without authorization is rejected in step 14, while another one gets theirs.

@@ -9,6 +9,7 @@ use twinway_protocol::{
         ReportPhysicalChange, RequestTwinPropertiesAndPermission, RunService, SearchTwinSystems, SelectTwins, Wire,
     },
     registry::SystemQuery,
+    time::Timestamp,
 };
 
 use super::{
@@ -19,6 +20,9 @@ use crate::{
     story::{Heard, Line, Story, granted, refused},
     world::World,
 };
+
+/// A moment before any run begins, in milliseconds since 1970.
+const EARLIER_MS: u64 = 1_690_000_000_000;
 
 /// Steps 1 and 3: the home opens and registers.
 pub(super) fn registering() -> Line<Wire> {
@@ -138,5 +142,21 @@ pub fn procedure_9_2_rejected() -> World<Wire> {
             ("17", 1),
         ],
     );
-    enabler(Story::new(vec![registering(), world, bob]).on_signal(answer)).rule(steps)
+    // Who is rejected gets no lease either.
+    let no_lease = StepsAreTaken::new("7.1.3", &[]);
+    enabler(Story::new(vec![registering(), world, bob]).on_signal(answer)).rule(steps).rule(no_lease)
+}
+
+/// Two reports of the same property, the one of an earlier moment perhaps behind the other (step 14): who selected the
+/// twin is never shown something older.
+#[must_use]
+pub fn procedure_9_2_late() -> World<Wire> {
+    let report = |watts: &str, at_ms: u64| {
+        let (watts, at) = (values("power", watts), Some(Timestamp::from_unix_ms(at_ms)));
+        move || ReportPhysicalChange { twin: lamp(), values: Arc::clone(&watts), at }
+    };
+    let reporting = |name, watts, at_ms| Line::new(name).after(1, 5).ask(HOME, report(watts, at_ms), granted);
+    let earlier = reporting("earlier", "4", EARLIER_MS);
+    let later = reporting("later", "5", EARLIER_MS + 1);
+    enabler(Story::new(vec![registering(), selecting(), earlier, later]).on_signal(answer))
 }

@@ -241,7 +241,10 @@ impl Checker {
         kept.unknown &= !rule.clears;
         let instance = self.instance(kept, instance, rule, place);
         // A runtime that refuses for an entity which failed names the turn that asked.
-        let by_runtime = EventId::from_bits(kept.cause).actor() == event.actor();
+        let by_runtime = refused && EventId::from_bits(kept.cause).actor() == event.actor();
+        // What that turn goes on from may have the step: then the refusal is of what it asked, which nobody took up.
+        let has_it = self.instances.get(instance).is_some_and(|instance| instance.took(place.number));
+        let instance = if by_runtime && has_it { 0 } else { instance };
         let excused = refused && (instance != 0 || rule.opens || by_runtime);
         let past = Past {
             caused: kept.caused,

@@ -7,6 +7,7 @@ use twinway_protocol::{
 };
 
 use super::Dtac;
+use crate::mutation::{Mutation, broken};
 
 impl Dtac {
     /// FGMV-29 9.1 step 17: which of the twins a third-party system may read, each judged by itself.
@@ -23,7 +24,7 @@ impl Dtac {
         let may_read = self.access(known).iter().any(|(system, rights)| {
             (*system == acquisition.system || system.as_str() == "*") && rights.contains(&Right::Read)
         });
-        if may_read {
+        if may_read || broken(Mutation::ReadingUnchecked) {
             return Ok(());
         }
         let detail = format!("`{}` may not read `{twin}`", acquisition.system);

@@ -17,6 +17,7 @@ use twinway_protocol::{
 };
 
 use super::{super::limit_reached, Dtia, Waiting};
+use crate::mutation::{Mutation, broken};
 
 /// A request under way.
 #[derive(Debug)]
@@ -140,6 +141,9 @@ impl Dtia {
             return self.answer_request(meta.pending, out);
         }
         let (metaverse, user) = (requesting.metaverse.clone(), requesting.user.clone());
+        if broken(Mutation::PermissionToldBeforeManaged) {
+            self.answer_request(meta.pending, out);
+        }
         out.ask(DTAC, ManageTwinPermission { metaverse, user, twins: grants }, meta.pending);
     }
 

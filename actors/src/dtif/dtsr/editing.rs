@@ -7,7 +7,7 @@ use twinway_protocol::{
     Asker, EntityId, Mailbox, Meta, ObjectUri, Out, PendingKey, Problem, ProblemKind, Ref,
     message::{
         ChangeTwinList, Deregister, Deregistered, ForgetTwin, Kept, PhysicalObjectMsg, RegisterTwinSystem,
-        RepresentObject, SetSynchronization, TwinMsg, TwinSystemRegistered, UpdateTwinSystem,
+        RepresentObject, SetSynchronization, TwinMsg, TwinSystemRegistered, UpdateTwinSystem, own,
     },
     registry::TwinSystem,
     signal::Signal,
@@ -20,7 +20,10 @@ use super::{
     kept::{GIVEN, by_chunk},
     part_of,
 };
-use crate::settings::pending_full;
+use crate::{
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// How long DTSR waits before it tells again what somebody could not take, in milliseconds.
 const TELL_AGAIN_MS: u64 = 1_000;
@@ -102,6 +105,7 @@ impl Changing {
     pub(super) fn settle(self, outcome: Result<(), Problem>, out: &mut Out<'_, Dtsr>) {
         let registered = |system, is_new| outcome.clone().map(|()| TwinSystemRegistered { system, is_new });
         match self {
+            Self::Registering { .. } if broken(Mutation::AnswerBeforeManaged) => out.own(own::TWIN_SYSTEM_MANAGED),
             Self::Registering { asker, system, is_new } => out.reply(asker, registered(system, is_new)),
             Self::Updating { asker, system } => out.reply(asker, registered(system, false)),
             Self::Listing { asker, system } => out.reply(asker, registered(system, false)),

@@ -13,6 +13,8 @@ use twinway_protocol::{
     time::Timestamp,
 };
 
+use crate::mutation::{Mutation, broken};
+
 /// How many authorizations are kept of one user of one metaverse system at one third-party system.
 pub const USER_AUTHORIZATIONS_MAX: usize = 64;
 /// How many authorizations are kept in all.
@@ -130,6 +132,14 @@ impl Register {
         }
     }
 
+    /// Whatever was granted to anybody: what a planted bug takes for the user's.
+    fn anybodys(&self) -> Option<(&PermissionId, &AuthorizationGrant)> {
+        self.by_number.values().find_map(|kept| match &kept.authorization.decision {
+            AuthorizationDecision::Granted(grant) => Some((&kept.authorization.id, grant)),
+            _ => None,
+        })
+    }
+
     /// FGMV-29 9.1 step 13: the newest grant that covers the operation and has not ended.
     ///
     /// # Errors
@@ -149,6 +159,11 @@ impl Register {
                 _ => None,
             })
         };
+        if broken(Mutation::AuthorizationUnchecked)
+            && let Some(any) = self.anybodys()
+        {
+            return Ok(any);
+        }
         if let Some(valid) = grants().find(|(_, grant)| !expired(grant, now)) {
             return Ok(valid);
         }

@@ -13,7 +13,10 @@ use twinway_protocol::{
 };
 
 use super::Tpsr;
-use crate::settings::pending_full;
+use crate::{
+    mutation::{Mutation, broken},
+    settings::pending_full,
+};
 
 /// The kinds of the entities that derive something from this register.
 pub(super) const DERIVING: [u8; 3] = [TpsdMsg::KIND, TpsaaMsg::KIND, SdcMsg::KIND];
@@ -152,7 +155,7 @@ impl Tpsr {
             return self.give_up(meta.pending, &problem, out);
         }
         spreading.missing.remove(&kind);
-        if !spreading.missing.is_empty() {
+        if !spreading.missing.is_empty() && !broken(Mutation::RegistrationToldBeforeFound) {
             return spreading.taken_in.push(out.event());
         }
         let Some(spreading) = self.pending.take(meta.pending) else { return };
