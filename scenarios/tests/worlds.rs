@@ -94,7 +94,7 @@ fn an_unhappy_branch_ends_where_it_says() {
         ("7.1.2-complete", "4"),
         ("7.1.2-denied", "4"),
         ("7.1.2-refused", "7"),
-        ("7.3.1-absurd", "5"),
+        ("7.3.1-absurd", "6"),
         ("7.3.1-unreached", "2.2"),
         ("7.3.2-denied", "4"),
         ("7.3.3-absurd", "2"),

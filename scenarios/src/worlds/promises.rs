@@ -19,7 +19,13 @@ use crate::{
     world,
 };
 use twinway_actors::{
-    dtif::dtsr::DtsrRecord, external::physical_object::PhysicalObjectRecord, runtime::CALLER_KIND, twin::TwinRecord,
+    dtif::dtsr::DtsrRecord,
+    external::{
+        metaverse_system::{MapRecord, Record as MetaverseRecord},
+        physical_object::PhysicalObjectRecord,
+    },
+    runtime::CALLER_KIND,
+    twin::TwinRecord,
 };
 
 /// Records that are not durable yet, and turns whose records may be lost.
@@ -29,12 +35,13 @@ struct Written {
     reported: Vec<EventId>,
 }
 
-/// Whether nothing is lost with it: a gate that forgets that a device has come to rest waits for it again, and a register
-/// that forgets that actors have ended ends them again.
+/// Whether nothing is lost with it: a gate that forgets that a device has come to rest waits for it again, a register
+/// that forgets that actors have ended ends them again, and a map that forgets a move shows the next one.
 fn is_found_out_again(record: &dyn world::AnyRecord) -> bool {
     let record = record.as_any();
     matches!(record.downcast_ref(), Some(PhysicalObjectRecord::Drained { .. }))
         || matches!(record.downcast_ref(), Some(DtsrRecord::Ended(_)))
+        || matches!(record.downcast_ref(), Some(MetaverseRecord::Map(MapRecord::Moved { .. })))
 }
 
 /// Durable, then visible: nothing that a turn causes leaves before its records are durable. What twin systems report
