@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod acquiring;
 mod actions;
 mod backoff;
 mod call;
@@ -29,6 +30,7 @@ mod events;
 mod exchange;
 mod executions;
 mod hold;
+mod information;
 mod leases;
 mod mii;
 mod ops;
@@ -48,12 +50,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use reqwest::{Method, Url};
 use twinway_protocol::SystemId;
 
+pub use acquiring::{AcquiredTwins, SubscribedTwins};
 use call::Call;
 pub use devices::Devices;
 pub use error::ClientError;
 pub use events::{EventStream, Told};
 pub use exchange::Exchange;
 pub use hold::{HeldLease, LeaseState, chance_request_id};
+pub use information::TwinReading;
 pub use registrations::Registered;
 pub use session::{Closing, Incoming, Session, SessionCall};
 pub use sse::{EventTooLong, SSE_EVENT_BYTES_MAX, SseMessage, SseParser};

@@ -1,10 +1,12 @@
 //! The integration enabler as a library: one handle, and a typed view of it for each kind of external system.
 
+mod acquiring;
 mod actions;
 mod authorizations;
 mod device;
 mod dii;
 mod executions;
+mod information;
 mod leases;
 mod mii;
 mod registrations;
@@ -26,9 +28,12 @@ use twinway_protocol::{
     registry::Reach,
 };
 
+pub use acquiring::Acquired;
 pub use authorizations::AuthorizationQuery;
 pub use device::Device;
 pub use dii::Dii;
+pub use information::Wanted;
+pub(crate) use information::{freshness, wall};
 pub use mii::{Granted, Mii};
 pub use rights::Characteristics;
 pub use sii::Sii;

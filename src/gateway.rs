@@ -4,6 +4,7 @@
 //! for readers. One table says which operations there are; routing, sessions and the OpenAPI documents are made
 //! from it, so that they cannot differ.
 
+mod acquiring;
 mod actions;
 mod auth;
 mod call;
@@ -13,6 +14,7 @@ mod dii;
 mod event;
 mod executions;
 mod figures;
+mod information;
 mod json;
 mod leases;
 mod limits;

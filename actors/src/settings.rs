@@ -92,6 +92,14 @@ pub struct Settings {
     pub map_regions_max: usize,
     /// How many requests for observations one user's device may have.
     pub observation_requests_max: usize,
+    /// How many subscriptions to information of twins one third-party system may have.
+    pub twin_subscriptions_max: usize,
+    /// How many there may be in all.
+    pub twin_subscriptions_total_max: usize,
+    /// The least time between two deliveries of one subscription that can be asked for, in milliseconds.
+    pub twin_subscription_interval_ms_min: u64,
+    /// The longest lifetime of a subscription, in milliseconds.
+    pub twin_subscription_lifetime_ms_max: u64,
     /// Whether the supervisor and the gates let be seen what they do, for the judge of the invariants. No setting of a
     /// configuration: an enabler that has a judge sets it.
     #[serde(skip)]
@@ -141,6 +149,10 @@ impl Default for Settings {
             map_watches_max: 1_000,
             map_regions_max: 256,
             observation_requests_max: 1_000,
+            twin_subscriptions_max: 100,
+            twin_subscriptions_total_max: 100_000,
+            twin_subscription_interval_ms_min: 100,
+            twin_subscription_lifetime_ms_max: 30 * 86_400_000,
             lease_watched: false,
         }
     }

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Behaviour, EntityId, Envelope, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
-        AdoptProperties, ChangeApplied, ChangeReflected, DTAC, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
+        AdoptProperties, ChangeApplied, ChangeReflected, DTAC, DTDA, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
         EmitTwinEvent, ForgetTwin, Kept, MetaverseSystemMsg, NotifyWatcher, PassPermission, PropertyValues, ReadTwin,
-        Reannounce, ReflectChange, ReflectLease, RefreshTwin, ReportAction, TwinGone, TwinMessage, TwinMsg, TwinRead,
-        WatchTwin, Wire,
+        Reannounce, ReflectChange, ReflectLease, RefreshTwin, ReportAction, TwinGone, TwinInformationChanged,
+        TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -142,6 +142,7 @@ impl Behaviour for Twin {
             TwinMsg::ReflectChange(change) => self.reflect_reported(&change, out),
             TwinMsg::ApplyChange(change) => self.apply(&meta, change, out),
             TwinMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
+            TwinMsg::ObserveTwin(_) => self.wants(out).is_observed = true,
             TwinMsg::PassTwinMessage(pass) => out.send(pass.entity, *pass.message),
             TwinMsg::TwinMessage(message) => self.hear(&message, out),
             TwinMsg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
@@ -212,6 +213,8 @@ impl Behaviour for Twin {
         self.await_invocations(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
+            // Whether it was observed is forgotten: who no longer wants to know does not mind hearing it once.
+            self.wants(out).is_observed = true;
             out.send(DTAC, Reannounce);
             out.send(DTSR, Reannounce);
             out.send(DTIA, Reannounce);
@@ -266,6 +269,7 @@ impl Twin {
         out.signal(Signal::Twin(Arc::clone(&view)));
         self.shown = Shown::View(view);
         self.described = Some(Box::new(Described { system, system_entity, twin, properties: names }));
+        self.tell_observer(out);
         Ok(())
     }
 
@@ -375,7 +379,18 @@ impl Twin {
         }
         self.replay(record);
         self.publish(out);
+        self.tell_observer(out);
         Some(accepted)
+    }
+
+    /// FGMV-29 8.2.5: DTDA hears that there is something new, and asks for it when it is time: a flood of changes
+    /// is one message.
+    fn tell_observer(&mut self, out: &mut Out<'_, Self>) {
+        if let (Some(wants), Some(described)) = (&mut self.wants, &self.described)
+            && std::mem::take(&mut wants.is_observed)
+        {
+            out.send(DTDA, TwinInformationChanged { twin: described.twin.entry.id.clone() });
+        }
     }
 
     /// Readers have what the twin shows now.

@@ -36,6 +36,12 @@ pub(crate) enum TwinCommand {
         /// Only its Thing Description, byte for byte.
         #[arg(long)]
         description: bool,
+        /// No value may be older, in milliseconds: the twin's system is asked, if need be.
+        #[arg(long, conflicts_with = "description")]
+        max_age_ms: Option<u64>,
+        /// For this user, where the twin's system is asked.
+        #[arg(long, env = "TWINWAY_USER", default_value = "operator")]
+        user: UserId,
     },
     /// Lists the twins whose id, title, system or object contains a text.
     Search {
@@ -105,13 +111,18 @@ pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Outpu
             found.retain(|twin| matches(twin, &text));
             show_all(&found, output)
         }
-        TwinCommand::Show { id, description: true } => {
+        TwinCommand::Show { id, description: true, .. } => {
             let description = client.twin_description(&id).await?;
             output.bytes(description.as_str().as_bytes())?;
             // A terminal's next prompt begins a line; a program reads the same document.
             output.line("")
         }
-        TwinCommand::Show { id, description: false } => show(&client.twin(&id).await?, output),
+        TwinCommand::Show { id, max_age_ms: None, .. } => show(&client.twin(&id).await?, output),
+        TwinCommand::Show { id, max_age_ms, user, .. } => {
+            let read = || client.twin_not_older(&id, &user, max_age_ms);
+            let reading = permitted(&client, &user, std::slice::from_ref(&id), Right::Read, read).await?;
+            show(&reading.view, output)
+        }
         TwinCommand::Watch { ids } => watch::twins(&client, &ids, output).await,
         TwinCommand::Set { id, values, user, lease, deadline, if_version } => {
             let terms = ChangeTerms { expects: if_version, within_ms: deadline };

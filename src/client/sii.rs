@@ -1,29 +1,13 @@
 //! What a third-party system can do (SII).
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    PermissionId, SystemId, TwinId,
+    PermissionId, SystemId,
     access::{AuthorizationDecision, UserAuthorization},
     message::OutsideAnswer,
     registry::{ThirdPartyDescription, ThirdPartyListing},
-    twin::TwinView,
 };
 
 use super::{Client, ClientError};
-
-#[derive(Serialize)]
-struct AcquisitionBody<'b> {
-    twins: &'b [TwinId],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    properties: Option<&'b BTreeSet<String>>,
-}
-
-#[derive(Deserialize)]
-struct TwinsBody {
-    twins: Vec<TwinView>,
-}
 
 /// The routes of the SII.
 impl Client {
@@ -57,19 +41,6 @@ impl Client {
     ) -> Result<UserAuthorization, ClientError> {
         let path = ["sii", "v1", "authorizations", authorization.as_str(), "decision"];
         self.post(&path).body(decision).json().await
-    }
-
-    /// Asks for information of twins (9.1 steps 15 to 19), in the order of `twins`; of all properties if none are named.
-    ///
-    /// # Errors
-    /// An unknown twin, or one that this system may not read.
-    pub async fn acquire_twin_information(
-        &self,
-        twins: &[TwinId],
-        properties: Option<&BTreeSet<String>>,
-    ) -> Result<Vec<TwinView>, ClientError> {
-        let call = self.post(&["sii", "v1", "twin-information"]).body(&AcquisitionBody { twins, properties });
-        Ok(call.json::<TwinsBody>().await?.twins)
     }
 
     /// Answers a request that came by webhook (9.1 steps 8 and 14x).

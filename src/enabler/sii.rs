@@ -1,16 +1,13 @@
 //! What a third-party system can do.
 
-use std::{collections::BTreeSet, sync::Arc};
-
 use twinway_protocol::{
-    PendingKey, PermissionId, Problem, Ref, SystemId, TwinId,
+    PendingKey, PermissionId, Problem, Ref, SystemId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        AcquireTwinInformation, DecideUserAuthorization, OutsideAnswer, RegisterThirdPartySystem, ThirdPartySystemMsg,
+        DecideUserAuthorization, OutsideAnswer, RegisterThirdPartySystem, ThirdPartySystemMsg,
         ThirdPartySystemRegistered,
     },
     registry::ThirdPartyDescription,
-    twin::TwinView,
 };
 
 use super::Enabler;
@@ -82,20 +79,5 @@ impl Sii {
     ) -> Result<UserAuthorization, Problem> {
         let question = DecideUserAuthorization { system: self.id.clone(), authorization, decision: Box::new(decision) };
         Ok(*self.enabler.ask(self.actor().await?, question).await?.authorization)
-    }
-
-    /// Asks for information of twins (9.1 steps 15 to 19), in the order of `twins`.
-    ///
-    /// # Errors
-    /// An unknown twin, or one that this system may not read.
-    pub async fn acquire(
-        &self,
-        twins: Vec<TwinId>,
-        properties: Option<BTreeSet<String>>,
-    ) -> Result<Vec<Arc<TwinView>>, Problem> {
-        let (system, twins, properties) = (self.id.clone(), twins.into(), properties.map(Arc::new));
-        let question = AcquireTwinInformation { system, twins, properties };
-        let twins = self.enabler.ask(self.actor().await?, question).await?.twins;
-        Ok(twins.iter().map(|twin| twin.shown_to(&self.id)).collect())
     }
 }

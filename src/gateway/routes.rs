@@ -7,10 +7,10 @@ use percent_encoding::percent_decode_str;
 use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
-    actions,
+    acquiring, actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, leases, mii, ops, problem, registrations, rights,
+    device, dii, executions, information, leases, mii, ops, problem, registrations, rights,
     schemas::SchemaOf,
     sii, spatial, twins,
 };
@@ -268,6 +268,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     [
         mii::ROUTES,
         executions::ROUTES,
+        information::ROUTES,
         twins::ROUTES,
         actions::ROUTES,
         rights::ROUTES,
@@ -276,6 +277,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         spatial::ROUTES,
         dii::ROUTES,
         sii::ROUTES,
+        acquiring::ROUTES,
         registrations::ROUTES,
         ops::ROUTES,
         leases::OPERATOR_ROUTES,

@@ -1,16 +1,11 @@
 //! SII: what third-party systems do (FGMV-29 9.1 steps 1 to 3, 8, 14x and 15 to 19).
 
-use std::{collections::BTreeSet, sync::Arc};
-
-use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Problem, ProblemKind, TwinId,
+    Problem, ProblemKind,
     access::{AuthorizationDecision, UserAuthorization},
     message::OutsideAnswer,
     registry::{Standing, ThirdPartyDescription, ThirdPartyListing, ThirdPartySystem},
-    twin::TwinView,
 };
-use utoipa::ToSchema;
 
 use super::{
     auth::Role,
@@ -22,7 +17,7 @@ use super::{
 };
 use crate::outside::SystemKind;
 
-const ACCESS: Access = Access::Only(Role::ThirdParty);
+pub(super) const ACCESS: Access = Access::Only(Role::ThirdParty);
 
 pub(super) const ROUTES: &[Route] = &[
     Route::post(
@@ -52,16 +47,6 @@ pub(super) const ROUTES: &[Route] = &[
     .answers(&[Answer::new(200, "As it is kept now.", JSON, Some(schema::<UserAuthorization>))])
     .later(decide),
     Route::post(
-        "/sii/v1/twin-information",
-        "acquireTwinInformation",
-        ACCESS,
-        "Asks for information of twins (FGMV-29 9.1 steps 15 to 19).",
-    )
-    .body(schema::<Acquisition>)
-    .answers(&[Answer::new(200, "The twins, in the order asked for.", JSON, Some(schema::<Acquired>))])
-    .writes_nothing()
-    .later(acquire),
-    Route::post(
         "/sii/v1/requests/{id}/answer",
         "answerThirdPartyRequest",
         ACCESS,
@@ -86,25 +71,6 @@ pub(super) const ROUTES: &[Route] = &[
     .answers(&[SWITCHED])
     .session(SystemKind::ThirdParty),
 ];
-
-/// Which twins a third-party system wants to know of.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Acquisition {
-    /// The twins.
-    twins: Vec<TwinId>,
-    /// Which properties; absent: all.
-    #[serde(default)]
-    properties: Option<BTreeSet<String>>,
-}
-
-/// What they are.
-#[derive(Debug, Serialize, ToSchema)]
-struct Acquired {
-    /// In the order asked for.
-    #[schema(value_type = Vec<TwinView>)]
-    twins: Vec<Arc<TwinView>>,
-}
 
 fn listing(call: &Call<'_>, system: &ThirdPartySystem) -> ThirdPartyListing {
     ThirdPartyListing {
@@ -137,14 +103,6 @@ fn decide(call: Call<'_>) -> Later<'_> {
     Box::pin(
         async move { Reply::json(200, &call.sii()?.decide_user_authorization(call.name(0)?, call.body()?).await?) },
     )
-}
-
-fn acquire(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move {
-        let Acquisition { twins, properties } = call.body()?;
-        let twins = call.sii()?.acquire(twins, properties).await?;
-        Reply::json(200, &Acquired { twins })
-    })
 }
 
 fn answer(call: Call<'_>) -> Later<'_> {

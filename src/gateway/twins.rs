@@ -7,19 +7,22 @@ use twinway_protocol::{
     JsonDoc, Problem, ProblemKind, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::PropertyValues,
-    twin::{PropertyValue, TwinListing, TwinView},
+    time::Timestamp,
+    twin::{InformationSource, PropertyValue, TwinListing, TwinView},
 };
 use utoipa::ToSchema;
 
 use super::{
     auth::Role,
     call::{Call, JSON, Reply},
+    information::TwinReading,
     merge::merged,
     mii::{ACCESS, CURSOR, LIMIT},
     problem::RefusalDocument,
     routes::{Answer, Later, Parameter, Route},
     schemas::{map_of, page_of, schema},
 };
+use crate::enabler::{freshness, wall};
 
 pub(super) const TWIN: Parameter = Parameter::needed("id", "The twin's id, percent-encoded.");
 pub(super) const USER: Parameter = Parameter::needed("user", "The user who acts.");
@@ -85,18 +88,6 @@ pub(super) const ROUTES: &[Route] = &[
     .answers(&[Answer::new(200, "It runs.", JSON, Some(schema::<Running>))])
     .later(run),
     Route::get(
-        "/mii/v1/twins/{id}",
-        "readTwin",
-        ACCESS,
-        "A twin as it is published. In this version every metaverse system may read every twin.",
-    )
-    .path_parameters(&[TWIN])
-    .answers(&[
-        Answer::new(200, "The twin; its `ETag` is its version.", JSON, Some(schema::<TwinView>)),
-        Answer::empty(304, "It is still of the version that `If-None-Match` names."),
-    ])
-    .now(read),
-    Route::get(
         "/mii/v1/twins/{id}/description",
         "readTwinDescription",
         ACCESS,
@@ -105,10 +96,6 @@ pub(super) const ROUTES: &[Route] = &[
     .path_parameters(&[TWIN])
     .answers(&[Answer::new(200, "A W3C WoT Thing Description.", THING_DESCRIPTION, Some(schema::<JsonDoc>))])
     .now(read_description),
-    Route::get("/mii/v1/twins/{id}/properties", "readTwinProperties", ACCESS, "The values of a twin's properties.")
-        .path_parameters(&[TWIN])
-        .answers(&[Answer::new(200, "The values, by property.", JSON, Some(map_of::<PropertyValue>))])
-        .now(read_properties),
     Route::get("/mii/v1/twins/{id}/properties/{name}", "readTwinProperty", ACCESS, "The value of a property.")
         .path_parameters(&[TWIN, Parameter::needed("name", "The property's name, percent-encoded.")])
         .answers(&[Answer::new(200, "The value.", JSON, Some(schema::<PropertyValue>))])
@@ -178,6 +165,9 @@ struct PermissionRequest {
     twins: Vec<TwinId>,
     /// What to do.
     rights: BTreeSet<Right>,
+    /// The age from which on a value is called stale, in milliseconds.
+    #[serde(default)]
+    max_age_ms: Option<u64>,
 }
 
 /// What came of a request for permission.
@@ -187,8 +177,7 @@ struct PermissionOutcome {
     /// The permissions that were given.
     permissions: Vec<TwinPermission>,
     /// The twins, each with its properties.
-    #[schema(value_type = Vec<TwinView>)]
-    twins: Vec<Arc<TwinView>>,
+    twins: Vec<TwinReading>,
     /// What was not given, and why.
     refused: Vec<RefusalDocument>,
 }
@@ -248,11 +237,36 @@ fn select(call: Call<'_>) -> Later<'_> {
 
 fn request_permission(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
-        let PermissionRequest { user, twins, rights } = call.body()?;
+        let PermissionRequest { user, twins, rights, max_age_ms } = call.body()?;
+        let asked_at = wall();
         let granted = call.mii()?.request_permission(user, twins, rights).await?;
+        let reading = |view: Arc<TwinView>| judged(&call, view, asked_at, max_age_ms);
         let refused = granted.refused.into_iter().map(RefusalDocument::from).collect();
-        Reply::json(200, &PermissionOutcome { permissions: granted.permissions, twins: granted.twins, refused })
+        Reply::json(
+            200,
+            &PermissionOutcome {
+                permissions: granted.permissions,
+                twins: granted.twins.into_iter().map(reading).collect(),
+                refused,
+            },
+        )
     })
+}
+
+/// FGMV-29 9.2 step 10: what the twin system did not say with the permission is as old as it is, and is called so.
+fn judged(call: &Call<'_>, view: Arc<TwinView>, asked_at: Timestamp, max_age_ms: Option<u64>) -> TwinReading {
+    let is_fresh = !view.properties.is_empty() && view.older_than(asked_at).is_none();
+    let source = if is_fresh { InformationSource::Fresh } else { InformationSource::Cached };
+    let freshness = freshness(call.enabler(), &view, source);
+    let bound = max_age_ms.map(|ms| Timestamp::from_unix_ms(asked_at.unix_ms().saturating_sub(ms)));
+    let freshness = match bound.and_then(|bound| view.older_than(bound)) {
+        Some(name) => {
+            let detail = format!("the twin system gave no value for `{name}` with the permission");
+            freshness.stale(&Problem::new(ProblemKind::OutsideFailed, detail))
+        }
+        None => freshness,
+    };
+    TwinReading::new(view, freshness)
 }
 
 fn read_permission(call: Call<'_>) -> Later<'_> {
@@ -285,34 +299,18 @@ pub(super) fn view_shown(call: &Call<'_>) -> Result<Arc<TwinView>, Problem> {
 }
 
 /// A twin's tag: its version, and whether something is wanted of it, which comes and goes without a version.
-fn tag_of(view: &TwinView) -> String {
+pub(super) fn tag_of(view: &TwinView) -> String {
     let is_wanted = view.desired.is_some() || view.invocations.is_some();
     format!("\"{}{}\"", view.version, if is_wanted { "+wanted" } else { "" })
 }
 
-fn read(call: &Call<'_>) -> Result<Reply, Problem> {
-    let view = view_shown(call)?;
-    let tag = tag_of(&view);
-    let is_still = view.desired.is_none() && view.invocations.is_none();
-    let reply = if is_still && call.extras.if_none_match.is_some_and(|tags| matches_tag(tags, &tag)) {
-        Reply::empty(304)
-    } else {
-        Reply::json(200, &*view)?
-    };
-    Ok(reply.with("etag", tag))
-}
-
 /// Whether an `If-None-Match` header names a tag (RFC 9110 13.1.2: weak comparison).
-fn matches_tag(tags: &str, tag: &str) -> bool {
+pub(super) fn matches_tag(tags: &str, tag: &str) -> bool {
     tags.split(',').map(str::trim).any(|own| own == "*" || own.strip_prefix("W/").unwrap_or(own) == tag)
 }
 
 fn read_description(call: &Call<'_>) -> Result<Reply, Problem> {
     Ok(Reply::new(200, THING_DESCRIPTION, view(call)?.description.as_str().as_bytes().to_vec()))
-}
-
-fn read_properties(call: &Call<'_>) -> Result<Reply, Problem> {
-    Reply::json(200, &view(call)?.properties)
 }
 
 fn read_property(call: &Call<'_>) -> Result<Reply, Problem> {

@@ -1,6 +1,8 @@
 //! The enabler through the library's own interface, with external systems in the test's process.
 
 #[cfg(test)]
+mod acquiring;
+#[cfg(test)]
 mod avatars;
 #[cfg(test)]
 mod bad_input;

@@ -1,6 +1,8 @@
 //! The gateway over real sockets.
 
 #[cfg(test)]
+mod acquiring;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod leases;
@@ -10,6 +12,7 @@ mod limits;
 mod maps;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod registrations;
 #[cfg(test)]
 mod rights;

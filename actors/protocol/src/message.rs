@@ -3,6 +3,7 @@
 //! A message that an external system's actor accepts and sends on is one type: what comes from outside
 //! is the step's message already, and the actor's sending it is the step.
 
+mod acquiring;
 mod authorizing;
 mod collaborating;
 mod dtif;
@@ -15,6 +16,7 @@ mod sif;
 mod spatial;
 mod twins;
 
+pub use acquiring::*;
 pub use authorizing::*;
 pub use collaborating::*;
 pub use dtif::*;
@@ -112,8 +114,10 @@ mailboxes! {
         }
         /// What digital twin data acquisition accepts (FGMV-29 8.2.5).
         Dtda(DtdaMsg) = 5 {
-            asks { AcquireTwinInformation }
-            tells {}
+            asks {
+                AcquireTwinInformation, SubscribeTwinInformation, ReadTwinSubscription, EndTwinSubscription, ListTwinSubscriptions
+            }
+            tells { TwinInformationChanged, TwinAccessChanged, EndTwinSubscriptions }
             hears { AcquisitionResponse }
         }
         /// What digital twin system registration accepts (FGMV-29 8.3.1).
@@ -204,12 +208,13 @@ mailboxes! {
             asks {
                 OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization,
                 ExecuteService, AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
-                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations, FindAtPlace
+                ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations, FindAtPlace, SubscribeTwinInformation,
+                ReadTwinSubscription, EndTwinSubscription, ListTwinSubscriptions
             }
-            tells { RequestUndelivered, SessionChanged, UserAuthorizationRevoked }
+            tells { RequestUndelivered, SessionChanged, UserAuthorizationRevoked, DeliverTwinInformation }
             hears {
                 ThirdPartySystemRegistered, AuthorizationSettled, TwinInformation, Deregistered, SystemStands, UserAuthorizationsListed,
-                PlaceFound
+                PlaceFound, TwinSubscriptionShown, TwinSubscriptionsListed
             }
         }
         /// What the actor of a physical object accepts.
@@ -235,7 +240,7 @@ mailboxes! {
             }
             tells {
                 ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver, PassPermission,
-                SynchronizeEvery
+                SynchronizeEvery, ObserveTwin
             }
             hears { ChangeApplied, ActionEnded, ActionStopping, TwinPropertiesRead }
         }
@@ -260,7 +265,7 @@ mailboxes! {
                 SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed,
                 LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested, ObservationUploaded,
                 SpatialMapConstructed, LocationAuthorized, LocalizationFound, ActionInvoked, ActionStopping, TwinPermissionsListed,
-                CharacteristicsShown, TwinRefreshed, ThingModelShown
+                CharacteristicsShown, TwinRefreshed, ThingModelShown, TwinSubscriptionShown, TwinSubscriptionsListed
             }
         }
     }
@@ -276,6 +281,8 @@ mailboxes! {
         ServiceExecuted => Sdc(SdcMsg);
         ServiceResult => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         TwinInformation => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        TwinSubscriptionShown => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
+        TwinSubscriptionsListed => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
         AcquisitionResponse => Dtda(DtdaMsg);
         AcquisitionVerified => Tsi(TsiMsg);
         TwinInformationCollected => Tsi(TsiMsg);

@@ -115,6 +115,8 @@ names! {
     RegionId
     /// An invocation of an action, by which it is followed and cancelled.
     InvocationId
+    /// A third-party system's subscription to information of twins (FGMV-29 8.2.5).
+    SubscriptionId
 }
 
 /// A metaverse system as a whole is a world, for whom it has no other.

@@ -114,6 +114,7 @@ kinds! {
     PermissionUnknown = "permission-unknown", 404, "No such permission", "No permission on this twin has this id.";
     EventUnknown = "event-unknown", 404, "No such event", "The twin's description names no such event.";
     ModelUnknown = "model-unknown", 404, "No such Thing Model", "The twin system has registered no Thing Model with this id.";
+    SubscriptionUnknown = "subscription-unknown", 404, "No such subscription", "The system has no subscription with this id: it ended, or it never was.";
 }
 
 impl fmt::Display for ProblemKind {

@@ -1,6 +1,7 @@
 //! Twins: what a list says of them, and what readers see.
 
 mod description;
+mod freshness;
 mod wanted;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use description::{Affordances, DEPTH_MAX, DESCRIPTION_BYTES_MAX, PropertyAffordance};
+pub use freshness::{Freshness, InformationSource, StaleReason, TwinInformationOf};
 pub use wanted::{DesiredValue, DesiredValues, DropReason, Invocation, InvocationState, Invocations, Requester};
 
 use crate::{

@@ -3,6 +3,7 @@
 //! It keeps who may do what with which twin, and knows what each twin's object can be asked to do at all, and who may
 //! be synchronized with it before whom (FGMV-28 REQ-DT-08).
 
+mod acquiring;
 mod changing;
 mod rights;
 mod sync;
@@ -18,12 +19,11 @@ use twinway_protocol::{
     Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::{
-        AcquisitionVerified, AdoptProperties, CancelAction, DTSR, DtacMsg, ForgetTwinSystem, GrantTwinPermission,
-        KeepTwinSystem, Kept, ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg,
-        ReadCharacteristics, ReadTwinPermission, Reannounce, RefreshTwin, RevokeTwinPermission, RoleChanged,
-        SYNC_SUPERVISOR, SendTwinMessage, SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg,
-        TwinPermissionManaged, TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange,
-        VerifySync, Wire, own,
+        AdoptProperties, CancelAction, DTSR, DtacMsg, ForgetTwinSystem, GrantTwinPermission, KeepTwinSystem, Kept,
+        ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadCharacteristics,
+        ReadTwinPermission, Reannounce, RefreshTwin, RevokeTwinPermission, RoleChanged, SYNC_SUPERVISOR,
+        SendTwinMessage, SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
+        TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange, VerifySync, Wire, own,
     },
     time::Timestamp,
     twin::{Affordances, RegisteredTwin, TwinEntry},
@@ -31,6 +31,7 @@ use twinway_protocol::{
 
 use super::twin_unknown;
 use crate::{Settings, settings::pending_full};
+use acquiring::tell_access;
 pub use rights::Said;
 
 /// What is known of a twin.
@@ -204,7 +205,7 @@ impl Behaviour for Dtac {
                 }
             }
             DtacMsg::VerifyAcquisition(acquisition) => {
-                let verified = self.verify_acquisition(&acquisition);
+                let verified = Ok(self.verify_acquisition(&acquisition));
                 out.reply(meta.asker::<VerifyAcquisition>(out.event()), verified);
             }
             DtacMsg::VerifySync(sync) => {
@@ -266,15 +267,23 @@ impl Behaviour for Dtac {
 
 impl Dtac {
     fn keep(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) -> Result<(), Problem> {
+        let mut changed = Vec::new();
         for twin in twins {
             let affordances = Affordances::read(&twin.entry.description)?;
             let (entity, object) = (twin.entity, twin.object);
             let known = KnownTwin { entity, object, entry: Arc::clone(&twin.entry), affordances };
+            let had_said = self.said.contains_key(&twin.entry.id);
             let before = self.twins.insert(twin.entry.id.clone(), known);
             self.tell_of_rules(before.as_ref(), &twin.entry, out);
             self.forget_said(&twin.entry, twin.entity.id().slot(), out);
             self.tell_period(twin.entity.id(), out);
+            // Before it failed, this entity may have known another rule.
+            let is_news = before.map_or(self.has_forgotten, |before| before.entry.access != twin.entry.access);
+            if is_news || had_said && !self.said.contains_key(&twin.entry.id) {
+                changed.push(twin.entry.id.clone());
+            }
         }
+        tell_access(changed, Vec::new(), out);
         Ok(())
     }
 
@@ -286,6 +295,7 @@ impl Dtac {
         for twin in twins {
             self.twins.remove(&twin.entry.id);
         }
+        tell_access(Vec::new(), twins.iter().map(|twin| twin.entry.id.clone()).collect(), out);
         let gone: BTreeSet<&TwinId> = twins.iter().map(|twin| &twin.entry.id).collect();
         let ended = self.permissions.iter().filter(|((_, _, twin), _)| gone.contains(twin));
         for number in ended.map(|(_, kept)| kept.number).collect::<Vec<_>>() {
@@ -425,21 +435,6 @@ impl Dtac {
 
     fn known(&self, twin: &TwinId) -> Result<&KnownTwin, Problem> {
         self.twins.get(twin).ok_or_else(|| twin_unknown(twin))
-    }
-
-    /// FGMV-29 9.1 step 17: whether a third-party system may read the twins.
-    fn verify_acquisition(&self, acquisition: &VerifyAcquisition) -> Result<AcquisitionVerified, Problem> {
-        for twin in acquisition.twins.iter() {
-            let known = self.known(twin)?;
-            let may_read = self.access(known).iter().any(|(system, rights)| {
-                (*system == acquisition.system || system.as_str() == "*") && rights.contains(&Right::Read)
-            });
-            if !may_read {
-                let detail = format!("`{}` may not read `{twin}`", acquisition.system);
-                return Err(Problem::new(ProblemKind::PermissionMissing, detail));
-            }
-        }
-        Ok(AcquisitionVerified)
     }
 
     /// FGMV-28 REQ-DT-06: avatars and twins send each other messages, as far as the user may use both.

@@ -1,5 +1,7 @@
 //! The actor of a third-party system (FGMV-29 9.1): registers it, asks it, and answers for it.
 
+mod delivering;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +11,12 @@ use twinway_protocol::{
     access::UserAuthorization,
     message::{
         AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, Deregister, Deregistered,
-        ExecuteService, FindAtPlace, ForgetThirdPartySystem, ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem,
-        Kept, ListUserAuthorizations, OpenSystem, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
-        RevokeUserAuthorization, SystemStands, TPSAA, TPSR, ThirdPartySystemMsg, ThirdPartySystemRegistered,
-        TwinInformation, UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
+        EndTwinSubscription, EndTwinSubscriptions, ExecuteService, FindAtPlace, ForgetThirdPartySystem,
+        ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem, Kept, ListTwinSubscriptions, ListUserAuthorizations,
+        OpenSystem, ReadTwinSubscription, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
+        RevokeUserAuthorization, SubscribeTwinInformation, SystemStands, TPSAA, TPSR, ThirdPartySystemMsg,
+        ThirdPartySystemRegistered, TwinInformation, TwinSubscriptionShown, TwinSubscriptionsListed,
+        UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
     },
     registry::ThirdPartyDescription,
     signal::{Event, Signal},
@@ -49,6 +53,10 @@ passes! {
         UserAuthorizationsListed: ListUserAuthorizations => TPSAA;
         // FGMV-29 9.1 steps 15 and 19.
         TwinInformation: AcquireTwinInformation => DTDA;
+        // FGMV-29 8.2.5.
+        TwinSubscriptionShown:
+            SubscribeTwinInformation => DTDA, ReadTwinSubscription => DTDA, EndTwinSubscription => DTDA;
+        TwinSubscriptionsListed: ListTwinSubscriptions => DTDA;
     }
 }
 
@@ -154,6 +162,7 @@ impl Behaviour for ThirdPartySystem {
             ThirdPartySystemMsg::SystemStands(answer) => Heard::hear(&mut self.pending, meta, answer, out),
             ThirdPartySystemMsg::ForgetThirdPartySystem(message) => {
                 self.outside.refuse_all(&format!("`{}` is registered no more", message.system), out);
+                out.send(DTDA, EndTwinSubscriptions { system: message.system });
                 out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
             }
             ThirdPartySystemMsg::SessionChanged(changed) => {
@@ -181,6 +190,14 @@ impl Behaviour for ThirdPartySystem {
             // FGMV-29 9.1 steps 15 and 19.
             ThirdPartySystemMsg::AcquireTwinInformation(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::TwinInformation(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            // FGMV-29 8.2.5: the same again and again.
+            ThirdPartySystemMsg::SubscribeTwinInformation(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::ReadTwinSubscription(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::EndTwinSubscription(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::TwinSubscriptionShown(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            ThirdPartySystemMsg::ListTwinSubscriptions(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::TwinSubscriptionsListed(answer) => Heard::hear(&mut self.pending, meta, answer, out),
+            ThirdPartySystemMsg::DeliverTwinInformation(message) => delivering::tell(message, out),
             // FGMV-28 7.3.3, from afar.
             ThirdPartySystemMsg::FindAtPlace(message) => self.find_at_place(&meta, message, out),
             ThirdPartySystemMsg::PlaceFound(answer) => {

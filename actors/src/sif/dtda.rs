@@ -1,142 +1,179 @@
-//! Digital twin data acquisition (FGMV-29 8.2.5, 9.1 steps 15, 16 and 19): third-party systems ask here for twins.
+//! Digital twin data acquisition (FGMV-29 8.2.5, 9.1 steps 15, 16 and 19): third-party systems ask here for twins, once
+//! or as a subscription.
+//!
+//! A delivery of a subscription is steps 16 to 19 again: what may be read is verified each time. Twins say once that
+//! something is new, and are asked for it when it is time, so that a flood of changes costs one reading an interval.
 
+mod delivering;
+mod register;
+mod subscribing;
+
+use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind,
-    message::{AcquireTwinInformation, AcquisitionResponse, DtdaMsg, ForwardAcquisition, TSI, TwinInformation, Wire},
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, TwinId,
+    message::{
+        AcquireTwinInformation, AcquisitionResponse, DtdaMsg, EndTwinSubscription, ForwardAcquisition,
+        ListTwinSubscriptions, ReadTwinSubscription, TSI, TwinInformation, Wire,
+    },
 };
 
-use crate::{NoRecord, Settings, settings::pending_full};
+use crate::{Settings, settings::pending_full};
+pub use register::Made;
+use register::Register;
+use subscribing::Subscribing;
+
+/// What waits for TSI.
+#[derive(Debug)]
+enum Waiting {
+    Acquiring {
+        asker: Asker<AcquireTwinInformation>,
+        strict: bool,
+    },
+    Subscribing(Box<Subscribing>),
+    /// For the subscription with this number.
+    Delivering(u64),
+}
+
+/// What DTDA writes down. A part is a subscription.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum DtdaRecord {
+    /// A third-party system has subscribed.
+    Subscribed(Box<Made>),
+    /// It may not read some of the twins any more.
+    Lost {
+        /// The subscription.
+        number: u64,
+        /// The twins.
+        twins: Vec<TwinId>,
+    },
+    /// The subscription has ended.
+    Ended(u64),
+}
 
 /// Digital twin data acquisition.
 #[derive(Debug)]
 pub struct Dtda {
-    pending: Pending<Asker<AcquireTwinInformation>>,
-    twins_max: usize,
+    waiting: Pending<Waiting>,
+    register: Register,
+    settings: Settings,
 }
 
 impl Dtda {
     /// FGMV-29 9.1 steps 15 and 16.
     fn acquire(&mut self, meta: Meta, message: AcquireTwinInformation, out: &mut Out<'_, Self>) {
         let asker = meta.asker(out.event());
-        if let Err(problem) = self.check(&message) {
+        if let Err(problem) = self.check_twins(&message.twins) {
             return out.reply(asker, Err(problem));
         }
-        match self.pending.insert(asker) {
-            Ok(key) => {
-                let AcquireTwinInformation { system, twins, properties } = message;
-                out.ask(TSI, ForwardAcquisition { system, twins, properties }, key);
-            }
-            Err(asker) => out.reply(asker, Err(pending_full())),
+        let AcquireTwinInformation { system, twins, properties, strict } = message;
+        match self.waiting.insert(Waiting::Acquiring { asker, strict }) {
+            Ok(key) => out.ask(TSI, ForwardAcquisition { system, twins, properties, observe: false }, key),
+            Err(waiting) => Self::refuse(waiting, out),
         }
     }
 
-    fn check(&self, message: &AcquireTwinInformation) -> Result<(), Problem> {
-        if message.twins.is_empty() {
+    fn check_twins(&self, twins: &[TwinId]) -> Result<(), Problem> {
+        if twins.is_empty() {
             return Err(Problem::new(ProblemKind::InvalidDocument, "at least one twin is expected here").at("/twins"));
         }
-        if message.twins.len() > self.twins_max {
-            let detail = format!("request_twins_max: one request names at most {} twins", self.twins_max);
+        let limit = self.settings.request_twins_max;
+        if twins.len() > limit {
+            let detail = format!("request_twins_max: one request names at most {limit} twins");
             return Err(Problem::new(ProblemKind::LimitReached, detail).at("/twins"));
         }
         Ok(())
     }
 
-    /// FGMV-29 9.1 step 19.
-    fn respond(&mut self, meta: Meta, answer: Result<AcquisitionResponse, Problem>, out: &mut Out<'_, Self>) {
-        if let Some(asker) = self.pending.take(meta.pending) {
-            out.reply(asker, answer.map(|response| TwinInformation { twins: response.twins }));
+    fn refuse(waiting: Waiting, out: &mut Out<'_, Self>) {
+        match waiting {
+            Waiting::Acquiring { asker, .. } => out.reply(asker, Err(pending_full())),
+            Waiting::Subscribing(subscribing) => out.reply(subscribing.asker, Err(pending_full())),
+            Waiting::Delivering(_) => {}
         }
+    }
+
+    /// FGMV-29 9.1 step 19.
+    fn respond(&mut self, meta: &Meta, answer: Result<AcquisitionResponse, Problem>, out: &mut Out<'_, Self>) {
+        match self.waiting.take(meta.pending) {
+            Some(Waiting::Acquiring { asker, strict }) => {
+                let answer = answer.and_then(|response| judge(response, strict));
+                let answer = answer.map(|AcquisitionResponse { twins, refused }| TwinInformation { twins, refused });
+                out.reply(asker, answer);
+            }
+            Some(Waiting::Subscribing(subscribing)) => self.subscribed(*subscribing, answer, out),
+            Some(Waiting::Delivering(number)) => self.delivered(number, answer, out),
+            None => {}
+        }
+    }
+}
+
+/// An answer without any twin, and for one kind of reason, is that reason; with `strict` one refusal refuses all.
+fn judge(response: AcquisitionResponse, strict: bool) -> Result<AcquisitionResponse, Problem> {
+    let kind = response.refused.first().map(|refusal| refusal.problem.kind);
+    let is_one_reason = response.refused.iter().all(|refusal| Some(refusal.problem.kind) == kind);
+    match response.refused.first() {
+        Some(first) if strict || (response.twins.is_empty() && is_one_reason) => Err(first.problem.clone()),
+        _ => Ok(response),
     }
 }
 
 impl Behaviour for Dtda {
     type Wire = Wire;
     type Msg = DtdaMsg;
-    type Record = NoRecord;
+    type Record = DtdaRecord;
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
         Self {
-            pending: Pending::new(settings.pending_questions_max, incarnation),
-            twins_max: settings.request_twins_max,
+            waiting: Pending::new(settings.pending_questions_max, incarnation),
+            register: Register::default(),
+            settings: settings.clone(),
         }
     }
 
-    fn handle(&mut self, envelope: Envelope<DtdaMsg>, out: &mut Out<'_, Self>) {
-        match envelope.message {
-            DtdaMsg::AcquireTwinInformation(message) => self.acquire(envelope.meta, message, out),
-            DtdaMsg::AcquisitionResponse(answer) => self.respond(envelope.meta, answer, out),
+    fn handle(&mut self, Envelope { meta, message }: Envelope<DtdaMsg>, out: &mut Out<'_, Self>) {
+        match message {
+            DtdaMsg::AcquireTwinInformation(message) => self.acquire(meta, message, out),
+            DtdaMsg::AcquisitionResponse(answer) => self.respond(&meta, answer, out),
+            DtdaMsg::SubscribeTwinInformation(message) => self.subscribe(&meta, message, out),
+            DtdaMsg::ReadTwinSubscription(message) => {
+                let shown = self.read(&message.system, &message.subscription);
+                out.reply(meta.asker::<ReadTwinSubscription>(out.event()), shown);
+            }
+            DtdaMsg::EndTwinSubscription(message) => {
+                let ended = self.end_wanted(&message, out);
+                out.reply(meta.asker::<EndTwinSubscription>(out.event()), ended);
+            }
+            DtdaMsg::ListTwinSubscriptions(message) => {
+                out.reply(meta.asker::<ListTwinSubscriptions>(out.event()), Ok(self.list(&message)));
+            }
+            DtdaMsg::TwinInformationChanged(changed) => self.changed(&changed.twin, out),
+            DtdaMsg::TwinAccessChanged(access) => self.access_changed(&access, out),
+            DtdaMsg::EndTwinSubscriptions(ended) => self.end_all(&ended.system, out),
         }
     }
 
-    fn replay(&mut self, record: NoRecord) {
-        match record {}
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        self.time_over(key, out);
     }
 
-    fn snapshot(&self, _part: u64, _into: &mut Vec<NoRecord>) {}
+    fn replay(&mut self, record: DtdaRecord) {
+        match record {
+            DtdaRecord::Subscribed(made) => self.register.keep(*made),
+            DtdaRecord::Lost { number, twins } => self.register.lose(number, &twins),
+            DtdaRecord::Ended(number) => self.register.forget(number),
+        }
+    }
+
+    fn snapshot(&self, part: u64, into: &mut Vec<DtdaRecord>) {
+        let made = self.register.get(part).map(|running| running.made.clone());
+        into.extend(made.map(|made| DtdaRecord::Subscribed(Box::new(made))));
+    }
+
+    fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
+        self.resume(out);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use twinway_protocol::{
-        EntityId, Mailbox, Problem, ProblemKind, TwinId,
-        message::{AcquireTwinInformation, AcquisitionResponse, DtdaMsg, TsiMsg, TwinInformation},
-    };
-
-    use super::Dtda;
-    use crate::{
-        Settings,
-        sif::testing::{THIRD_PARTY, answer, key, shown, system_id, to_kind},
-        trial::Trial,
-    };
-
-    const TSI: EntityId = EntityId::new(TsiMsg::KIND, 0, 0);
-
-    fn dtda(settings: &Settings) -> Trial<Dtda> {
-        Trial::new(EntityId::new(DtdaMsg::KIND, 0, 0), settings)
-    }
-
-    fn acquire(twins: &[&str]) -> AcquireTwinInformation {
-        let twins = twins.iter().map(|twin| TwinId::new(*twin).expect("it is a name")).collect();
-        AcquireTwinInformation { system: system_id("shop"), twins, properties: None }
-    }
-
-    #[test]
-    fn a_request_goes_to_tsi_and_its_answer_back_once() {
-        let mut dtda = dtda(&Settings::default());
-        let effects = dtda.deliver(THIRD_PARTY, key(3), acquire(&["lamp"]));
-        assert_eq!(shown(&effects), ["9.1/16 ForwardAcquisition to Tsi"]);
-        let asked = to_kind(effects, TsiMsg::KIND).0.pending;
-        let response = || Ok::<_, Problem>(AcquisitionResponse { twins: Vec::new() });
-        let effects = dtda.deliver(TSI, asked, DtdaMsg::AcquisitionResponse(response()));
-        assert_eq!(shown(&effects), ["9.1/19 TwinInformation to ThirdPartySystem"]);
-        assert!(answer::<TwinInformation>(effects, THIRD_PARTY, key(3)).is_some_and(|answer| answer.is_ok()));
-        assert!(dtda.deliver(TSI, asked, DtdaMsg::AcquisitionResponse(response())).is_empty());
-    }
-
-    #[test]
-    fn a_refusal_comes_back_as_it_is() {
-        let mut dtda = dtda(&Settings::default());
-        let effects = dtda.deliver(THIRD_PARTY, key(3), acquire(&["lamp"]));
-        let asked = to_kind(effects, TsiMsg::KIND).0.pending;
-        let problem = Problem::new(ProblemKind::PermissionMissing, "not yours");
-        let effects = dtda.deliver(TSI, asked, DtdaMsg::AcquisitionResponse(Err(problem.clone())));
-        assert_eq!(answer::<TwinInformation>(effects, THIRD_PARTY, key(3)).map(Result::err), Some(Some(problem)));
-    }
-
-    #[test]
-    fn a_request_names_some_twins_but_not_too_many() {
-        let settings = Settings { request_twins_max: 1, pending_questions_max: 1, ..Settings::default() };
-        let mut dtda = dtda(&settings);
-        let mut refused = |twins: &[&str]| {
-            let effects = dtda.deliver(THIRD_PARTY, key(3), acquire(twins));
-            answer::<TwinInformation>(effects, THIRD_PARTY, key(3)).and_then(Result::err)
-        };
-        let empty = refused(&[]).expect("it is refused");
-        assert_eq!((empty.kind, empty.pointer.as_deref()), (ProblemKind::InvalidDocument, Some("/twins")));
-        assert_eq!(refused(&["a", "b"]).map(|problem| problem.kind), Some(ProblemKind::LimitReached));
-        // One that is asked fills the table.
-        assert_eq!(refused(&["a"]), None);
-        assert_eq!(refused(&["a"]).map(|problem| problem.kind), Some(ProblemKind::LimitReached));
-    }
-}
+mod tests;

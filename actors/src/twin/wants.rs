@@ -30,6 +30,8 @@ pub(super) struct Wants {
     pub(super) period_ms: Option<u32>,
     /// The timer of the next time.
     pub(super) period: Option<PendingKey>,
+    /// DTDA hears of the next change.
+    pub(super) is_observed: bool,
 }
 
 /// What waits for an answer of the twin's system.
@@ -244,6 +246,7 @@ impl Wants {
             timers: BTreeMap::new(),
             period_ms: None,
             period: None,
+            is_observed: false,
         }
     }
 

@@ -66,8 +66,12 @@ fn order(who: &'static str) -> impl Fn() -> UseThirdPartySystem {
 #[must_use]
 pub fn procedure_9_1() -> World<Wire> {
     let lamps = lamps();
-    let acquire =
-        move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None };
+    let acquire = move || AcquireTwinInformation {
+        system: system("shop"),
+        twins: Arc::clone(&lamps),
+        properties: None,
+        strict: true,
+    };
     // While it carries the order out.
     let ordered = |_, signal: &Signal| matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)));
     let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, granted);

@@ -29,6 +29,8 @@ pub struct ForwardAcquisition {
     pub twins: Arc<[TwinId]>,
     /// Which properties; absent: all.
     pub properties: Option<Arc<BTreeSet<String>>>,
+    /// Whether DTDA wants to hear when they change.
+    pub observe: bool,
 }
 
 /// 9.1 step 17: TSI asks DTAC whether the third-party system may read the twins.
@@ -40,9 +42,12 @@ pub struct VerifyAcquisition {
     pub twins: Arc<[TwinId]>,
 }
 
-/// 9.1 step 17: it may.
-#[derive(Clone, Copy, Debug)]
-pub struct AcquisitionVerified;
+/// 9.1 step 17: it may, except these.
+#[derive(Clone, Debug)]
+pub struct AcquisitionVerified {
+    /// The twins that it may not read, and why.
+    pub refused: Vec<TwinRefusal>,
+}
 
 /// 9.1 step 17: TSI asks DTIA for what the twins are.
 #[derive(Clone, Debug)]
@@ -51,20 +56,26 @@ pub struct CollectTwinInformation {
     pub twins: Arc<[TwinId]>,
     /// Which properties; absent: all.
     pub properties: Option<Arc<BTreeSet<String>>>,
+    /// Whether DTDA wants to hear when they change.
+    pub observe: bool,
 }
 
 /// 9.1 step 17: what they are.
 #[derive(Clone, Debug)]
 pub struct TwinInformationCollected {
-    /// The twins, in the order asked for.
+    /// The twins that could be read, in the order asked for.
     pub twins: Vec<Arc<TwinView>>,
+    /// The others, and why not.
+    pub refused: Vec<TwinRefusal>,
 }
 
 /// 9.1 step 18: TSI answers.
 #[derive(Clone, Debug)]
 pub struct AcquisitionResponse {
-    /// The twins, in the order asked for.
+    /// The twins that could be read, in the order asked for.
     pub twins: Vec<Arc<TwinView>>,
+    /// The others, and why not.
+    pub refused: Vec<TwinRefusal>,
 }
 
 /// 9.2 step 1: a digital twin system registers, with its list of twins.

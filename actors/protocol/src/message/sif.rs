@@ -251,13 +251,17 @@ pub struct AcquireTwinInformation {
     pub twins: Arc<[TwinId]>,
     /// Which properties; absent: all.
     pub properties: Option<Arc<BTreeSet<String>>>,
+    /// Refuse everything if one of the twins cannot be read.
+    pub strict: bool,
 }
 
 /// 9.1 step 19: what was asked for.
 #[derive(Clone, Debug)]
 pub struct TwinInformation {
-    /// The twins, in the order asked for.
+    /// The twins that could be read, in the order asked for.
     pub twins: Vec<Arc<TwinView>>,
+    /// The others, and why not.
+    pub refused: Vec<TwinRefusal>,
 }
 
 steps! {
@@ -285,4 +289,4 @@ steps! {
     answer TwinInformation = "9.1" "19";
 }
 
-use super::Kept;
+use super::{Kept, TwinRefusal};

@@ -20,7 +20,7 @@ use twinway_protocol::{
     twin::TwinEntry,
 };
 
-use super::{super::member, Dtac, DtacRecord, Holder, KnownTwin};
+use super::{super::member, Dtac, DtacRecord, Holder, KnownTwin, acquiring::tell_access};
 use crate::schema;
 
 /// The longest time for which a timer of a permission's end is set at once, in milliseconds: 30 days.
@@ -243,6 +243,7 @@ impl Dtac {
             self.said.insert(twin.clone(), said);
             self.slots.insert(slot, twin.clone());
             self.tell_period(entity, out);
+            tell_access(vec![twin.clone()], Vec::new(), out);
         }
         self.characteristics(&twin)
     }

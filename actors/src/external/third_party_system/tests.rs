@@ -238,7 +238,7 @@ fn what_it_decides_later_and_asks_for_is_passed_on_and_answered() {
     assert_eq!(shown(&effects), ["9.1/8 DecideUserAuthorization to Tpsaa"]);
     let asked = to_kind(effects, TpsaaMsg::KIND).0.pending;
     // An answer to another type of question is none.
-    let stray = ThirdPartySystemMsg::TwinInformation(Ok(TwinInformation { twins: Vec::new() }));
+    let stray = ThirdPartySystemMsg::TwinInformation(Ok(TwinInformation { twins: Vec::new(), refused: Vec::new() }));
     assert!(shop.deliver(TPSAA, asked, stray).is_empty());
     let unknown = Problem::new(ProblemKind::RequestUnknown, "which?");
     let effects = shop.deliver(TPSAA, asked, ThirdPartySystemMsg::AuthorizationSettled(Err(unknown.clone())));
@@ -246,11 +246,12 @@ fn what_it_decides_later_and_asks_for_is_passed_on_and_answered() {
     assert_eq!(heard, Some(unknown));
 
     let twins = [TwinId::new("lamp").expect("it is a name")].into();
-    let acquire = AcquireTwinInformation { system: system_id("shop"), twins, properties: None };
+    let acquire = AcquireTwinInformation { system: system_id("shop"), twins, properties: None, strict: false };
     let effects = shop.deliver(CALLER, key(5), acquire);
     assert_eq!(shown(&effects), ["9.1/15 AcquireTwinInformation to Dtda"]);
     let asked = to_kind(effects, DtdaMsg::KIND).0.pending;
-    let information = ThirdPartySystemMsg::TwinInformation(Ok(TwinInformation { twins: Vec::new() }));
+    let information =
+        ThirdPartySystemMsg::TwinInformation(Ok(TwinInformation { twins: Vec::new(), refused: Vec::new() }));
     let effects = shop.deliver(EntityId::new(DtdaMsg::KIND, 0, 0), asked, information);
     assert!(answer::<TwinInformation>(effects, CALLER, key(5)).is_some_and(|answer| answer.is_ok()));
 }

@@ -117,7 +117,7 @@ checks! {
     fn a_third_party_reads_a_twin_that_is_open_to_it() {
         let lamps = lamps();
         let acquire =
-            move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None };
+            move || AcquireTwinInformation { system: system("shop"), twins: Arc::clone(&lamps), properties: None, strict: true };
         let shop = shop_registering().after(1, 2).ask(SHOP, acquire, |information| match information {
             Ok(information) if information.twins.iter().any(|twin| twin.id == lamp()) => Heard::Done,
             other => Heard::Wrong(format!("{other:?}")),
