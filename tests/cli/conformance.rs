@@ -32,11 +32,9 @@ fn tags(page: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_page_is_well_formed_and_has_a_row_a_clause_and_what_nobody_ran_is_open() {
+fn the_page_is_well_formed_and_has_a_row_a_clause() {
     let output = run(&["conformance", "--simulated", "--format", "html"]);
-    // Without scenarios what only they answer is open: that is no success.
-    assert_eq!(code(&output), 8);
-    assert!(text(&output.stderr).contains("0 clauses are broken"), "{}", text(&output.stderr));
+    assert_eq!((code(&output), text(&output.stderr)), (0, ""));
     let page = text(&output.stdout);
     let mut open: Vec<&str> = Vec::new();
     for tag in tags(page).filter(|tag| !tag.starts_with('!') && !tag.ends_with('/')) {
@@ -47,6 +45,6 @@ fn the_page_is_well_formed_and_has_a_row_a_clause_and_what_nobody_ran_is_open() 
     }
     assert_eq!(open, Vec::<&str>::new(), "all tags are closed");
     let rows = |class: &str| tags(page).filter(|tag| *tag == format!("tr class=\"{class}\"")).count();
-    assert!(rows("holds") > 100 && rows("open") > 0, "{} hold, {} are open", rows("holds"), rows("open"));
-    assert_eq!(rows("broken"), 0);
+    assert!(rows("holds") > 100, "{} hold", rows("holds"));
+    assert_eq!(rows("holds") + 1, tags(page).filter(|tag| tag.split(' ').next() == Some("tr")).count());
 }

@@ -114,10 +114,10 @@ impl Report {
         let counts = [Verdict::Holds, Verdict::Broken, Verdict::Open].map(|verdict| self.count(verdict));
         let [holds, broken, open] = counts;
         // Writing to a text cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             page,
             "<h1>Conformance of Twinway {}</h1><p>{} clauses: {holds} hold, {broken} broken, {open} open. {} runs.</p>\
-             <table><tr><th>Clause</th><th>Asked for</th><th>Verdict</th><th>Executed</th></tr>\n",
+             <table><tr><th>Clause</th><th>Asked for</th><th>Verdict</th><th>Executed</th></tr>",
             self.version,
             self.rows.len(),
             self.evidence.len()
