@@ -76,7 +76,7 @@ pub fn run(play: Option<Play<'_>>, mut progress: impl FnMut(Progress<'_>)) -> Re
         progress(Progress { name: check.name, done: evidence.len(), all });
         let (result, _) = hold(&mut (check.make)());
         // Only what it says: which steps a world of some clause happens to take is no answer to them.
-        evidence.push(Evidence::new("check", check.name, check.what, result).answering(check.answers));
+        evidence.push(Evidence::new("check", check.name, check.what.trim(), result).answering(check.answers));
     }
     for (name, what, make) in worlds {
         progress(Progress { name, done: evidence.len(), all });

@@ -33,6 +33,10 @@ pub trait Outside<W: WireSet> {
     fn restarted(&mut self, _hands: &mut Hands<W>) {}
     /// The world is at rest and could end; what is sent now goes on with it.
     fn at_rest(&mut self, _hands: &mut Hands<W>) {}
+    /// What it still waits for, when a run without faults has come to its end: that is wrong then.
+    fn waits_for(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What the outside does.

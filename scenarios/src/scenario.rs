@@ -24,8 +24,16 @@ pub const ACTS_MAX: usize = 1_000;
 pub const PARTIES_MAX: usize = 32;
 
 /// The files of the texts' scenarios, with the files that they name.
-const FILES: &[(&str, &[u8])] =
-    &[("7.1.3.toml", include_bytes!("../worlds/7.1.3.toml")), ("7.2.1.toml", include_bytes!("../worlds/7.2.1.toml"))];
+const FILES: &[(&str, &[u8])] = &[
+    ("7.1.1.toml", include_bytes!("../worlds/7.1.1.toml")),
+    ("7.1.2.toml", include_bytes!("../worlds/7.1.2.toml")),
+    ("7.1.3.toml", include_bytes!("../worlds/7.1.3.toml")),
+    ("7.2.1.toml", include_bytes!("../worlds/7.2.1.toml")),
+    ("7.3.1.toml", include_bytes!("../worlds/7.3.1.toml")),
+    ("7.3.1/press.png", include_bytes!("../worlds/7.3.1/press.png")),
+    ("7.3.2.toml", include_bytes!("../worlds/7.3.2.toml")),
+    ("7.3.3.toml", include_bytes!("../worlds/7.3.3.toml")),
+];
 
 static EMBEDDED: LazyLock<Vec<Scenario>> = LazyLock::new(|| {
     let worlds = FILES.iter().filter(|(name, _)| name.ends_with(".toml"));

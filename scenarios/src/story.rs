@@ -303,4 +303,17 @@ impl<W: WireSet> Outside<W> for Story<W> {
             self.go_on(hands);
         }
     }
+
+    fn waits_for(&self) -> Option<String> {
+        let mut lines = self.lines.iter().zip(&self.places);
+        lines.find_map(|(line, place)| {
+            let part = line.parts.get(place.done)?;
+            let what = match &part.deed {
+                Deed::Ask(name, ..) => format!("ask {name}"),
+                Deed::Take(step) => format!("take step {}", step.number),
+                Deed::Hear(_) => "hear a signal".to_owned(),
+            };
+            Some(format!("{} never came to {what}, the part {} of its line", line.name, place.done + 1))
+        })
+    }
 }

@@ -284,9 +284,13 @@ impl<W: WireSet> World<W> {
         if self.rules.found.violations.is_empty() {
             self.rules.see(&Seen::End { at_rest });
         }
-        if !at_rest && self.rules.found.violations.is_empty() {
-            self.rules.found.rule = RESTLESS;
-            self.rules.found.violated(format!("it did not within {} actions", self.taken));
+        if self.rules.found.violations.is_empty() {
+            let (rule, wrong) = match self.outside.waits_for().filter(|_| !self.hands.faults) {
+                _ if !at_rest => (RESTLESS, Some(format!("it did not within {} actions", self.taken))),
+                waits => (OUTSIDE, waits),
+            };
+            self.rules.found.rule = rule;
+            wrong.into_iter().for_each(|wrong| self.rules.found.violated(wrong));
         }
         self.name_violations();
         self.rules.found.violations.is_empty()

@@ -3,10 +3,14 @@
 pub(crate) mod checks;
 mod leases;
 mod outsiders;
+mod places;
 mod procedure_7_1_1;
 mod procedure_7_1_2;
 mod procedure_7_1_3;
 mod procedure_7_2_1;
+mod procedure_7_3_1;
+mod procedure_7_3_2;
+mod procedure_7_3_3;
 mod procedure_9_1;
 mod procedure_9_2;
 mod steps;
@@ -24,6 +28,9 @@ pub use procedure_7_1_1::{
 pub use procedure_7_1_2::{procedure_7_1_2, procedure_7_1_2_complete, procedure_7_1_2_denied, procedure_7_1_2_refused};
 pub use procedure_7_1_3::procedure_7_1_3;
 pub use procedure_7_2_1::{procedure_7_2_1, procedure_7_2_1_denied, procedure_7_2_1_silent};
+pub use procedure_7_3_1::{procedure_7_3_1, procedure_7_3_1_absurd, procedure_7_3_1_unreached};
+pub use procedure_7_3_2::{procedure_7_3_2, procedure_7_3_2_denied};
+pub use procedure_7_3_3::{procedure_7_3_3, procedure_7_3_3_absurd, procedure_7_3_3_stranger};
 pub use procedure_9_1::{procedure_9_1, procedure_9_1_rejected};
 pub use procedure_9_2::{procedure_9_2, procedure_9_2_rejected};
 pub use steps::StepsAreTaken;
@@ -65,7 +72,7 @@ pub fn lease_invariants() -> LeaseInvariants {
 pub type Make = fn() -> World<Wire>;
 
 /// The worlds that have names, each with what it is.
-pub const WORLDS: [(&str, &str, Make); 16] = [
+pub const WORLDS: [(&str, &str, Make); 24] = [
     (
         "7.1.1",
         "FGMV-28 7.1.1: what a user made is ordered, delivered, and synchronized with its product",
@@ -86,6 +93,14 @@ pub const WORLDS: [(&str, &str, Make); 16] = [
     ("7.2.1", "FGMV-28 7.2.1: a guest is told to a user in a virtual world, who opens the door", procedure_7_2_1),
     ("7.2.1-denied", "FGMV-28 7.2.1: the user may not open the door", procedure_7_2_1_denied),
     ("7.2.1-silent", "FGMV-28 7.2.1: the door does not answer", procedure_7_2_1_silent),
+    ("7.3.1", "FGMV-28 7.3.1: a map is made of what a user's device records", procedure_7_3_1),
+    ("7.3.1-absurd", "FGMV-28 7.3.1: what stands nowhere is not put on the map", procedure_7_3_1_absurd),
+    ("7.3.1-unreached", "FGMV-28 7.3.1: the user has no device there, and nothing is made", procedure_7_3_1_unreached),
+    ("7.3.2", "FGMV-28 7.3.2: a robot moves, and the map follows", procedure_7_3_2),
+    ("7.3.2-denied", "FGMV-28 7.3.2: who may not read the twin cannot have it followed", procedure_7_3_2_denied),
+    ("7.3.3", "FGMV-28 7.3.3: what is at a place is found, on the spot and from afar", procedure_7_3_3),
+    ("7.3.3-absurd", "FGMV-28 7.3.3: a place that is none is refused", procedure_7_3_3_absurd),
+    ("7.3.3-stranger", "FGMV-28 7.3.3: a device that is not attached finds nothing", procedure_7_3_3_stranger),
     ("9.1", "FGMV-29 9.1: a user of a virtual world uses a third-party system, which reads a twin", || {
         follows(procedure_9_1(), "9.1")
     }),

@@ -76,7 +76,7 @@ fn steps_taken(trace: &[TraceEvent], name: &str) -> BTreeSet<String> {
 
 #[test]
 fn where_all_goes_well_every_step_of_the_flow_is_taken() {
-    for name in ["7.1.1", "7.1.2", "7.1.3", "7.2.1", "9.1", "9.2"] {
+    for name in ["7.1.1", "7.1.2", "7.1.3", "7.2.1", "7.3.1", "7.3.2", "7.3.3", "9.1", "9.2"] {
         let (_, _, make) = WORLDS.iter().find(|(known, ..)| *known == name).expect("it has its world");
         let mut world = make();
         assert!(world.run(0, &mut Fifo), "{name}: {:?}", world.violations());
@@ -94,6 +94,11 @@ fn an_unhappy_branch_ends_where_it_says() {
         ("7.1.2-complete", "4"),
         ("7.1.2-denied", "4"),
         ("7.1.2-refused", "7"),
+        ("7.3.1-absurd", "5"),
+        ("7.3.1-unreached", "2.2"),
+        ("7.3.2-denied", "4"),
+        ("7.3.3-absurd", "2"),
+        ("7.3.3-stranger", "2"),
     ];
     for (name, never) in ends {
         let (_, _, make) = WORLDS.iter().find(|(known, ..)| *known == name).expect("it has its world");

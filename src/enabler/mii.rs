@@ -10,7 +10,7 @@ use twinway_protocol::{
     message::{
         ChangeTerms, ChangeTwin, ListTwins, MetaverseSystemMsg, PropertyValues, ReadTwinPermission,
         ReadUserAuthorization, RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService,
-        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ShareData, TwinRefusal,
+        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ShareData, TellUser, TwinRefusal,
         UseThirdPartySystem,
     },
     registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
@@ -46,6 +46,14 @@ impl Mii {
 
     pub(super) async fn actor(&self) -> Result<Ref<MetaverseSystemMsg>, Problem> {
         self.enabler.actor(SystemKind::Metaverse, &self.id).await
+    }
+
+    /// Tells a user something by their device: the event `user.notified` (FGMV-28 7.2.1 step 6).
+    ///
+    /// # Errors
+    /// [`ProblemKind::OutsideUnreachable`] when no device of that user is attached. Nobody is told then.
+    pub async fn tell_user(&self, user: UserId, data: JsonDoc) -> Result<(), Problem> {
+        self.enabler.ask(self.actor().await?, TellUser { user, data }).await.map(|_| ())
     }
 
     /// Says how this system is to be reached with events.

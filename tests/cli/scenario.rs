@@ -122,7 +122,7 @@ fn a_mistake_in_a_world_file_is_told_with_its_line_and_nothing_is_run() {
 fn scenarios_and_variants_that_are_not_there_are_told_with_those_that_are() {
     let unknown = run(&["scenario", "run", "7.9"]);
     assert_eq!(code(&unknown), 3);
-    assert!(text(&unknown.stderr).contains("there is no scenario `7.9`: known are 7.1.3, 7.2.1"));
+    assert!(text(&unknown.stderr).contains("there is no scenario `7.9`: known are 7.1.1, 7.1.2, 7.1.3, 7.2.1"));
     let (exit, _, told) = world(WORLD.as_bytes(), &["--variant", "happy"]);
     assert!(exit != 0 && told.contains("`lamp` has no variant `happy`; known are: doubtful"), "{told}");
 }

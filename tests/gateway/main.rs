@@ -12,6 +12,7 @@ mod limits;
 mod maps;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod registrations;
 #[cfg(test)]
 mod rights;

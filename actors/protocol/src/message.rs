@@ -173,10 +173,11 @@ mailboxes! {
                 ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution,
                 ListExecutions, DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap,
                 FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization, InvokeAction,
-                CancelAction, ListTwinPermissions, RefreshTwin
+                CancelAction, ListTwinPermissions, RefreshTwin, TellUser
             }
             tells {
-                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher
+                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher,
+                ExecutionEnded
             }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,

@@ -242,7 +242,7 @@ fn steps_15_to_18x_change_the_object_and_everyone_sees_it() {
         steps,
         "16:Dtac 16:Dts 7:SyncSupervisor 8:PhysicalObject 9:SyncSupervisor 10:Dts \
          17:Twin 17:PhysicalObject 17:DigitalTwinSystem 18:PhysicalObject 18:Twin 14:MetaverseSystem 18:Dts \
-         18x:MetaverseSystem 8:PhysicalObject 9:SyncSupervisor",
+         18x:MetaverseSystem",
         "FGMV-28 7.1.3 steps 7 to 10 for this change only, and then its end"
     );
     assert_eq!(*answer.expect("it is done").values, values(&[("level", "4")]));

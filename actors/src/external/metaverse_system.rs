@@ -12,19 +12,20 @@ use twinway_protocol::{
     message::{
         ActionInvoked, ActionStopping, AttachUserDevice, AuthorizationSettled, CancelAction, CancelExecution,
         CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DefineMap,
-        ExecutionShown, ExecutionsListed, FindAtPlace, ForwardLocalization, InvokeAction, KeepSyncLeases, Kept,
-        ListExecutions, ListMaps, ListSyncLeases, ListTwinPermissions, ListTwins, ListUserAuthorizations,
-        MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem, PropertyValues,
-        PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange,
-        ReflectLease, RefreshTwin, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease, RequestSyncLease,
-        RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
-        RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
-        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
-        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
-        SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent, TwinPermissionShown,
-        TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed, TwinSystemsFound, TwinsListed,
-        TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem, UserAuthorizationDecided,
-        UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire, YieldSyncLease, own,
+        EXECUTION_ENDED, ExecutionEnded, ExecutionShown, ExecutionsListed, FindAtPlace, ForwardLocalization,
+        InvokeAction, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListSyncLeases, ListTwinPermissions, ListTwins,
+        ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher,
+        OpenSystem, PropertyValues, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
+        ReadUserAuthorization, ReflectChange, ReflectLease, RefreshTwin, ReleaseSyncLease, RemoveMapEntry,
+        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
+        RequestUserAuthorization, ReserveSync, RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR,
+        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning,
+        ShareData, StopTwin, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept,
+        SyncLeasesListed, SyncReserved, TPSAA, TPSD, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessage,
+        TwinMessageSent, TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
+        TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem,
+        UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire,
+        YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -158,6 +159,14 @@ impl MetaverseSystem {
         out.send(*device, NotifyUser { event: "login.required", data });
     }
 
+    /// FGMV-28 7.2.1 step 6: what happens in a virtual world is told to a user who is not there.
+    fn tell_user(&self, TellUser { user, data }: TellUser, out: &mut Out<'_, Self>) -> Result<Kept, Problem> {
+        let detail = || format!("no device of `{user}` is attached");
+        let device = self.devices.get(&user).ok_or_else(|| Problem::new(ProblemKind::OutsideUnreachable, detail()))?;
+        out.send(*device, NotifyUser { event: "user.notified", data });
+        Ok(Kept)
+    }
+
     /// FGMV-29 9.1 step 10, later.
     fn authorization_settled(&self, authorization: &UserAuthorization, out: &mut Out<'_, Self>) {
         let event = Event {
@@ -216,6 +225,8 @@ impl Behaviour for MetaverseSystem {
             Msg::RequestUserAuthorization(message) => pass(pending, meta, message, out),
             Msg::ReadUserAuthorization(message) => pass(pending, meta, message, out),
             Msg::UserAuthorizationDecided(answer) => self.authorization_decided(meta, answer, out),
+            // FGMV-28 7.2.1 step 6.
+            Msg::TellUser(message) => answer::<TellUser>(meta, self.tell_user(message, out), out),
             Msg::UserAuthorizationSettled(message) => self.authorization_settled(&message.authorization, out),
             // FGMV-29 9.1 steps 11, 12 and 14x.
             Msg::UseThirdPartySystem(message) => pass(pending, meta, message, out),
@@ -233,6 +244,10 @@ impl Behaviour for MetaverseSystem {
             Msg::ListExecutions(message) => pass(pending, meta, message, out),
             Msg::ExecutionsListed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::NotifyExecution(notice) => tell(execution_event(notice, out.now().wall), out),
+            Msg::ExecutionEnded(ExecutionEnded { execution, data }) => {
+                let notice = NotifyExecution { event: EXECUTION_ENDED, execution, data };
+                tell(execution_event(notice, out.now().wall), out);
+            }
             // FGMV-29 9.2 steps 4 to 7.
             Msg::SearchTwinSystems(message) => pass(pending, meta, message, out),
             Msg::TwinSystemsFound(answer) => Heard::hear(pending, meta, answer, out),

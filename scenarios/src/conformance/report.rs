@@ -117,7 +117,7 @@ impl Report {
         let _ = write!(
             page,
             "<h1>Conformance of Twinway {}</h1><p>{} clauses: {holds} hold, {broken} broken, {open} open. {} runs.</p>\
-             <table><tr><th>Clause<th>Asked for<th>Verdict<th>Executed</tr>",
+             <table><tr><th>Clause</th><th>Asked for</th><th>Verdict</th><th>Executed</th></tr>\n",
             self.version,
             self.rows.len(),
             self.evidence.len()
@@ -129,24 +129,25 @@ impl Report {
                 Verdict::Open => ("open", "open"),
             };
             let (id, title) = (escaped(&row.clause.id), escaped(&row.clause.title));
-            let _ = write!(page, "<tr class={class}><td>{id}<td>{title}<td>{word}<td>");
+            let _ = write!(page, "<tr class=\"{class}\"><td>{id}</td><td>{title}</td><td>{word}</td><td>");
             for evidence in self.of_row(row) {
                 let problem = evidence.problem.as_deref().map(|why| format!(": {}", escaped(why))).unwrap_or_default();
                 let (name, what) = (escaped(&evidence.name), escaped(&evidence.what));
                 let _ = write!(page, "<div title=\"{what}\">{} <code>{name}</code>{problem}</div>", evidence.kind);
             }
-            page.push_str("</tr>\n");
+            page.push_str("</td></tr>\n");
         }
-        page.push_str("</table>\n");
+        page.push_str("</table></body></html>\n");
         page
     }
 }
 
-const HEAD: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Conformance of Twinway</title><style>\
+const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"/>\
+<title>Conformance of Twinway</title><style>\
 body{font:15px/1.4 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem}\
 table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.3rem .6rem;\
 border-bottom:1px solid #ddd}.holds td:nth-child(3){color:#176a2c}.broken td:nth-child(3){color:#b00020;font-weight:bold}\
-.open td:nth-child(3){color:#8a5a00}code{font-size:.9em}</style>\n";
+.open td:nth-child(3){color:#8a5a00}code{font-size:.9em}</style></head><body>\n";
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

@@ -179,7 +179,7 @@ fn step(flow: &str, step: StepFile, known: &[Arc<Flow>]) -> Result<FlowStep, Mis
             let (from, to, message) = arrow(text.get_ref()).ok_or_else(|| {
                 (text.span(), format!("`{}` is no hop: it looks like `Cook -> Guest: Serve`", text.get_ref()))
             })?;
-            hops.push(hop(from, to, vec![message.to_owned()], branch));
+            hops.push(hop(from, to, message.split(" or ").map(|name| name.trim().to_owned()).collect(), branch));
         }
     }
     let contains = match step.contains {
@@ -220,12 +220,13 @@ fn step(flow: &str, step: StepFile, known: &[Arc<Flow>]) -> Result<FlowStep, Mis
     })
 }
 
-/// `Cook -> Guest: Serve`.
+/// `Cook -> Guest: Serve`, or `Cook -> Guest: Serve or Bring`.
 fn arrow(text: &str) -> Option<(&str, &str, &str)> {
     let (from, rest) = text.split_once("->")?;
     let (to, message) = rest.split_once(':')?;
     let parts = (from.trim(), to.trim(), message.trim());
-    let named = [parts.0, parts.1, parts.2].iter().all(|part| !part.is_empty() && !part.contains(char::is_whitespace));
+    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_whitespace);
+    let named = is_name(parts.0) && is_name(parts.1) && parts.2.split(" or ").map(str::trim).all(is_name);
     named.then_some(parts)
 }
 

@@ -1,7 +1,11 @@
 //! The checks, a file each part of the texts. A check stands below the clauses that it answers; nothing else says so.
 
 mod access;
+mod chains;
+mod objects;
+mod places;
 mod registers;
+mod standing;
 mod twins;
 
 use crate::conformance::Check;
@@ -21,5 +25,15 @@ macro_rules! checks {
 use checks;
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Check> {
-    [registers::CHECKS, twins::CHECKS, access::CHECKS].into_iter().flatten()
+    [
+        registers::CHECKS,
+        standing::CHECKS,
+        twins::CHECKS,
+        objects::CHECKS,
+        places::CHECKS,
+        access::CHECKS,
+        chains::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
 }

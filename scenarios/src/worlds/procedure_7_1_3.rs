@@ -108,6 +108,10 @@ impl Outside<Wire> for SlowPlant {
         self.story.lost(call, hands);
     }
 
+    fn waits_for(&self) -> Option<String> {
+        self.story.waits_for()
+    }
+
     fn restarted(&mut self, hands: &mut Hands<Wire>) {
         self.story.restarted(hands);
     }

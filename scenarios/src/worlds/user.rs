@@ -151,6 +151,8 @@ impl User {
     /// FGMV-28 7.1.3 steps 7 to 10.
     pub(super) fn leases(&self, line: Line<Wire>, twin: &TwinId, wanted: Option<ProblemKind>) -> Line<Wire> {
         let (name, twin, token) = (self.name, twin.clone(), Rc::clone(&self.token));
+        // A request of another user has another id.
+        let id = name.bytes().fold(0, |id, byte| id << 8 | u128::from(byte));
         let request = move || RequestSyncLease {
             metaverse: system("world"),
             request: Arc::new(LeaseRequest {
@@ -158,7 +160,7 @@ impl User {
                 world: None,
                 class: HolderClass::Person,
                 twins: vec![twin.clone()],
-                request_id: Some(RequestId(1)),
+                request_id: Some(RequestId(id)),
                 priority: None,
                 ttl_ms: TTL_MS,
                 wait_ms: 0,

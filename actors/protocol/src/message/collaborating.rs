@@ -80,6 +80,18 @@ pub struct NotifyExecution {
     pub data: JsonDoc,
 }
 
+/// The type of the event that an execution has ended.
+pub const EXECUTION_ENDED: &str = "execution.ended";
+
+/// 9.1 step 14x: SDC tells the metaverse system that asked for an execution what came of what systems were asked.
+#[derive(Clone, Debug)]
+pub struct ExecutionEnded {
+    /// Which execution.
+    pub execution: ExecutionId,
+    /// How it ended.
+    pub data: JsonDoc,
+}
+
 steps! {
     ask RunChain -> ExecutionShown = "9.1" "12" or "14";
     ask ReadExecution -> ExecutionShown;
@@ -88,4 +100,5 @@ steps! {
     ask ListExecutions -> ExecutionsListed;
     answer ExecutionsListed;
     tell NotifyExecution;
+    tell ExecutionEnded = "9.1" "14x";
 }

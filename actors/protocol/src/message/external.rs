@@ -168,6 +168,15 @@ pub struct NotifyUser {
     pub data: crate::JsonDoc,
 }
 
+/// A metaverse system has a user told something by their device, such as who stands at their door (FGMV-28 7.2.1 step 6).
+#[derive(Clone, Debug)]
+pub struct TellUser {
+    /// The user.
+    pub user: UserId,
+    /// What they are told.
+    pub data: crate::JsonDoc,
+}
+
 steps! {
     ask OpenSystem -> Kept;
     ask ReportPhysicalChange -> PhysicalChangeReported;
@@ -182,4 +191,5 @@ steps! {
     ask AttachUserDevice -> UserDeviceAttached;
     answer UserDeviceAttached;
     tell NotifyUser;
+    ask TellUser -> Kept;
 }

@@ -327,7 +327,7 @@ steps! {
     ask CheckObservationRequest -> Kept;
     ask UploadObservation -> ObservationUploaded = "7.3.1" "2.2";
     answer ObservationUploaded;
-    ask ConstructSpatialMap -> SpatialMapConstructed = "7.3.1" "4";
+    ask ConstructSpatialMap -> SpatialMapConstructed = "7.3.1" "4" or "5";
     answer SpatialMapConstructed;
     tell SendSpatialMap = "7.3.1" "6";
     ask AuthorizeLocation -> LocationAuthorized = "7.3.2" "2";

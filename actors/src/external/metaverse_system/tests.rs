@@ -269,6 +269,19 @@ fn a_person_who_has_to_log_in_is_told_on_their_device() {
 }
 
 #[test]
+fn a_user_is_told_what_the_metaverse_system_says_on_their_device() {
+    let tell = || TellUser { user: ada(), data: json(r#"{"guest": true}"#) };
+    let effects = plaza().deliver(CALLER, key(4), tell());
+    assert_eq!(shown(&effects), ["NotifyUser to UserDevice", "Kept to Caller"]);
+    let (meta, wire) = to_kind(effects, UserDeviceMsg::KIND);
+    let Wire::UserDevice(UserDeviceMsg::NotifyUser(notice)) = wire else { panic!("it is a notice") };
+    assert_eq!((meta.to, notice.event, notice.data.as_str()), (DEVICE, "user.notified", r#"{"guest": true}"#));
+    // Without a device nobody is told, and the metaverse system hears that.
+    let refused = answer::<Kept>(new().deliver(CALLER, key(4), tell()), CALLER, key(4)).expect("it is answered");
+    assert_eq!(refused.expect_err("there is no device").kind, ProblemKind::OutsideUnreachable);
+}
+
+#[test]
 fn after_a_restart_name_and_devices_are_as_before() {
     let mut before = plaza();
     let newer = EntityId::new(UserDeviceMsg::KIND, 0, 5);

@@ -7,7 +7,8 @@ use twinway_protocol::{
     Asker, ExecutionId, JsonDoc, Meta, Out, PendingKey, Problem, ProblemKind, SystemId,
     collaboration::{Chain, StepView},
     message::{
-        CancelExecution, ExecutionShown, ExecutionsListed, ListExecutions, NotifyExecution, ReadExecution, RunChain,
+        CancelExecution, EXECUTION_ENDED, ExecutionEnded, ExecutionShown, ExecutionsListed, ListExecutions,
+        NotifyExecution, ReadExecution, RunChain,
     },
 };
 
@@ -217,7 +218,13 @@ impl Sdc {
             return out.send(to, NotifyExecution { event: "execution.step", execution: id, data });
         }
         if ended {
-            out.send(to, NotifyExecution { event: "execution.ended", execution: id, data: document(&view) });
+            let data = document(&view);
+            // FGMV-29 9.1 step 14x is what came of what systems were asked; where none was, there is no such step.
+            if view.steps.iter().any(|step| step.attempts > 0) {
+                out.send(to, ExecutionEnded { execution: id, data });
+            } else {
+                out.send(to, NotifyExecution { event: EXECUTION_ENDED, execution: id, data });
+            }
             self.ended(number, out);
         }
     }

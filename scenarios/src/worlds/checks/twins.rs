@@ -65,7 +65,7 @@ pub(super) fn change(who: &'static str, name: &'static str, value: &'static str)
     }
 }
 
-fn event(kind: &'static str) -> impl Fn(EntityId, &Signal) -> bool {
+pub(super) fn event(kind: &'static str) -> impl Fn(EntityId, &Signal) -> bool {
     move |_, signal| matches!(signal, Signal::Event { entity, event } if *entity == WORLD.id() && event.kind == kind)
 }
 

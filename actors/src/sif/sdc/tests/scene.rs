@@ -8,8 +8,9 @@ use twinway_protocol::{
     access::AuthorizationGrant,
     collaboration::{Chain, Execution},
     message::{
-        ExecuteService, ExecutionShown, KeepThirdPartySystem, MetaverseSystemMsg, ReadExecution, RunChain, SdcMsg,
-        ServiceExecuted, ServiceRequest, ThirdPartySystemMsg, TpsaaMsg, UserAuthorizationVerified, Wire,
+        EXECUTION_ENDED, ExecuteService, ExecutionShown, KeepThirdPartySystem, MetaverseSystemMsg, ReadExecution,
+        RunChain, SdcMsg, ServiceExecuted, ServiceRequest, ThirdPartySystemMsg, TpsaaMsg, UserAuthorizationVerified,
+        Wire,
     },
     registry::ThirdPartySystem,
 };
@@ -107,6 +108,10 @@ impl<'a> Scene<'a> {
                 }
                 Wire::MetaverseSystem(MetaverseSystemMsg::NotifyExecution(notice)) => {
                     self.told.push((notice.event, notice.data.read().expect("it is JSON")));
+                    continue;
+                }
+                Wire::MetaverseSystem(MetaverseSystemMsg::ExecutionEnded(ended)) => {
+                    self.told.push((EXECUTION_ENDED, ended.data.read().expect("it is JSON")));
                     continue;
                 }
                 Wire::MetaverseSystem(MetaverseSystemMsg::ExecutionShown(answer)) => {
