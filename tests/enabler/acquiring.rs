@@ -39,7 +39,7 @@ async fn a_subscription_outlives_a_crash_and_tells_what_the_twins_are_again() {
     let resumed = delivered(&mut events).await;
     assert!(resumed.as_str().contains("\"reason\":\"resumed\""), "{}", resumed.as_str());
     let change = values(&[("on", "true")]);
-    house.enabler.dii(name("home")).report_change(name("lamp"), change, None).await.expect("it is shown");
+    house.enabler.dii(name("home")).report(name("lamp"), change, None).await.expect("it is shown");
     let changed = delivered(&mut events).await;
     assert!(changed.as_str().contains("\"reason\":\"changed\""), "{}", changed.as_str());
     assert!(changed.as_str().contains("\"lamp\"") && !changed.as_str().contains("\"spot\""));

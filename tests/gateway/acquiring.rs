@@ -142,7 +142,8 @@ async fn a_twin_says_how_old_it_is_and_is_refreshed_when_that_is_too_old() {
         let (id, _) = asked_of(&mut home, "readProperties").await;
         say(&mut home, json!({"answer": id, "data": {"readProperties": {"values": {"speed": 6}}}})).await;
     };
-    let (partly, ()) = tokio::join!(world.get("world-token", &format!("{ARM}/properties?maxAgeMs=0&user=ada")), device);
+    let path = format!("{ARM}/properties?maxAgeMs=0&user=ada");
+    let (partly, ()) = tokio::join!(world.get("world-token", &path), device);
     assert!(
         problem(partly, "outside-failed").await["detail"].as_str().is_some_and(|detail| detail.contains("`color`"))
     );
