@@ -21,9 +21,11 @@ use crate::{
     config::{Config, TokenConfig},
     enabler::EnablerOptions,
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
+    history::{History, HistoryError, HistoryOptions, SqliteHistory},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
     monitor::{LeaseFeed, LeaseMonitor, Monitor},
     observations::{DirectoryStore, Observations},
+    outside::wall,
     trace::{TraceExport, TraceFile},
 };
 
@@ -39,6 +41,14 @@ pub enum DaemonError {
     /// Two tokens are the same, or one cannot be sent.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The history cannot be kept.
+    #[error("{}: {error}", file.display())]
+    History {
+        /// Its file: it can be taken away, and what twins were is forgotten then.
+        file: PathBuf,
+        /// Why.
+        error: HistoryError,
+    },
     /// A socket or a file.
     #[error("{what}: {error}")]
     Io {
@@ -76,6 +86,8 @@ pub struct Daemon {
 const BACKUPS: &str = "backups";
 /// The directory of observations, within the data directory.
 const OBSERVATIONS: &str = "observations";
+/// The file of the history, within the data directory.
+const HISTORY: &str = "history.sqlite";
 
 impl Daemon {
     /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
@@ -110,7 +122,8 @@ impl Daemon {
         let (listeners, trace, leases) = Listeners::begin(config)?;
         let kept = DirectoryStore::open(&data.join(OBSERVATIONS), config.observation_bytes_max);
         let observations = Observations::new(Arc::new(kept.map_err(io_error("the directory of observations"))?));
-        let options = EnablerOptions { trace, leases, observations, ..config.enabler_options() };
+        let history = history(config, &data)?;
+        let options = EnablerOptions { trace, leases, observations, history, ..config.enabler_options() };
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,
@@ -195,6 +208,16 @@ impl Listeners {
         let judged = self.leases.map_or(Ok(()), |leases| leases.finish().map(drop));
         traced.and(exported).and(watched).and(judged.map_err(io_error("the monitor of sync leases")))
     }
+}
+
+/// What keeps what twins were, if the configuration wants it.
+fn history(config: &Config, data: &Path) -> Result<Option<History>, DaemonError> {
+    if !config.history.enabled {
+        return Ok(None);
+    }
+    let begun = SqliteHistory::open(&data.join(HISTORY), wall())
+        .and_then(|store| History::start(store, &HistoryOptions::from(&config.history)));
+    Ok(Some(begun.map_err(|error| DaemonError::History { file: data.join(HISTORY), error })?))
 }
 
 /// Adds to what is wrong with a journal where it is and what to do.

@@ -4,6 +4,7 @@ mod authorizations;
 mod device;
 mod dii;
 mod executions;
+mod history;
 mod leases;
 mod mii;
 mod registrations;

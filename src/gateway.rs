@@ -12,6 +12,7 @@ mod dii;
 mod event;
 mod executions;
 mod figures;
+mod history;
 mod json;
 mod leases;
 mod limits;
@@ -28,6 +29,7 @@ mod session;
 mod sii;
 mod spatial;
 mod sse;
+mod subscriptions;
 mod tickets;
 mod twins;
 

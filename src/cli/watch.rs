@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 use twinway::{
     client::{Client, EventStream, Told},
-    outside::{EventsFrom, SystemKind},
+    outside::{EventsFrom, Gap, SystemKind, WatchQuery},
     protocol::TwinId,
 };
 
@@ -91,8 +91,24 @@ async fn tell(mut events: EventStream, ids: &[TwinId], output: &mut Output) -> R
                 output.line(&printable(&format!("{time}  {subject}  {kind}  {}", event.data.as_str())))?;
             }
             // Results are data only: what was missed is told beside them.
-            (Told::Gap { missed: 0 }, _) => output.note("some events were missed"),
-            (Told::Gap { missed }, _) => output.note(&format!("{missed} events were missed")),
+            (Told::Gap(gap), _) => output.note(&missed(&gap)),
+        }
+    }
+}
+
+fn missed(gap: &Gap) -> String {
+    match (gap.missed, &gap.twins) {
+        (0, _) => "some events were missed".to_owned(),
+        (missed, None) => format!("{missed} events were missed"),
+        (missed, Some(twins)) => {
+            let about = twins.iter().map(|missed| {
+                let twin = missed.twin.as_ref().map_or("no twin", TwinId::as_str);
+                match missed.first_version.zip(missed.last_version) {
+                    Some((first, last)) => format!("{twin}: versions {first} to {last}"),
+                    None => format!("{twin}: {} events", missed.missed),
+                }
+            });
+            format!("{missed} events were missed ({})", about.collect::<Vec<_>>().join("; "))
         }
     }
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     auth::Role,
     call::{Call, Reply},
-    mii::{EVENT_STREAM, LAST_EVENT},
+    mii::{EVENT_STREAM, WATCH},
     routes::{Access, Answer, Later, Route},
     schemas::schema,
 };
@@ -26,7 +26,7 @@ pub(super) const ROUTES: &[Route] = &[
     .answers(&[Answer::empty(204, "It is attached.")])
     .later(attach),
     Route::get("/mii/v1/devices/events", "hearDeviceEvents", ACCESS, "Hears what concerns the device's user.")
-        .query(&[LAST_EVENT])
+        .query(WATCH)
         .answers(&[EVENT_STREAM])
         .events(SystemKind::UserDevice),
 ];

@@ -9,7 +9,7 @@ use twinway_protocol::{Problem, ProblemKind};
 use super::{
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, leases, mii, ops, problem, registrations,
+    device, dii, executions, history, leases, mii, ops, problem, registrations,
     schemas::SchemaOf,
     sii, spatial, twins,
 };
@@ -116,8 +116,10 @@ pub(super) enum Run {
     Now(Now),
     /// By asking actors.
     Later(for<'a> fn(Call<'a>) -> Later<'a>),
-    /// By a stream of events.
-    Events(SystemKind),
+    /// By a stream of the events of a system; of none: of what concerns operators.
+    Events(Option<SystemKind>),
+    /// By a stream of what a twin's properties were.
+    Replay,
     /// By a WebSocket session.
     Session(SystemKind),
 }
@@ -128,6 +130,7 @@ impl std::fmt::Debug for Run {
             Self::Now(_) => "Now",
             Self::Later(_) => "Later",
             Self::Events(_) => "Events",
+            Self::Replay => "Replay",
             Self::Session(_) => "Session",
         })
     }
@@ -252,7 +255,17 @@ impl Route {
     }
 
     pub(super) const fn events(mut self, kind: SystemKind) -> Self {
-        self.run = Run::Events(kind);
+        self.run = Run::Events(Some(kind));
+        self
+    }
+
+    pub(super) const fn operator_events(mut self) -> Self {
+        self.run = Run::Events(None);
+        self
+    }
+
+    pub(super) const fn replay(mut self) -> Self {
+        self.run = Run::Replay;
         self
     }
 
@@ -268,6 +281,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         mii::ROUTES,
         executions::ROUTES,
         twins::ROUTES,
+        history::ROUTES,
         leases::ROUTES,
         device::ROUTES,
         spatial::ROUTES,

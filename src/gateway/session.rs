@@ -18,14 +18,15 @@ use super::{
     Shared,
     auth::Known,
     call::{Call, Extras, Found, JSON, Reply},
-    event::{EventFrame, Gap, GapFrame},
+    event,
     json,
     limits::Slot,
     problem,
     routes::Verb,
     server, sse,
+    subscriptions::Subscriptions,
 };
-use crate::outside::{self, CloudEvent, Outgoing, RequestFrame, SystemKind};
+use crate::outside::{self, Outgoing, RequestFrame, SystemKind, WatchQuery};
 
 const SUBPROTOCOL: &str = "twinway.v1.json";
 /// Closed, since a newer session of the same system has come.
@@ -47,6 +48,12 @@ struct Incoming {
     /// What the header `Idempotency-Key` is for requests.
     #[serde(rename = "idempotencyKey")]
     idempotency_key: Option<String>,
+    /// Begins a subscription with this id, of the `events` that it wants, `after` the event with this number.
+    subscribe: Option<String>,
+    events: Option<WatchQuery>,
+    after: Option<u64>,
+    /// Ends the subscription with this id.
+    unsubscribe: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +92,7 @@ struct Session {
     socket: actix_ws::Session,
     /// Calls and answers under way, each giving its reply.
     under_way: FuturesUnordered<LocalBoxFuture<'static, String>>,
+    subscriptions: Subscriptions,
     heard: Instant,
     /// Whether the client sends arrays.
     batches: bool,
@@ -121,6 +129,7 @@ pub(super) async fn open(
         owner,
         socket,
         under_way: FuturesUnordered::new(),
+        subscriptions: Subscriptions::default(),
         heard: Instant::now(),
         batches: false,
         _place: places,
@@ -151,10 +160,11 @@ impl Session {
                 Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.reply(reply).await,
                 message = messages.recv(), if reads => self.hear(message).await,
                 next = outgoing.next() => match next {
-                    Some(next) => self.tell(next).await,
+                    Some(next) => self.tell(None, next).await,
                     None if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
                     None => Err(end(CloseCode::Away, "the daemon is shutting down")),
                 },
+                Some((id, next)) = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.tell(Some(&id), next).await,
                 _ = beat.tick() => self.beat(silence).await,
             };
             if let Err(why) = step {
@@ -206,17 +216,14 @@ impl Session {
         }
     }
 
-    async fn tell(&mut self, outgoing: Outgoing) -> Result<(), End> {
+    async fn tell(&mut self, subscription: Option<&str>, outgoing: Outgoing) -> Result<(), End> {
         let text = match &outgoing {
-            Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)),
-            Outgoing::Event { number, event } => {
-                let event = CloudEvent::new(&self.owner.system, *number, event);
-                serde_json::to_string(&EventFrame { event, number: *number })
-            }
-            Outgoing::Gap { missed } => serde_json::to_string(&GapFrame { gap: Gap { missed: *missed } }),
+            Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)).map(Some),
+            Outgoing::Event { .. } | Outgoing::Gap(_) => event::frame(&self.owner.system, subscription, &outgoing),
         };
         match text {
-            Ok(text) => self.send(text).await,
+            Ok(Some(text)) => self.send(text).await,
+            Ok(None) => Ok(()),
             Err(error) => Err(end(CloseCode::Error, &error.to_string())),
         }
     }
@@ -225,8 +232,8 @@ impl Session {
         self.heard = Instant::now();
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => {
-                let refused = self.accept(&text);
-                self.send_replies(refused).await
+                let replies = self.accept(&text);
+                self.send_replies(replies).await
             }
             Some(Ok(AggregatedMessage::Ping(bytes))) => self.socket.pong(&bytes).await.map_err(|_| None),
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
@@ -240,32 +247,91 @@ impl Session {
         }
     }
 
-    /// Begins what a frame asks for; gives the replies to what cannot be begun.
+    /// Begins what a frame asks for; gives the replies that are there at once.
     fn accept(&mut self, text: &str) -> Vec<String> {
         if !text.trim_ascii_start().starts_with('[') {
-            return self.begin(text).err().into_iter().collect();
+            return self.begin(text).into_iter().collect();
         }
         self.batches = true;
         // One frame that is not understood does not keep the others from being carried out.
         match json::read::<Vec<Box<RawValue>>>(text.as_bytes(), "") {
-            Ok(frames) => frames.iter().filter_map(|frame| self.begin(frame.get()).err()).collect(),
+            Ok(frames) => frames.iter().filter_map(|frame| self.begin(frame.get())).collect(),
             Err(problem) => vec![reply_frame("", &problem::reply(problem, None))],
         }
     }
 
-    fn begin(&mut self, text: &str) -> Result<(), String> {
-        let refused = |(id, problem): (String, _)| reply_frame(&id, &problem::reply(problem, None));
-        let (id, work) = self.work(text).map_err(refused)?;
+    fn begin(&mut self, text: &str) -> Option<String> {
+        let refused = |(id, problem): (String, _)| Some(reply_frame(&id, &problem::reply(problem, None)));
+        let frame: Incoming = match json::read(text.as_bytes(), "") {
+            Ok(frame) => frame,
+            Err(problem) => return refused((String::new(), problem)),
+        };
+        if frame.subscribe.is_some() || frame.unsubscribe.is_some() {
+            let (id, done) = self.subscription(frame);
+            let reply = done.map_or_else(|problem| problem::reply(problem, None), |()| Reply::empty(204));
+            return Some(reply_frame(&id, &reply));
+        }
+        let (id, work) = match self.work(frame) {
+            Ok(begun) => begun,
+            Err(problem) => return refused(problem),
+        };
         self.under_way.push(Box::pin(async move {
             let reply = work.await.unwrap_or_else(|problem| problem::reply(problem, None));
             reply_frame(&id, &reply)
         }));
-        Ok(())
+        None
+    }
+
+    /// Begins or ends a subscription; gives the id of the reply too. It begins at once, so that its first event comes
+    /// after the reply.
+    fn subscription(&mut self, frame: Incoming) -> (String, Result<(), Problem>) {
+        let Owner { shared, known, kind, system } = self.owner.clone();
+        let admit = || shared.take_rate(&known, std::time::Instant::now());
+        match frame {
+            Incoming {
+                subscribe: Some(id),
+                events,
+                after,
+                unsubscribe: None,
+                answer: None,
+                data: None,
+                call: None,
+                method: None,
+                path: None,
+                body: None,
+                lease_token: None,
+                idempotency_key: None,
+            } => {
+                let reply = format!("subscribe:{id}");
+                let wanted = events.unwrap_or_default();
+                let begun = admit()
+                    .and_then(|()| self.subscriptions.subscribe(&shared, (kind, &system), id, wanted, after));
+                (reply, begun)
+            }
+            Incoming {
+                unsubscribe: Some(id),
+                subscribe: None,
+                events: None,
+                after: None,
+                answer: None,
+                data: None,
+                call: None,
+                method: None,
+                path: None,
+                body: None,
+                lease_token: None,
+                idempotency_key: None,
+            } => (format!("unsubscribe:{id}"), admit().and_then(|()| self.subscriptions.unsubscribe(&id))),
+            Incoming { subscribe, unsubscribe, .. } => {
+                let id = subscribe.map(|id| format!("subscribe:{id}"));
+                let id = id.or(unsubscribe.map(|id| format!("unsubscribe:{id}"))).unwrap_or_default();
+                (id, Err(not_a_frame()))
+            }
+        }
     }
 
     /// What one answer or call asks for, under the id of its reply; or the problem to reply with.
-    fn work(&self, text: &str) -> Result<(String, Work), (String, Problem)> {
-        let frame: Incoming = json::read(text.as_bytes(), "").map_err(|problem| (String::new(), problem))?;
+    fn work(&self, frame: Incoming) -> Result<(String, Work), (String, Problem)> {
         let max = self.owner.shared.config.session_calls_max.max(1);
         match frame {
             Incoming {
@@ -277,6 +343,10 @@ impl Session {
                 body: None,
                 lease_token: None,
                 idempotency_key: None,
+                subscribe: None,
+                events: None,
+                after: None,
+                unsubscribe: None,
             } => Ok((format!("answer:{id}"), answer(self.owner.clone(), id, data))),
             Incoming {
                 answer: None,
@@ -287,6 +357,10 @@ impl Session {
                 body,
                 lease_token,
                 idempotency_key,
+                subscribe: None,
+                events: None,
+                after: None,
+                unsubscribe: None,
             } => {
                 // Answers end what began before: they pass where new calls are refused.
                 if self.under_way.len() >= max {
@@ -296,11 +370,16 @@ impl Session {
             }
             Incoming { answer, call, .. } => {
                 let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
-                let detail = "a frame is {answer, data} or {call, method, path, body?, leaseToken?, idempotencyKey?}, or an array of them";
-                Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")))
+                Err((id, not_a_frame()))
             }
         }
     }
+}
+
+fn not_a_frame() -> Problem {
+    let detail = "a frame is {answer, data}, {call, method, path, body?, leaseToken?, idempotencyKey?}, {subscribe, events?, \
+        after?} or {unsubscribe}, or an array of them";
+    Problem::new(ProblemKind::InvalidDocument, detail).at("")
 }
 
 type Work = LocalBoxFuture<'static, Result<Reply, Problem>>;

@@ -49,6 +49,8 @@ pub(super) struct Hub {
     /// Requests from before the actors were attached: an entity that recovers may ask at once. `None` afterwards.
     early: Mutex<Option<Vec<(EntityId, Asked)>>>,
     pub(super) closed: AtomicBool,
+    /// What concerns whoever runs the enabler, as the events of a system that nobody is.
+    pub(super) operation: Option<Arc<System>>,
     /// Third-party systems that are not called for a while.
     pub(super) circuits: Mutex<BTreeSet<SystemId>>,
     pub(super) requests: AtomicU64,
@@ -64,9 +66,10 @@ impl Default for Hub {
 
 impl Hub {
     pub(super) fn new(limits: OutsideLimits) -> Self {
+        let run = wall();
         let permits = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
-            run: wall(),
+            run,
             actors: RwLock::new(None),
             readers: Readers::default(),
             by_entity: Sharded::default(),
@@ -77,6 +80,7 @@ impl Hub {
             webhooks: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
             closed: AtomicBool::new(false),
+            operation: operation(run, &limits),
             circuits: Mutex::default(),
             requests: AtomicU64::new(0),
             requests_undelivered: AtomicU64::new(0),
@@ -106,11 +110,18 @@ impl Hub {
         self.by_name(kind, id).ok_or_else(unknown)
     }
 
+    /// Keeps an event for those who run the enabler.
+    pub(super) fn tell_operators(&self, event: Arc<Event>) {
+        if let Some(operation) = &self.operation {
+            operation.tell(event);
+        }
+    }
+
     /// Keeps a system under its actor and its name; what is known of it already stays.
     pub(super) fn keep(&self, entity: EntityId, id: &SystemId, reach: Reach) -> Option<Arc<System>> {
         let kind = SystemKind::of(entity)?;
         let make = || {
-            let ring = Ring::new(self.run, self.limits.events_kept_max);
+            let ring = ring(self.run, &self.limits);
             Arc::new(System::new(id.clone(), entity, reach, ring))
         };
         let system = self.by_entity.get_or_put(entity, make)?;
@@ -260,6 +271,15 @@ impl Hub {
             events: self.events.load(Ordering::Relaxed),
         }
     }
+}
+
+fn ring(run: Timestamp, limits: &OutsideLimits) -> Ring {
+    Ring::new(run, limits.events_kept_max, limits.events_marked_max)
+}
+
+fn operation(run: Timestamp, limits: &OutsideLimits) -> Option<Arc<System>> {
+    let id = SystemId::new("enabler").ok()?;
+    Some(Arc::new(System::new(id, EntityId::new(u8::MAX, 0, 0), Reach::Session, ring(run, limits))))
 }
 
 fn permit(of: &Arc<Semaphore>, limit: &str, max: usize) -> Result<OwnedSemaphorePermit, Problem> {
