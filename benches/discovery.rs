@@ -95,7 +95,9 @@ fn system(n: u32, chance: &mut Chance) -> (Arc<ThirdPartySystem>, Arc<Standing>)
             per: Some("call".to_owned()),
         }),
         service_level: Some(ServiceLevel { availability: Some(0.99), p99_ms: Some(250.0), description: None }),
-        apis: ["search", "order", "pay"].map(|name| Api { operation: name.to_owned(), description: None, mapping: None }).into(),
+        apis: ["search", "order", "pay"]
+            .map(|name| Api { operation: name.to_owned(), description: None, mapping: None })
+            .into(),
         reach: Default::default(),
         ..blank()
     };

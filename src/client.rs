@@ -27,6 +27,7 @@ mod error;
 mod events;
 mod exchange;
 mod executions;
+mod history;
 mod hold;
 mod leases;
 mod mii;

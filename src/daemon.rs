@@ -25,7 +25,7 @@ use crate::{
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
     monitor::{LeaseFeed, LeaseMonitor, Monitor},
     observations::{DirectoryStore, Observations},
-    outside::wall,
+    outside::{KeptEvents, wall},
     trace::{TraceExport, TraceFile},
 };
 
@@ -80,6 +80,7 @@ pub struct Daemon {
     enabler: Enabler,
     gateway: Gateway,
     listeners: Listeners,
+    data: PathBuf,
 }
 
 /// The directory of backups, within the data directory.
@@ -88,6 +89,8 @@ const BACKUPS: &str = "backups";
 const OBSERVATIONS: &str = "observations";
 /// The file of the history, within the data directory.
 const HISTORY: &str = "history.sqlite";
+/// The file of the events of the run before, within the data directory.
+const EVENTS: &str = "events.json";
 
 impl Daemon {
     /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
@@ -123,16 +126,17 @@ impl Daemon {
         let kept = DirectoryStore::open(&data.join(OBSERVATIONS), config.observation_bytes_max);
         let observations = Observations::new(Arc::new(kept.map_err(io_error("the directory of observations"))?));
         let history = history(config, &data)?;
-        let options = EnablerOptions { trace, leases, observations, history, ..config.enabler_options() };
+        let events = earlier_events(&data);
+        let options = EnablerOptions { trace, leases, observations, history, events, ..config.enabler_options() };
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,
         })?;
-        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data, metrics });
+        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data: data.clone(), metrics });
         let options = GatewayOptions { config: config.limits.clone(), host };
         let gateway =
             gateway::serve(enabler.clone(), principals, options, listener).await.map_err(io_error("the gateway"))?;
-        Ok(Self { enabler, gateway, listeners })
+        Ok(Self { enabler, gateway, listeners, data })
     }
 
     /// Where it listens, as a URL.
@@ -153,9 +157,12 @@ impl Daemon {
     /// # Errors
     /// What did not end in order; everything has ended all the same.
     pub async fn stop(self) -> Result<(), DaemonError> {
-        let Self { enabler, gateway, listeners } = self;
+        let Self { enabler, gateway, listeners, data } = self;
         let served = gateway.stop().await.map_err(io_error("the gateway"));
         let ended = enabler.shutdown().await;
+        if let Err(error) = keep_events(&data, &enabler) {
+            tracing::warn!(%error, "events are not kept: who resumes after the next start is told of a gap");
+        }
         drop(enabler);
         served.and(ended.map_err(DaemonError::from)).and(listeners.finish())
     }
@@ -208,6 +215,30 @@ impl Listeners {
         let judged = self.leases.map_or(Ok(()), |leases| leases.finish().map(drop));
         traced.and(exported).and(watched).and(judged.map_err(io_error("the monitor of sync leases")))
     }
+}
+
+/// The events that the run before kept. Their file is taken away first: after a crash it would be of a run long ago.
+fn earlier_events(data: &Path) -> KeptEvents {
+    let file = data.join(EVENTS);
+    let Ok(text) = std::fs::read_to_string(&file) else { return KeptEvents::default() };
+    let read = std::fs::remove_file(&file).map_err(|error| error.to_string()).and_then(|()| {
+        // A crash of the machine must not bring it back.
+        let synced = std::fs::File::open(data).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| error.to_string())?;
+        KeptEvents::read(&text).map_err(|error| error.to_string())
+    });
+    read.unwrap_or_else(|error| {
+        tracing::warn!(file = %file.display(), %error, "the events of the run before are not used");
+        KeptEvents::default()
+    })
+}
+
+/// Keeps the newest events for the next run.
+fn keep_events(data: &Path, enabler: &Enabler) -> io::Result<()> {
+    let text = enabler.outside().kept_events()?;
+    let (part, file) = (data.join(format!("{EVENTS}.part")), data.join(EVENTS));
+    std::fs::write(&part, text)?;
+    std::fs::rename(part, file)
 }
 
 /// What keeps what twins were, if the configuration wants it.

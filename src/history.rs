@@ -150,7 +150,7 @@ pub trait HistoryStore: Send + 'static {
     /// What failed.
     fn read(&mut self, range: &HistoryRange) -> Result<Vec<Moment>, HistoryError>;
 
-    /// The last value of each property up to `at`, and that the twin was gone since the last of all, if it was.
+    /// The last value of each property up to `at`, of those that came since the twin was last gone up to then.
     ///
     /// # Errors
     /// What failed.
@@ -352,9 +352,7 @@ impl History {
     pub async fn at(&self, twin: &TwinId, property: Option<&str>, at: Timestamp) -> Result<TwinMoment, Problem> {
         let twin = twin.clone();
         let (moments, extent) = self.aside(move |store| Ok((store.at(&twin, at)?, store.extent()?))).await?;
-        let gone = moments.iter().filter(|moment| moment.what == What::Gone).map(|gone| gone.sequence).max();
-        let in_effect = moments.into_iter().filter(|moment| gone.is_none_or(|gone| moment.sequence > gone));
-        let properties = in_effect.filter_map(|Moment { at, version, what, .. }| match what {
+        let properties = moments.into_iter().filter_map(|Moment { at, version, what, .. }| match what {
             What::Value { property: name, value } if property.is_none_or(|wanted| wanted == name) => {
                 Some((name, PropertyValue { value, version, at }))
             }

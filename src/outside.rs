@@ -9,6 +9,7 @@ mod api;
 mod events;
 mod gap;
 mod hub;
+mod kept;
 mod limits;
 mod listener;
 mod opening;
@@ -36,6 +37,7 @@ pub use actors::Actors;
 pub use events::CloudEvent;
 pub use gap::{Gap, MissedTwin};
 pub(crate) use hub::wall;
+pub use kept::{KEPT_EVENTS_BYTES_MAX, KeptEvents};
 pub use limits::OutsideLimits;
 pub use sessions::Session;
 pub use watch::{WATCH_FILTER_HELP, WATCH_FILTER_STEPS_MAX, Watch, WatchQuery};
@@ -148,6 +150,20 @@ impl Outside {
     #[must_use]
     pub fn watched_by(self, leases: Option<LeaseFeed>) -> Self {
         Self { leases, ..self }
+    }
+
+    /// A way out that leads nowhere yet, and goes on with the events of an earlier run.
+    #[must_use]
+    pub fn resuming(limits: OutsideLimits, earlier: KeptEvents) -> Self {
+        Self { hub: Arc::new(Hub::new(limits).resuming(earlier)), leases: None, history: None }
+    }
+
+    /// The newest events of all systems, as [`KeptEvents::read`] reads them: for the next run, when this one has ended.
+    ///
+    /// # Errors
+    /// Says what cannot be written.
+    pub fn kept_events(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&self.hub.kept_events())
     }
 
     /// As this one, with what keeps what twins were.

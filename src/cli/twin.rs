@@ -15,6 +15,7 @@ use twinway::{
 
 use super::{
     exit::Failure,
+    history::{self, HistoryArgs},
     lease::permitted,
     output::{Format, Output},
     remote::all,
@@ -47,7 +48,11 @@ pub(crate) enum TwinCommand {
         /// Their ids.
         #[arg(required = true)]
         ids: Vec<TwinId>,
+        #[command(flatten)]
+        wanted: watch::WatchArgs,
     },
+    /// Shows what a twin was (FGMV-29 8.3.4): between two moments, or at one.
+    History(HistoryArgs),
     /// Asks that the object of a twin be changed (FGMV-29 9.2 steps 15 to 18), and for the permission, if it is missing.
     Set {
         /// The twin's id.
@@ -79,7 +84,8 @@ pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Outpu
             output.line("")
         }
         TwinCommand::Show { id, description: false } => show(&client.twin(&id).await?, output),
-        TwinCommand::Watch { ids } => watch::twins(&client, &ids, output).await,
+        TwinCommand::Watch { ids, wanted } => watch::twins(&client, &ids, wanted, output).await,
+        TwinCommand::History(args) => history::run(&client, args, output).await,
         TwinCommand::Set { id, values, user, lease } => set(&client, &id, &values, &user, lease, output).await,
     }
 }

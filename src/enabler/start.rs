@@ -19,7 +19,7 @@ use crate::{
     history::History,
     monitor::LeaseFeed,
     observations::Observations,
-    outside::{Outside, OutsideLimits},
+    outside::{KeptEvents, Outside, OutsideLimits},
 };
 
 /// What an enabler is started with; every part has defaults.
@@ -39,6 +39,8 @@ pub struct EnablerOptions {
     pub leases: Option<LeaseFeed>,
     /// What keeps what twins were; by default nothing does.
     pub history: Option<History>,
+    /// The events of the run before, for those who resume.
+    pub events: KeptEvents,
 }
 
 /// A caller waits this much longer than an external system may take, so that it hears why there is no answer.
@@ -54,7 +56,8 @@ impl Enabler {
         // One limit: what its actor has given up is not handed out any more.
         let answer_ms_max = options.entities.outside_answer_ms_max;
         let watched = options.leases.is_some();
-        let outside = Outside::new(OutsideLimits { answer_ms_max, ..options.outside }).watched_by(options.leases);
+        let outside = Outside::resuming(OutsideLimits { answer_ms_max, ..options.outside }, options.events)
+            .watched_by(options.leases);
         let outside = outside.kept_by(options.history);
         let outside = Arc::new(outside);
         let entities = Settings { lease_watched: watched, ..options.entities };

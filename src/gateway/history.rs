@@ -85,7 +85,8 @@ pub(super) const ROUTES: &[Route] = &[
 
 fn moment(call: &Call<'_>, name: &str) -> Result<Option<Timestamp>, Problem> {
     let read = |text: &str| {
-        let invalid = || Problem::new(ProblemKind::InvalidQuery, format!("`{name}` is `{text}`, which is no RFC 3339 moment"));
+        let invalid =
+            || Problem::new(ProblemKind::InvalidQuery, format!("`{name}` is `{text}`, which is no RFC 3339 moment"));
         Timestamp::parse(text).ok_or_else(invalid)
     };
     call.query.get(name).map(read).transpose()

@@ -40,7 +40,10 @@ pub(super) const WATCH: &[Parameter] = &[
     Parameter::text("property", "Only changes of this property."),
     Parameter::text("system", "Only events about twins of this digital twin system, or about the system."),
     Parameter::text("filter", WATCH_FILTER_HELP),
-    Parameter::text("newest", "`true`: while the listener is behind, only the newest value of each property of each twin."),
+    Parameter::text(
+        "newest",
+        "`true`: while the listener is behind, only the newest value of each property of each twin.",
+    ),
 ];
 pub(super) const EVENT_STREAM: Answer =
     Answer::new(200, "CloudEvents as server-sent events, until the caller hangs up.", "text/event-stream", None);

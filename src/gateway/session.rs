@@ -18,8 +18,7 @@ use super::{
     Shared,
     auth::Known,
     call::{Call, Extras, Found, JSON, Reply},
-    event,
-    json,
+    event, json,
     limits::Slot,
     problem,
     routes::Verb,
@@ -304,8 +303,8 @@ impl Session {
             } => {
                 let reply = format!("subscribe:{id}");
                 let wanted = events.unwrap_or_default();
-                let begun = admit()
-                    .and_then(|()| self.subscriptions.subscribe(&shared, (kind, &system), id, wanted, after));
+                let begun =
+                    admit().and_then(|()| self.subscriptions.subscribe(&shared, (kind, &system), id, wanted, after));
                 (reply, begun)
             }
             Incoming {

@@ -75,13 +75,7 @@ pub(super) async fn open(
         None => call.enabler().outside().watch_operation(from, watch)?,
     };
     let system = session.system().clone();
-    let open = Open {
-        system,
-        session,
-        beat: heartbeat(shared),
-        stopping: shared.stopping.subscribe(),
-        _place: place,
-    };
+    let open = Open { system, session, beat: heartbeat(shared), stopping: shared.stopping.subscribe(), _place: place };
     Ok(respond(stream::unfold(open, |mut open| async move {
         let text = next(&mut open).await?;
         Some((text, open))

@@ -81,14 +81,16 @@ impl HistoryStore for MemoryHistory {
     }
 
     fn at(&mut self, twin: &TwinId, at: Timestamp) -> Result<Vec<Moment>, HistoryError> {
-        let mut last: BTreeMap<Option<&str>, &Moment> = BTreeMap::new();
-        let moments = self.twins.get(twin).into_iter().flatten().map(|(_, moment)| moment);
-        for moment in moments.take_while(|moment| moment.at <= at) {
-            match &moment.what {
-                What::Value { property, .. } => last.insert(Some(property), moment),
-                What::Gone => last.insert(None, moment),
-                What::Missed(_) => None,
-            };
+        let moments = || {
+            let all = self.twins.get(twin).into_iter().flatten().map(|(_, moment)| moment);
+            all.take_while(|moment| moment.at <= at)
+        };
+        let gone = moments().filter(|moment| moment.what == What::Gone).map(|moment| moment.sequence).max();
+        let mut last: BTreeMap<&str, &Moment> = BTreeMap::new();
+        for moment in moments().filter(|moment| gone.is_none_or(|gone| moment.sequence > gone)) {
+            if let What::Value { property, .. } = &moment.what {
+                last.insert(property, moment);
+            }
         }
         Ok(last.into_values().cloned().collect())
     }

@@ -149,8 +149,12 @@ impl HistoryStore for SqliteHistory {
 
     fn at(&mut self, twin: &TwinId, at: Timestamp) -> Result<Vec<Moment>, HistoryError> {
         let Some(key) = self.key(twin)? else { return Ok(Vec::new()) };
+        let mut gone = self.connection.prepare_cached(
+            "SELECT coalesce(max(sequence), 0) FROM moments WHERE twin = ?1 AND kind = 2 AND property = '' AND at <= ?2",
+        )?;
+        let gone: u64 = gone.query_row(params![key, at.unix_ms()], |row| row.get(0))?;
         let mut last = self.connection.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM moments WHERE twin = ?1 AND kind = ?2 AND property = ?3 AND at <= ?4
+            "SELECT {COLUMNS} FROM moments WHERE twin = ?1 AND kind = 0 AND property = ?2 AND at <= ?3 AND sequence > ?4
                 ORDER BY at DESC, sequence DESC LIMIT 1"
         ))?;
         // From one property to the next by the index: how long the history of each is does not matter.
@@ -162,9 +166,8 @@ impl HistoryStore for SqliteHistory {
         loop {
             property = next.query_row(params![key, property], |row| row.get(0))?;
             let Some(name) = &property else { break };
-            found.extend(last.query_row(params![key, VALUE, name, at.unix_ms()], kept).optional()?);
+            found.extend(last.query_row(params![key, name, at.unix_ms(), gone], kept).optional()?);
         }
-        found.extend(last.query_row(params![key, GONE, "", at.unix_ms()], kept).optional()?);
         found.into_iter().map(|row| understand(twin, row)).collect()
     }
 

@@ -231,7 +231,8 @@ impl Writer {
             && before > 0
             && newest.version > before
         {
-            let mut shown: Vec<_> = new.iter().map(|(_, property)| property.version).filter(|it| *it > before).collect();
+            let mut shown: Vec<_> =
+                new.iter().map(|(_, property)| property.version).filter(|it| *it > before).collect();
             shown.dedup();
             let missed = (newest.version - before).saturating_sub(shown.len() as u64);
             if missed > 0 {
@@ -249,11 +250,7 @@ impl Writer {
     }
 
     /// Version and time of what was written last of each property of a twin.
-    fn known(
-        &self,
-        view: &TwinView,
-        moments: &[Moment],
-    ) -> Result<BTreeMap<String, (u64, Timestamp)>, HistoryError> {
+    fn known(&self, view: &TwinView, moments: &[Moment]) -> Result<BTreeMap<String, (u64, Timestamp)>, HistoryError> {
         if let Some(last) = self.last.get(&view.id) {
             let known = last.properties.iter().map(|(name, property)| (name.clone(), (property.version, property.at)));
             return Ok(known.collect());
@@ -263,9 +260,8 @@ impl Writer {
             return Ok(BTreeMap::new());
         }
         let kept = self.store.lock().at(&view.id, Timestamp::MAX)?;
-        let gone = kept.iter().filter(|moment| moment.what == What::Gone).map(|moment| moment.sequence).max();
-        let kept = kept.into_iter().filter(|moment| gone.is_none_or(|gone| moment.sequence > gone));
         Ok(kept
+            .into_iter()
             .filter_map(|Moment { at, version, what, .. }| match what {
                 What::Value { property, .. } => Some((property, (version, at))),
                 _ => None,

@@ -8,6 +8,7 @@ use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 use super::{
     EventsFrom, Outgoing,
     gap::{Gap, Mark, Marks},
+    kept::Earlier,
 };
 
 /// Room for this many events a millisecond before the numbers of one run of the daemon could meet those of the next.
@@ -35,13 +36,21 @@ impl Ring {
     /// Numbers go up by one within a run and start anew, far above those of the run before, so that a number
     /// never names two events.
     pub(super) fn new(run: Timestamp, kept_max: usize, marked_max: usize) -> Self {
-        let begin = begin(run);
+        let begin = run.unix_ms().saturating_mul(NUMBERS_A_MS).saturating_add(1);
         Self { begin, first: begin, events: VecDeque::new(), marks: Marks::new(marked_max), kept_max: kept_max.max(1) }
     }
 
-    /// The number that the first event of this run got, or will get.
-    pub(super) const fn begin(&self) -> u64 {
-        self.begin
+    /// One that goes on with what an earlier run kept.
+    pub(super) fn resumed(earlier: Earlier, kept_max: usize, marked_max: usize) -> Self {
+        let Earlier { first, events, .. } = earlier;
+        let mut ring = Self { begin: first, first, events: VecDeque::new(), marks: Marks::new(marked_max), kept_max };
+        events.into_iter().for_each(|event| ring.push(event));
+        ring
+    }
+
+    /// What is kept, with the number of its first.
+    pub(super) fn kept(&self) -> (u64, impl DoubleEndedIterator<Item = &Arc<Event>> + ExactSizeIterator) {
+        (self.first, self.events.iter())
     }
 
     /// The number that the next event gets.
@@ -104,11 +113,6 @@ impl Ring {
         cursor.next = cursor.next.saturating_add(1);
         Some(Outgoing::Event { number, event, skipped: 0 })
     }
-}
-
-/// The number of the first event of a run of the daemon.
-pub(super) const fn begin(run: Timestamp) -> u64 {
-    run.unix_ms().saturating_mul(NUMBERS_A_MS).saturating_add(1)
 }
 
 /// How far somebody has read.

@@ -63,8 +63,7 @@ impl Gap {
         let mut missed = 0;
         for mark in marks {
             missed += 1;
-            let blank =
-                || MissedTwin { twin: mark.twin.clone(), missed: 0, first_version: None, last_version: None };
+            let blank = || MissedTwin { twin: mark.twin.clone(), missed: 0, first_version: None, last_version: None };
             let key = (mark.twin.as_ref(), mark.version.is_some());
             twins.entry(key).or_insert_with(blank).add(1, mark.version, mark.version);
         }

@@ -10,13 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use twinway_protocol::{JsonDoc, TwinId, signal::Event, time::Timestamp, twin::TwinView};
 
-use super::{
-    Hub, Outgoing,
-    events::Cursor,
-    gap::Gap,
-    sessions::System,
-    watch::Watch,
-};
+use super::{Hub, Outgoing, events::Cursor, gap::Gap, sessions::System, watch::Watch};
 
 /// After how many events that are not wanted a subscriber lets others run.
 const PASSED_OVER_MAX: usize = 32;
@@ -46,7 +40,7 @@ impl Listener {
 
     pub(super) fn hear(&mut self, hub: &Hub, system: &System) -> Heard {
         // The lock is held for one event: those who tell do not wait for a filter.
-        let mut read = |cursor: &mut Cursor| {
+        let read = |cursor: &mut Cursor| {
             let watch = &self.watch;
             system.state.lock().ring.read(cursor, |mark| watch.concerns(mark))
         };
@@ -158,7 +152,8 @@ impl Behind {
         // Twins wait one behind the other within the numbers that the gap has for them.
         for (number, missed) in (number..).zip(twins) {
             let view = missed.twin.as_ref().and_then(|twin| hub.readers.twins.get(twin));
-            match (missed.twin.clone(), view.and_then(|view| since(&view, missed.first_version?, missed.last_version?))) {
+            match (missed.twin.clone(), view.and_then(|view| since(&view, missed.first_version?, missed.last_version?)))
+            {
                 (Some(twin), Some(newest)) => self.merge(number, twin, newest, missed.missed.saturating_sub(1)),
                 (Some(twin), None) if missed.first_version.is_some() && hub.readers.twins.get(&twin).is_some() => {
                     *self.replaced.entry(twin).or_default() += missed.missed;

@@ -103,6 +103,11 @@ pub(super) struct Ended {
 impl System {
     pub(super) fn new(id: SystemId, entity: EntityId, reach: Reach, ring: Ring) -> Self {
         let told = ring.start();
+        Self::resumed(id, entity, reach, ring, told)
+    }
+
+    /// One that was told up to somewhere before.
+    pub(super) fn resumed(id: SystemId, entity: EntityId, reach: Reach, ring: Ring, told: Cursor) -> Self {
         let state = State { reach, ring, told, session: None, sessions_opened: 0, telling: false, calls: 0 };
         Self { id, entity, state: Mutex::new(state), wake: Notify::new() }
     }

@@ -166,7 +166,8 @@ impl Variables for Seen<'_> {
     fn value(&self, path: &[Box<str>]) -> Result<Cow<'_, Value>, NotThere> {
         let (name, fields) = path.split_first().ok_or(NotThere::Missing(0))?;
         let slot = VARIABLES.iter().position(|known| *known == &**name).and_then(|index| self.values.get(index));
-        let mut value = slot.and_then(|slot| slot.get_or_init(|| self.make(name)).as_ref()).ok_or(NotThere::Missing(0))?;
+        let mut value =
+            slot.and_then(|slot| slot.get_or_init(|| self.make(name)).as_ref()).ok_or(NotThere::Missing(0))?;
         for (index, field) in fields.iter().enumerate() {
             let object = value.as_object().ok_or(NotThere::NoObject(index + 1))?;
             value = object.get(&**field).ok_or(NotThere::Missing(index + 1))?;
@@ -253,7 +254,9 @@ mod tests {
     #[test]
     fn a_filter_is_of_the_event_and_what_is_not_there_does_not_pass() {
         let changed = event("twin.changed", "{\"values\":{\"heat\":31.5},\"version\":3}");
-        for text in ["data.values.heat > 30", "type == 'twin.changed' && twin == 'arm'", "number == 7 && has(data.version)"] {
+        for text in
+            ["data.values.heat > 30", "type == 'twin.changed' && twin == 'arm'", "number == 7 && has(data.version)"]
+        {
             assert!(passes(filter(text), &changed), "{text}");
         }
         for text in ["data.values.heat > 40", "data.values.cold > 1", "system == 'home'", "data.values.heat"] {
@@ -264,7 +267,9 @@ mod tests {
 
     #[test]
     fn a_mistake_in_a_filter_is_told_with_its_place() {
-        for (text, place) in [("twin ==", "column 8"), ("twin == 'a' &&\n  heat > 3", "line 2 column 3"), ("twin == $", "column 9")] {
+        for (text, place) in
+            [("twin ==", "column 8"), ("twin == 'a' &&\n  heat > 3", "line 2 column 3"), ("twin == $", "column 9")]
+        {
             let problem = Watch::read(filter(text)).expect_err("it is refused");
             assert!(problem.detail.contains(place), "{text}: {}", problem.detail);
         }

@@ -19,3 +19,5 @@ mod sessions;
 mod support;
 #[cfg(test)]
 mod twins;
+#[cfg(test)]
+mod watching;
