@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+mod actions;
 mod backoff;
 mod call;
 mod devices;
@@ -33,6 +34,7 @@ mod leases;
 mod mii;
 mod ops;
 mod registrations;
+mod rights;
 mod session;
 mod sii;
 mod spatial;

@@ -1,5 +1,6 @@
 //! The integration enabler as a library: one handle, and a typed view of it for each kind of external system.
 
+mod actions;
 mod authorizations;
 mod device;
 mod dii;
@@ -8,6 +9,7 @@ mod history;
 mod leases;
 mod mii;
 mod registrations;
+mod rights;
 mod sii;
 mod space;
 mod start;
@@ -29,6 +31,7 @@ pub use authorizations::AuthorizationQuery;
 pub use device::Device;
 pub use dii::Dii;
 pub use mii::{Granted, Mii};
+pub use rights::Characteristics;
 pub use sii::Sii;
 pub use space::Recorded;
 pub use start::EnablerOptions;

@@ -4,6 +4,7 @@
 //! for readers. One table says which operations there are; routing, sessions and the OpenAPI documents are made
 //! from it, so that they cannot differ.
 
+mod actions;
 mod auth;
 mod call;
 mod config;
@@ -22,6 +23,7 @@ mod openapi;
 mod ops;
 mod problem;
 mod registrations;
+mod rights;
 mod routes;
 mod schemas;
 mod server;

@@ -14,7 +14,7 @@
 //! What matches throughout is on exactly one page, whatever changes meanwhile. In the order of ids, a cursor is the last id. In
 //! another order, the values by which it is sorted can change between two pages, so that no value can be the cursor: the first
 //! page fixes the order of all candidates, and its cursor names that order and the place in it. Such orders are kept until
-//! [`SearchLimits::cursors`] others were made, or the daemon restarts; then their cursors are a problem of their own kind.
+//! `search_cursors_max` others were made, or the daemon restarts; then their cursors are a problem of their own kind.
 //! A page looks at a bounded number of records, so that it can have fewer items than asked for, even none, and a `next` still.
 
 mod check;

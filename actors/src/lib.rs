@@ -9,6 +9,7 @@ pub mod external;
 pub mod port;
 mod record;
 pub mod runtime;
+mod schema;
 mod settings;
 pub mod sif;
 pub mod spatial;

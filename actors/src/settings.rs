@@ -36,6 +36,8 @@ pub struct Settings {
     pub lease: LeaseLimits,
     /// How many rules of priority one twin may have.
     pub priority_rules_max: usize,
+    /// How long an action may take, in milliseconds; its sync lease may end it before.
+    pub action_ms_max: u64,
     /// The longest time that the terms of a sync lease may name, in milliseconds.
     pub lease_terms_ms_max: u32,
     /// How many records one page of a search looks at.
@@ -111,6 +113,7 @@ impl Default for Settings {
             selected_twins_max: 1_000_000,
             lease: LeaseLimits::default(),
             priority_rules_max: 1_000,
+            action_ms_max: 3_600_000,
             lease_terms_ms_max: 86_400_000,
             search_records_scanned_max: 20_000,
             search_records_sorted_max: 100_000,

@@ -248,6 +248,7 @@ impl Behaviour for SyncSupervisor {
             Msg::ListSyncLeases(message) => self.list(&meta, &message, out),
             // FGMV-28 REQ-DT-08: priorities can change while leases are held.
             Msg::RulesChanged(changed) => self.weigh_again(&changed.twin, |_| true, out),
+            Msg::PermissionLost(lost) => self.permission_lost(&lost, out),
             Msg::RoleChanged(changed) => {
                 self.weigh_again(
                     &changed.twin,

@@ -2,26 +2,32 @@
 //!
 //! There may be millions: what a twin keeps is small, and its values exist once, in what readers were handed.
 
+mod invoking;
+mod refreshing;
 mod shown;
+mod wants;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
+    Behaviour, EntityId, Envelope, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
-        AdoptProperties, ApplyChange, ChangeApplied, ChangeReflected, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
-        ForgetTwin, Kept, MetaverseSystemMsg, PropertyValues, ReadTwin, Reannounce, ReflectChange, ReflectLease,
-        TwinGone, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
+        AdoptProperties, ChangeApplied, ChangeReflected, DTAC, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
+        EmitTwinEvent, ForgetTwin, Kept, MetaverseSystemMsg, NotifyWatcher, PassPermission, PropertyValues, ReadTwin,
+        Reannounce, ReflectChange, ReflectLease, RefreshTwin, ReportAction, TwinGone, TwinMessage, TwinMsg, TwinRead,
+        WatchTwin, Wire,
     },
     signal::Signal,
     time::Timestamp,
-    twin::{PropertyValue, RegisteredTwin, TwinView},
+    twin::{DropReason, PropertyValue, RegisteredTwin, TwinView},
 };
 
-use crate::{Settings, settings::pending_full};
+use crate::Settings;
+pub use invoking::{EndedRecord, InvokedRecord, TWIN_ACTIONS_ENDED_KEPT, TWIN_ACTIONS_MAX};
 pub(crate) use shown::PropertyNames;
 use shown::Shown;
+use wants::Wants;
 
 /// What DTSR tells of the twin.
 #[derive(Debug)]
@@ -72,6 +78,10 @@ pub enum TwinRecord {
         /// The metaverse system.
         metaverse: SystemId,
     },
+    /// An action is on its way to the device.
+    Invoked(InvokedRecord),
+    /// An action has ended.
+    InvocationEnded(EndedRecord),
 }
 
 /// A digital twin.
@@ -82,8 +92,11 @@ pub struct Twin {
     /// In the order of names.
     watchers: Vec<Watcher>,
     /// Made with the first change that is asked of the twin: most never are.
-    changes: Option<Box<Pending<Asker<ApplyChange>>>>,
-    questions_max: usize,
+    wants: Option<Box<Wants>>,
+    /// How many changes of it may wait for their answers.
+    questions_max: u32,
+    /// How long its system may take to answer, in milliseconds.
+    answer_ms_max: u32,
 }
 
 impl Behaviour for Twin {
@@ -97,8 +110,9 @@ impl Behaviour for Twin {
             described: None,
             shown: Shown::Undescribed(Box::default()),
             watchers: Vec::new(),
-            changes: None,
-            questions_max: settings.pending_questions_max,
+            wants: None,
+            questions_max: u32::try_from(settings.pending_questions_max).unwrap_or(u32::MAX),
+            answer_ms_max: u32::try_from(settings.outside_answer_ms_max).unwrap_or(u32::MAX),
         }
     }
 
@@ -131,7 +145,34 @@ impl Behaviour for Twin {
             TwinMsg::PassTwinMessage(pass) => out.send(pass.entity, *pass.message),
             TwinMsg::TwinMessage(message) => self.hear(&message, out),
             TwinMsg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
+            TwinMsg::ChangeUnderWay(change) => self.under_way(change.change, change.until, out),
+            TwinMsg::ChangeDropped(change) => self.dropped(change.change, DropReason::LeaseEnded, out),
+            TwinMsg::ActionOver(over) => self.action_over(over.change, &over.ended, out),
+            TwinMsg::ActionEnded(answer) => {
+                if let Ok(ended) = &answer {
+                    self.action_over(meta.pending, ended, out);
+                }
+                self.applied(&meta, answer.map(ChangeApplied::from), out);
+            }
+            TwinMsg::EmitTwinEvent(event) => {
+                let emitted = self.emit(&event, out).map(|()| Kept);
+                out.reply(meta.asker::<EmitTwinEvent>(out.event()), emitted);
+            }
+            TwinMsg::RefreshTwin(_) => self.refresh(Some(meta.asker::<RefreshTwin>(out.event())), out),
+            TwinMsg::TwinPropertiesRead(answer) => self.refreshed(&meta, answer, out),
+            TwinMsg::SynchronizeEvery(every) => self.synchronize_every(every.period_ms, out),
+            TwinMsg::PassPermission(pass) => self.pass_permission(pass, out),
+            TwinMsg::ReportAction(report) => {
+                let reported = self.report_action(report, out).map(|()| Kept);
+                out.reply(meta.asker::<ReportAction>(out.event()), reported);
+            }
+            TwinMsg::CancelAction(cancel) => self.cancel_action(&meta, &cancel, out),
+            TwinMsg::ActionStopping(answer) => self.stopping(&meta, answer, out),
         }
+    }
+
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        self.overdue(key, out);
     }
 
     fn replay(&mut self, record: TwinRecord) {
@@ -149,6 +190,8 @@ impl Behaviour for Twin {
                     self.watchers.remove(index);
                 }
             }
+            TwinRecord::Invoked(invoked) => self.replay_invoked(invoked),
+            TwinRecord::InvocationEnded(ended) => self.replay_ended(ended),
         }
     }
 
@@ -162,11 +205,14 @@ impl Behaviour for Twin {
                 .iter()
                 .map(|watcher| TwinRecord::Watched { metaverse: watcher.metaverse.clone(), entity: watcher.entity }),
         );
+        self.snapshot_invocations(into);
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.await_invocations(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
+            out.send(DTAC, Reannounce);
             out.send(DTSR, Reannounce);
             out.send(DTIA, Reannounce);
         }
@@ -213,6 +259,8 @@ impl Twin {
             class: twin.entry.class,
             version: self.shown.version(),
             properties,
+            desired: self.desired_shown(),
+            invocations: self.invocations_shown(),
             description: twin.entry.description.clone(),
         });
         out.signal(Signal::Twin(Arc::clone(&view)));
@@ -233,14 +281,16 @@ impl Twin {
         };
         out.record(PART, record.clone());
         self.replay(record);
+        self.arm_period(out);
     }
 
     /// FGMV-29 8.3.1: no system lists the twin any more. Who selected it hears so, and who waits for a change.
     fn end(&mut self, out: &mut Out<'_, Self>) {
         let Some(described) = self.described.take() else { return };
         let twin = described.twin.entry.id.clone();
-        for asker in self.changes.take().into_iter().flat_map(|mut changes| changes.drain().collect::<Vec<_>>()) {
-            out.reply(asker, Err(undescribed()));
+        if let Some(mut wants) = self.wants.take() {
+            let waiting: Vec<_> = wants.waiting.drain().collect();
+            waiting.into_iter().for_each(|waiting| waiting.refuse(&undescribed(), out));
         }
         for watcher in &self.watchers {
             out.send(watcher.entity, TwinGone { twin: twin.clone() });
@@ -269,42 +319,19 @@ impl Twin {
         }
     }
 
-    /// FGMV-29 9.2 step 17: by the physical object, where there is one, to the twin system.
-    fn apply(&mut self, meta: &Meta, change: ApplyChange, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<ApplyChange>(out.event());
-        let (system, object) = match self.described() {
-            Ok(described) => (described.system_entity, described.twin.object),
-            Err(problem) => return out.reply(asker, Err(problem)),
-        };
-        let change = ApplyChange { system_entity: system, ..change };
-        let questions_max = self.questions_max;
-        let changes = self.changes.get_or_insert_with(|| {
-            // A twin that has recovered makes its table anew: no answer from before finds a question in it.
-            Box::new(Pending::new(questions_max, out.chance() as u32))
-        });
-        match (changes.insert(asker), object) {
-            (Ok(key), Some(object)) => out.ask(object, change, key),
-            (Ok(key), None) => out.ask(system, change, key),
-            (Err(asker), _) => out.reply(asker, Err(pending_full())),
-        }
-    }
-
-    /// FGMV-29 9.2 step 18: the twin system has done it.
-    fn applied(&mut self, meta: &Meta, answer: Result<ChangeApplied, Problem>, out: &mut Out<'_, Self>) {
-        let Some(asker) = self.changes.as_mut().and_then(|changes| changes.take(meta.pending)) else { return };
-        if let (Ok(applied), Ok(described)) = (&answer, self.described()) {
-            let twin = described.twin.entry.id.clone();
-            if let Some(accepted) = self.change(&applied.values, Change::Applied, out) {
-                self.reflect(&twin, Arc::new(accepted), out.now().wall, out);
-            }
-        }
-        out.reply(asker, answer);
-    }
-
     /// FGMV-28 REQ-DT-06: a message from another twin reaches those who watch this one.
     fn hear(&self, message: &TwinMessage, out: &mut Out<'_, Self>) {
         for watcher in &self.watchers {
             out.send(watcher.entity, message.clone());
+        }
+    }
+
+    /// FGMV-29 8.3.5: a user's metaverse system hears what became of the user's permission, if it selected the twin.
+    fn pass_permission(&self, pass: PassPermission, out: &mut Out<'_, Self>) {
+        let watcher = self.watcher(&pass.metaverse).ok().and_then(|index| self.watchers.get(index));
+        if let (Some(watcher), Ok(described)) = (watcher, self.described()) {
+            let (twin, at) = (described.twin.entry.id.clone(), out.now().wall);
+            out.send(watcher.entity, NotifyWatcher { event: pass.event, twin, at, data: pass.data });
         }
     }
 
@@ -347,10 +374,15 @@ impl Twin {
             Change::Adopted | Change::Applied => out.record(PART, record.clone()),
         }
         self.replay(record);
+        self.publish(out);
+        Some(accepted)
+    }
+
+    /// Readers have what the twin shows now.
+    fn publish(&self, out: &mut Out<'_, Self>) {
         if let Shown::View(view) = &self.shown {
             out.signal(Signal::Twin(Arc::clone(view)));
         }
-        Some(accepted)
     }
 
     /// FGMV-29 9.2 step 14: those who selected the twin hear of it.

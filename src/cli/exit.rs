@@ -154,7 +154,16 @@ mod tests {
                 | Kind::PropertyUnknown
                 | Kind::RequestUnknown
                 | Kind::RouteUnknown
-                | Kind::LeaseRequestUnknown => Exit::NotFound,
+                | Kind::LeaseRequestUnknown
+                | Kind::CursorExpired
+                | Kind::MapUnknown
+                | Kind::MapEntryUnknown
+                | Kind::ObservationUnknown
+                | Kind::ActionUnknown
+                | Kind::InvocationUnknown
+                | Kind::PermissionUnknown
+                | Kind::EventUnknown
+                | Kind::ModelUnknown => Exit::NotFound,
                 Kind::ObjectOwned
                 | Kind::TwinListedElsewhere
                 | Kind::LeaseHeld
@@ -165,7 +174,7 @@ mod tests {
                 | Kind::LeaseDisplaced
                 | Kind::ReservationTaken => Exit::Held,
                 Kind::OutsideUnreachable => Exit::Unreachable,
-                Kind::OutsideTimeout => Exit::Timeout,
+                Kind::OutsideTimeout | Kind::DeadlineOver => Exit::Timeout,
                 _ => Exit::Failure,
             };
             assert_eq!(exit_of(kind), expected, "{kind}");

@@ -237,11 +237,11 @@ impl Listing {
             ("reached by", reach),
             ("registered", registered),
         ];
-        if let Self::ThirdParty(of) = self {
-            if let Some(charge) = &of.listing.system.service_charge {
-                let per = charge.per.as_deref().map(|per| format!(" per {per}")).unwrap_or_default();
-                rows.push(("charge", format!("{} {}{per}", charge.amount, charge.currency)));
-            }
+        if let Self::ThirdParty(of) = self
+            && let Some(charge) = &of.listing.system.service_charge
+        {
+            let per = charge.per.as_deref().map(|per| format!(" per {per}")).unwrap_or_default();
+            rows.push(("charge", format!("{} {}{per}", charge.amount, charge.currency)));
         }
         rows.push(("version", self.version().to_string()));
         rows.extend(standing::details(self.stands()));

@@ -7,7 +7,7 @@ use twinway::{
         JsonDoc, ProblemKind, SystemId, TwinId, UserId,
         access::Right,
         lease::Token,
-        message::PropertyValues,
+        message::{ChangeTerms, PropertyValues, WhatToDo},
         registry::PAGE_ITEMS_MAX,
         twin::{TwinClass, TwinListing, TwinView},
     },
@@ -66,6 +66,39 @@ pub(crate) enum TwinCommand {
         /// Under the user's sync lease with this token; without one the change takes a lease for itself.
         #[arg(long, value_name = "TOKEN", env = "TWINWAY_LEASE_TOKEN")]
         lease: Option<Token>,
+        /// The device must not act on it after so many milliseconds.
+        #[arg(long, value_name = "MS")]
+        deadline: Option<u32>,
+        /// Only if the twin is still of this version.
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
+    },
+    /// Has the object of a twin carry an action out (FGMV-29 8.3.4), and asks for the permission, if it is missing.
+    Action {
+        /// The twin's id.
+        id: TwinId,
+        /// The action's name.
+        name: String,
+        /// Its input, as JSON.
+        #[arg(long, value_name = "JSON")]
+        input: Option<String>,
+        /// For this user.
+        #[arg(long, env = "TWINWAY_USER", default_value = "operator")]
+        user: UserId,
+        /// Under the user's sync lease with this token; without one the action takes a lease for itself.
+        #[arg(long, value_name = "TOKEN", env = "TWINWAY_LEASE_TOKEN")]
+        lease: Option<Token>,
+        /// The device must have ended it after so many milliseconds.
+        #[arg(long, value_name = "MS")]
+        deadline: Option<u32>,
+    },
+    /// Has the twin system asked now what a twin's values are (FGMV-28 REQ-DT-07).
+    Refresh {
+        /// The twin's id.
+        id: TwinId,
+        /// For this user.
+        #[arg(long, env = "TWINWAY_USER", default_value = "operator")]
+        user: UserId,
     },
 }
 
@@ -86,7 +119,21 @@ pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Outpu
         TwinCommand::Show { id, description: false } => show(&client.twin(&id).await?, output),
         TwinCommand::Watch { ids, wanted } => watch::twins(&client, &ids, wanted, output).await,
         TwinCommand::History(args) => history::run(&client, args, output).await,
-        TwinCommand::Set { id, values, user, lease } => set(&client, &id, &values, &user, lease, output).await,
+        TwinCommand::Set { id, values, user, lease, deadline, if_version } => {
+            let terms = ChangeTerms { expects: if_version, within_ms: deadline };
+            set(&client, &id, &values, &user, (lease, terms), output).await
+        }
+        TwinCommand::Action { id, name, input, user, lease, deadline } => {
+            let input = input.map(JsonDoc::parse).transpose();
+            let input = input.map_err(|error| Failure::usage(format!("--input: {error}")))?;
+            let terms = ChangeTerms { expects: None, within_ms: deadline };
+            act(&client, &id, WhatToDo { action: name, input }, &user, (lease, terms), output).await
+        }
+        TwinCommand::Refresh { id, user } => {
+            let refresh = || client.refresh_twin(&user, &id);
+            permitted(&client, &user, std::slice::from_ref(&id), Right::Read, refresh).await?;
+            show(&client.twin(&id).await?, output)
+        }
     }
 }
 
@@ -144,17 +191,33 @@ async fn set(
     id: &TwinId,
     values: &[String],
     user: &UserId,
-    lease: Option<Token>,
+    (lease, terms): (Option<Token>, ChangeTerms),
     output: &mut Output,
 ) -> Result<(), Failure> {
     let values = read_values(values)?;
-    let change = || client.change_twin_with(user, id, &values, lease);
+    let change = || client.change_twin_on(user, id, &values, lease, terms);
     let changed = permitted(client, user, std::slice::from_ref(id), Right::Change, change).await?;
     if output.format() == Format::Json {
         return output.json(&changed);
     }
     let row = |(name, value): (&String, &JsonDoc)| vec![name.clone(), value.as_str().to_owned()];
     output.table(&["PROPERTY", "VALUE"], changed.iter().map(row))
+}
+
+async fn act(
+    client: &Client,
+    id: &TwinId,
+    what: WhatToDo,
+    user: &UserId,
+    (lease, terms): (Option<Token>, ChangeTerms),
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let invoke = || client.invoke_action(user, id, &what, lease, terms);
+    let invocation = permitted(client, user, std::slice::from_ref(id), Right::Change, invoke).await?;
+    if output.format() == Format::Json {
+        return output.json(&invocation);
+    }
+    output.line(&format!("{}  {} is on its way; `twin watch {id}` tells how it ends", invocation.id, invocation.action))
 }
 
 /// Whose permission is missing: the user is one that nobody named, as often as not.

@@ -7,7 +7,7 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, IF_MATCH},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use twinway_protocol::{JsonDoc, lease::Token};
+use twinway_protocol::{JsonDoc, lease::Token, message::ChangeTerms};
 
 use super::{ANSWER_BYTES_MAX, Client, ClientError, ProblemDocument};
 
@@ -91,6 +91,13 @@ impl<'c> Call<'c> {
     pub(super) fn if_version(mut self, version: Option<u64>) -> Self {
         self.if_version = version;
         self
+    }
+
+    /// Names the version that the twin must have, and how long it is wanted.
+    pub(super) fn terms(mut self, terms: ChangeTerms) -> Self {
+        self.if_version = terms.expects;
+        let within_ms = terms.within_ms.map(|ms| ms.to_string());
+        self.query("deadlineMs", within_ms.as_deref())
     }
 
     /// Waits this much longer for the answer than for others.

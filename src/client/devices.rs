@@ -105,6 +105,7 @@ mod tests {
             token: Some(Token { epoch: 1, n }),
             not_after: Some(Timestamp::MAX),
             stop: false,
+            errand: None,
             system_entity: ApplyChange::nowhere(),
         }
     }

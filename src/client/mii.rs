@@ -8,7 +8,7 @@ use twinway_protocol::{
     JsonDoc, PermissionId, SystemId, TwinId, UserId,
     access::{Right, TwinPermission, UserAuthorization},
     lease::Token,
-    message::PropertyValues,
+    message::{ChangeTerms, PropertyValues},
     registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
     twin::{PropertyValue, TwinListing, TwinView},
 };
@@ -289,8 +289,24 @@ impl Client {
         values: &PropertyValues,
         token: Option<Token>,
     ) -> Result<PropertyValues, ClientError> {
+        self.change_twin_on(user, twin, values, token, ChangeTerms::default()).await
+    }
+
+    /// As [`Client::change_twin_with`], if the twin is still of the version that `terms` name, and only within their time.
+    ///
+    /// # Errors
+    /// As for [`Client::change_twin_with`]; the twin has another version, or the deadline is over.
+    pub async fn change_twin_on(
+        &self,
+        user: &UserId,
+        twin: &TwinId,
+        values: &PropertyValues,
+        token: Option<Token>,
+        terms: ChangeTerms,
+    ) -> Result<PropertyValues, ClientError> {
         let call = self.call(Method::PATCH, &["mii", "v1", "twins", twin.as_str(), "properties"]);
-        let call = call.query("user", Some(user.as_str())).lease_token(token).media_type(MERGE_PATCH).body(values);
+        let call = call.query("user", Some(user.as_str())).lease_token(token).terms(terms);
+        let call = call.media_type(MERGE_PATCH).body(values);
         Ok(call.json::<ValuesBody>().await?.values)
     }
 

@@ -323,6 +323,9 @@ fn request(request_type: Option<&str>, data: Option<&JsonDoc>) -> Result<Outside
         "describeTwins" => data.read().map(OutsideRequest::DescribeTwins),
         "applyChange" => data.read().map(OutsideRequest::ApplyChange),
         "fenceDevice" => data.read().map(OutsideRequest::FenceDevice),
+        "invokeAction" => data.read().map(OutsideRequest::InvokeAction),
+        "readProperties" => data.read().map(OutsideRequest::ReadProperties),
+        "cancelAction" => data.read().map(OutsideRequest::CancelAction),
         other => return Err(format!("requests of type `{other}` are not understood")),
     };
     read.map_err(|error| format!("the request cannot be read: {error}"))

@@ -8,9 +8,10 @@ use twinway_protocol::{
     access::{Right, TwinPermission, UserAuthorization},
     lease::Token,
     message::{
-        ChangeTwin, ListTwins, MetaverseSystemMsg, PropertyValues, ReadTwinPermission, ReadUserAuthorization,
-        RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService, SearchThirdPartySystems,
-        SearchTwinSystems, SelectTwins, SendTwinMessage, ShareData, TwinRefusal, UseThirdPartySystem,
+        ChangeTerms, ChangeTwin, ListTwins, MetaverseSystemMsg, PropertyValues, ReadTwinPermission,
+        ReadUserAuthorization, RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService,
+        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ShareData, TwinRefusal,
+        UseThirdPartySystem,
     },
     registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
     twin::{TwinListing, TwinView},
@@ -195,7 +196,8 @@ impl Mii {
         let (metaverse, twins, rights) = (self.id.clone(), twins.into(), Arc::new(rights));
         let question = RequestTwinPropertiesAndPermission { metaverse, user, twins, rights };
         let answer = self.enabler.ask(self.actor().await?, question).await?;
-        Ok(Granted { permissions: answer.permissions, twins: answer.twins, refused: answer.refused })
+        let twins = answer.twins.iter().map(|twin| twin.shown_to(&self.id)).collect();
+        Ok(Granted { permissions: answer.permissions, twins, refused: answer.refused })
     }
 
     /// What `user` may do with a twin.
@@ -251,7 +253,22 @@ impl Mii {
         values: PropertyValues,
         token: Option<Token>,
     ) -> Result<PropertyValues, Problem> {
-        let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values), token };
+        self.change_twin_on(user, twin, values, token, ChangeTerms::default()).await
+    }
+
+    /// As [`Mii::change_twin_with`], if the twin is still of the version that `terms` name, and only within their time.
+    ///
+    /// # Errors
+    /// As for [`Mii::change_twin_with`]; [`ProblemKind::VersionMismatch`]; [`ProblemKind::DeadlineOver`].
+    pub async fn change_twin_on(
+        &self,
+        user: UserId,
+        twin: TwinId,
+        values: PropertyValues,
+        token: Option<Token>,
+        terms: ChangeTerms,
+    ) -> Result<PropertyValues, Problem> {
+        let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values), token, terms };
         Ok(*self.enabler.ask(self.actor().await?, question).await?.values)
     }
 

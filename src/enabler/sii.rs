@@ -103,6 +103,7 @@ impl Sii {
     ) -> Result<Vec<Arc<TwinView>>, Problem> {
         let (system, twins, properties) = (self.id.clone(), twins.into(), properties.map(Arc::new));
         let question = AcquireTwinInformation { system, twins, properties };
-        Ok(self.enabler.ask(self.actor().await?, question).await?.twins)
+        let twins = self.enabler.ask(self.actor().await?, question).await?.twins;
+        Ok(twins.iter().map(|twin| twin.shown_to(&self.id)).collect())
     }
 }

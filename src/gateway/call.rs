@@ -6,7 +6,7 @@ use bytes::Bytes;
 use percent_encoding::percent_decode;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
-use twinway_protocol::{Problem, ProblemKind, SystemId, TwinId, UserId, lease::Token};
+use twinway_protocol::{Problem, ProblemKind, SystemId, TwinId, UserId, lease::Token, message::ChangeTerms};
 
 use super::{
     Shared,
@@ -109,7 +109,7 @@ pub(super) struct Extras<'a> {
     pub(super) acting_as: Option<&'a str>,
     /// The header `If-None-Match`.
     pub(super) if_none_match: Option<&'a str>,
-    /// The header `If-Match`.
+    /// The header `If-Match`, or what a session's frame says in its place.
     pub(super) if_match: Option<&'a str>,
     /// The header `Sync-Lease-Token`, or what a session's frame says in its place.
     pub(super) lease_token: Option<&'a str>,
@@ -295,6 +295,20 @@ impl<'a> Call<'a> {
         self.extras.lease_token.map(read).transpose()
     }
 
+    /// On which terms something is asked of a twin: the version that `If-Match` names, and `deadlineMs`.
+    pub(super) fn terms(&self) -> Result<ChangeTerms, Problem> {
+        let read = |text: &str| text.parse().map_err(|_| invalid(format!("`deadlineMs` is not a number: `{text}`")));
+        let within_ms = self.query.get("deadlineMs").map(read).transpose()?;
+        let expects = match self.extras.if_match {
+            None | Some("*") => None,
+            Some(tag) => Some(version_of(tag).ok_or_else(|| {
+                let detail = format!("`If-Match` is not one `ETag` of a twin: `{tag}`");
+                Problem::new(ProblemKind::VersionMismatch, detail)
+            })?),
+        };
+        Ok(ChangeTerms { expects, within_ms })
+    }
+
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.query.get(name).map(str::to_owned)
     }
@@ -313,6 +327,12 @@ impl<'a> Call<'a> {
     pub(super) fn wants_html(&self) -> bool {
         self.prefers("text/html")
     }
+}
+
+/// The version of a twin that an `ETag` names; behind it may stand that more is wanted of the twin.
+fn version_of(tag: &str) -> Option<u64> {
+    let tag = tag.trim().strip_prefix('"')?.strip_suffix('"')?;
+    tag.split('+').next()?.parse().ok()
 }
 
 /// How much an `Accept` header wants a media type, in thousandths; of several ranges that fit, the closest counts.

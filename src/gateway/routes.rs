@@ -7,9 +7,10 @@ use percent_encoding::percent_decode_str;
 use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
+    actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, history, leases, mii, ops, problem, registrations,
+    device, dii, executions, history, leases, mii, ops, problem, registrations, rights,
     schemas::SchemaOf,
     sii, spatial, twins,
 };
@@ -282,6 +283,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         executions::ROUTES,
         twins::ROUTES,
         history::ROUTES,
+        actions::ROUTES,
+        rights::ROUTES,
         leases::ROUTES,
         device::ROUTES,
         spatial::ROUTES,

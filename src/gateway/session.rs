@@ -47,6 +47,9 @@ struct Incoming {
     /// What the header `Idempotency-Key` is for requests.
     #[serde(rename = "idempotencyKey")]
     idempotency_key: Option<String>,
+    /// What the header `If-Match` is for requests.
+    #[serde(rename = "ifMatch")]
+    if_match: Option<String>,
     /// Begins a subscription with this id, of the `events` that it wants, `after` the event with this number.
     subscribe: Option<String>,
     events: Option<WatchQuery>,
@@ -300,6 +303,7 @@ impl Session {
                 body: None,
                 lease_token: None,
                 idempotency_key: None,
+                if_match: None,
             } => {
                 let reply = format!("subscribe:{id}");
                 let wanted = events.unwrap_or_default();
@@ -320,6 +324,7 @@ impl Session {
                 body: None,
                 lease_token: None,
                 idempotency_key: None,
+                if_match: None,
             } => (format!("unsubscribe:{id}"), admit().and_then(|()| self.subscriptions.unsubscribe(&id))),
             Incoming { subscribe, unsubscribe, .. } => {
                 let id = subscribe.map(|id| format!("subscribe:{id}"));
@@ -342,6 +347,7 @@ impl Session {
                 body: None,
                 lease_token: None,
                 idempotency_key: None,
+                if_match: None,
                 subscribe: None,
                 events: None,
                 after: None,
@@ -356,6 +362,7 @@ impl Session {
                 body,
                 lease_token,
                 idempotency_key,
+                if_match,
                 subscribe: None,
                 events: None,
                 after: None,
@@ -365,7 +372,10 @@ impl Session {
                 if self.under_way.len() >= max {
                     return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
                 }
-                Ok((id, call(self.owner.clone(), method, path, body, Named { lease_token, idempotency_key })))
+                Ok((
+                    id,
+                    call(self.owner.clone(), method, path, body, Headers { lease_token, if_match, idempotency_key }),
+                ))
             }
             Incoming { answer, call, .. } => {
                 let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
@@ -376,7 +386,7 @@ impl Session {
 }
 
 fn not_a_frame() -> Problem {
-    let detail = "a frame is {answer, data}, {call, method, path, body?, leaseToken?, idempotencyKey?}, {subscribe, events?, \
+    let detail = "a frame is {answer, data}, {call, method, path, body?, leaseToken?, ifMatch?, idempotencyKey?}, {subscribe, events?, \
         after?} or {unsubscribe}, or an array of them";
     Problem::new(ProblemKind::InvalidDocument, detail).at("")
 }
@@ -398,14 +408,15 @@ fn answer(owner: Owner, id: String, data: Box<RawValue>) -> Work {
     })
 }
 
-/// What a call's frame has in the place of headers.
-struct Named {
+/// What stands in a frame in the place of headers.
+struct Headers {
     lease_token: Option<String>,
+    if_match: Option<String>,
     idempotency_key: Option<String>,
 }
 
 /// Carries a call out as if it had come as a request of its own.
-fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>, named: Named) -> Work {
+fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>, headers: Headers) -> Work {
     Box::pin(async move {
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         let found = Found::read(owner.shared.router.find(Verb::read(&method), path)?.route, path, query)?;
@@ -415,8 +426,9 @@ fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>
             // As the session's own system, also when an operator opened it.
             acting_as: Some(owner.system.as_str()),
             accept: Some(JSON),
-            lease_token: named.lease_token.as_deref(),
-            idempotency_key: named.idempotency_key.as_deref(),
+            lease_token: headers.lease_token.as_deref(),
+            if_match: headers.if_match.as_deref(),
+            idempotency_key: headers.idempotency_key.as_deref(),
             ..Extras::default()
         };
         let call = found.admit(&owner.shared, Some(&owner.known), extras, std::time::Instant::now())?;

@@ -12,6 +12,7 @@ use twinway_protocol::{
 use utoipa::ToSchema;
 
 use super::{
+    auth::Role,
     call::{Call, JSON, Reply},
     merge::merged,
     mii::{ACCESS, CURSOR, LIMIT},
@@ -22,9 +23,16 @@ use super::{
 
 pub(super) const TWIN: Parameter = Parameter::needed("id", "The twin's id, percent-encoded.");
 pub(super) const USER: Parameter = Parameter::needed("user", "The user who acts.");
-const LEASE_TOKEN: Parameter = Parameter::text(
+pub(super) const LEASE_TOKEN: Parameter = Parameter::text(
     "Sync-Lease-Token",
     "The token of the user's sync lease; without one the change takes a lease for itself, if nobody has the object.",
+);
+pub(super) const IF_MATCH: Parameter =
+    Parameter::text("If-Match", "The `ETag` that the twin must still have; otherwise nothing is changed (412).");
+pub(super) const DEADLINE: Parameter = Parameter::number(
+    "deadlineMs",
+    "How long it is wanted, in milliseconds: the device must not act on it later; absent: as long as lease and device \
+     allow.",
 );
 /// The media type of a Thing Description (W3C WoT Thing Description 1.1, section 10.1).
 const THING_DESCRIPTION: &str = "application/td+json";
@@ -112,8 +120,8 @@ pub(super) const ROUTES: &[Route] = &[
         "Changes a twin and with it its object (FGMV-29 9.2 steps 15 to 18).",
     )
     .path_parameters(&[TWIN])
-    .query(&[USER])
-    .headers(&[LEASE_TOKEN])
+    .query(&[USER, DEADLINE])
+    .headers(&[LEASE_TOKEN, IF_MATCH])
     .body(map_of::<JsonDoc>)
     .answers(&[Answer::new(200, "The values that the properties have now.", JSON, Some(schema::<Changed>))])
     .later(change),
@@ -124,8 +132,8 @@ pub(super) const ROUTES: &[Route] = &[
         "Changes one property of a twin and with it its object (FGMV-29 9.2 steps 15 to 18).",
     )
     .path_parameters(&[TWIN, Parameter::needed("name", "The property's name, percent-encoded.")])
-    .query(&[USER])
-    .headers(&[LEASE_TOKEN])
+    .query(&[USER, DEADLINE])
+    .headers(&[LEASE_TOKEN, IF_MATCH])
     .body(schema::<JsonDoc>)
     .answers(&[Answer::new(200, "The values that the properties have now.", JSON, Some(schema::<Changed>))])
     .later(change_property),
@@ -268,10 +276,25 @@ fn view(call: &Call<'_>) -> Result<Arc<TwinView>, Problem> {
     })
 }
 
-fn read(call: &Call<'_>) -> Result<Reply, Problem> {
+/// The twin that the path names, as the caller may see it.
+pub(super) fn view_shown(call: &Call<'_>) -> Result<Arc<TwinView>, Problem> {
     let view = view(call)?;
-    let tag = format!("\"{}\"", view.version);
-    let reply = if call.extras.if_none_match.is_some_and(|tags| matches_tag(tags, &tag)) {
+    // An operator who acts for nobody sees everything.
+    let sees_all = call.known()?.principal.role == Role::Operator && call.system()? == call.known()?.principal.id;
+    Ok(if sees_all { view } else { view.shown_to(&call.system()?) })
+}
+
+/// A twin's tag: its version, and whether something is wanted of it, which comes and goes without a version.
+fn tag_of(view: &TwinView) -> String {
+    let is_wanted = view.desired.is_some() || view.invocations.is_some();
+    format!("\"{}{}\"", view.version, if is_wanted { "+wanted" } else { "" })
+}
+
+fn read(call: &Call<'_>) -> Result<Reply, Problem> {
+    let view = view_shown(call)?;
+    let tag = tag_of(&view);
+    let is_still = view.desired.is_none() && view.invocations.is_none();
+    let reply = if is_still && call.extras.if_none_match.is_some_and(|tags| matches_tag(tags, &tag)) {
         Reply::empty(304)
     } else {
         Reply::json(200, &*view)?
@@ -310,24 +333,29 @@ fn write_property(property: &PropertyValue) -> Result<Reply, Problem> {
 
 fn change(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
-        let (user, twin, token) = (call.user()?, call.twin()?, call.lease_token()?);
+        let (user, twin, token, terms) = (call.user()?, call.twin()?, call.lease_token()?, call.terms()?);
         let mut values: PropertyValues = call.body()?;
         if call.extras.merge_patch {
             let view = view(&call)?;
+            // What is merged is merged into what the caller saw, or not at all.
+            if let Some(expects) = terms.expects.filter(|expects| *expects != view.version) {
+                let detail = format!("the twin is of version {}, and {expects} is expected", view.version);
+                return Err(Problem::new(ProblemKind::VersionMismatch, detail));
+            }
             for (name, patch) in &mut values {
                 *patch = merged(name, view.properties.get(name).map(|property| &property.value), patch)?;
             }
         }
-        Reply::json(200, &Changed { values: call.mii()?.change_twin_with(user, twin, values, token).await? })
+        Reply::json(200, &Changed { values: call.mii()?.change_twin_on(user, twin, values, token, terms).await? })
     })
 }
 
 fn change_property(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (user, twin, name) = (call.user()?, call.twin()?, call.segment(1)?.to_owned());
-        let token = call.lease_token()?;
+        let (token, terms) = (call.lease_token()?, call.terms()?);
         let values = PropertyValues::from([(name, call.body()?)]);
-        Reply::json(200, &Changed { values: call.mii()?.change_twin_with(user, twin, values, token).await? })
+        Reply::json(200, &Changed { values: call.mii()?.change_twin_on(user, twin, values, token, terms).await? })
     })
 }
 

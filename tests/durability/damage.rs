@@ -22,6 +22,10 @@ impl Place {
         fs::create_dir_all(copy.data()).expect("there is room");
         for file in fs::read_dir(self.data()).expect("it is there") {
             let file = file.expect("it can be read");
+            // What was observed stands beside the journal, in a directory of its own.
+            if file.path().is_dir() {
+                continue;
+            }
             fs::copy(file.path(), copy.data().join(file.file_name())).expect("there is room");
         }
         copy

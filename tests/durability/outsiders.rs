@@ -44,7 +44,10 @@ fn answer(request: OutsideRequest) -> OutsideAnswer {
         }
         OutsideRequest::AuthorizeUser(request) => OutsideAnswer::AuthorizeUser(authorize(&request)),
         OutsideRequest::FenceDevice(_) => OutsideAnswer::FenceDevice(DeviceFenced::default()),
-        OutsideRequest::ExecuteService(_) => OutsideAnswer::Failed("nothing is run here".to_owned()),
+        OutsideRequest::ExecuteService(_)
+        | OutsideRequest::InvokeAction(_)
+        | OutsideRequest::CancelAction(_)
+        | OutsideRequest::ReadProperties(_) => OutsideAnswer::Failed("nothing is run here".to_owned()),
     }
 }
 

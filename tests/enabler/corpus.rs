@@ -242,19 +242,49 @@ async fn what_is_no_description_is_refused_with_the_exact_place() {
     register_alone(enabler, &documents[0].text).await.expect("a good one is registered after so many bad ones");
 }
 
-/// A property that can be changed, if the thing has one, and a value for it.
+/// A property that can be changed, if the thing has one, and a value for it that its schema allows.
 fn writable(document: &Document) -> Option<PropertyValues> {
     let affordances = Affordances::read(&document.description()).expect("it is accepted");
-    let (name, _) = affordances.properties.iter().find(|(_, property)| !property.read_only)?;
-    let value = match document.value()["properties"][name]["type"].as_str() {
-        Some("boolean") => json!(true),
-        Some("integer" | "number") => json!(42),
-        Some("object") => json!({"a": [1, null]}),
-        Some("array") => json!([1, 2, 3]),
-        Some("null") => Value::Null,
-        _ => json!("as you like"),
-    };
-    Some(PropertyValues::from([(name.clone(), JsonDoc::from_value(&value).expect("it is JSON"))]))
+    let thing = document.value();
+    let writable = affordances.properties.iter().filter(|(_, property)| !property.read_only);
+    writable.map(|(name, _)| (name, &thing["properties"][name])).find_map(|(name, schema)| {
+        let own = [&schema["enum"][0], &schema["const"], &schema["minimum"], &schema["default"]];
+        let any = [json!(true), json!(42), json!(1), json!("as you like"), json!({}), json!([]), json!([1, 2, 3])];
+        // What does not compile judges nothing.
+        let judge = jsonschema::draft7::new(schema).ok();
+        let mut values = own.into_iter().filter(|value| !value.is_null()).cloned().chain(any);
+        let value = values.find(|value| judge.as_ref().is_none_or(|judge| judge.is_valid(value)))?;
+        Some(PropertyValues::from([(name.clone(), JsonDoc::from_value(&value).expect("it is JSON"))]))
+    })
+}
+
+/// Every Thing Model of the corpus describes a twin, whose description it is then without being a model.
+#[tokio::test]
+async fn real_things_are_described_by_the_models_of_their_class() {
+    let Some(folder) = test_data() else { return };
+    let models = read_folder(&folder.join("tm"));
+    assert!(models.len() >= 10, "only {} models found: did the folder move?", models.len());
+    let house = House::on_disk(nothing_is_lost()).await;
+    let system = house.enabler.dii(name("corpus"));
+    let mut description = twin_system("corpus", &[]);
+    for model in &models {
+        system.keep_thing_model(&model.name, model.description()).await.expect("it is a model");
+        let mut entry = entry(model);
+        let reference = json!({"model": model.name, "with": {"id": format!("urn:test:{}", model.name)}});
+        entry.description = JsonDoc::from_value(&reference).expect("it is JSON");
+        description.twins.push(Arc::new(entry));
+    }
+    system.register(description.clone()).await.expect("every one of them describes a thing");
+    let house = house.restarted().await;
+    let system = house.enabler.dii(name("corpus"));
+    for model in &models {
+        let kept = system.thing_model(&model.name).await.expect("it is kept");
+        assert_eq!(kept.as_str(), model.text, "{}: byte for byte", model.name);
+        let twin = house.enabler.mii(name("world")).twin(&model.twin()).expect("it is registered");
+        let actions = Affordances::read(&twin.description).expect("it is a description").actions;
+        assert_eq!(actions.len(), model.value()["actions"].as_object().map_or(0, |actions| actions.len()));
+    }
+    system.register(description).await.expect("the same again changes nothing");
 }
 
 /// What is published of every document's twin.

@@ -60,6 +60,9 @@ pub(crate) fn granting_until(asked: &OutsideRequest, expires_at: Option<Timestam
         OutsideRequest::ExecuteService(_) => {
             OutsideAnswer::ExecuteService(ServiceExecuted { output: json(r#"{"done": true}"#) })
         }
+        OutsideRequest::InvokeAction(_) | OutsideRequest::CancelAction(_) | OutsideRequest::ReadProperties(_) => {
+            OutsideAnswer::Failed("nothing is acted here".to_owned())
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use twinway::{
     Enabler,
     outside::{EventsFrom, Outgoing, SystemKind},
     protocol::{
-        PermissionId, ProblemKind,
+        PermissionId, Problem, ProblemKind,
         access::AuthorizationDecision,
         message::{OutsideAnswer, OutsideRequest, UserAndPermissionInformation},
-        registry::{Reach, SystemQuery, ThirdPartyDescription, TwinSystemDescription},
+        registry::{Page, Performance, Reach, Standing, SystemQuery, ThirdPartyDescription, TwinSystemDescription},
         time::Timestamp,
     },
 };
@@ -79,16 +79,27 @@ fn line<T: Debug>(what: T) -> String {
 }
 
 /// What an enabler answers to questions that change nothing, refusals with them.
+/// What was found, without what was measured: that begins anew with each life.
+fn registered<T>(found: Result<Page<T>, Problem>, standing: fn(&mut T) -> &mut Standing) -> Result<Page<T>, Problem> {
+    found.map(|mut page| {
+        for listing in &mut page.items {
+            let standing = standing(listing);
+            (standing.heard_at, standing.performance) = (None, Performance::default());
+        }
+        page
+    })
+}
+
 async fn seen(enabler: &Enabler, authorizations: &[PermissionId; 2]) -> Vec<String> {
     let world = enabler.mii(name("world"));
     let (home_system, shop_system) = (enabler.dii(name("home")), enabler.sii(name("shop")));
     let _shop = Answering::third_party(shop_system.clone(), deciding).await;
     let text = |text: &str| SystemQuery { text: Some(text.to_owned()), ..SystemQuery::default() };
     let mut seen = vec![
-        line(world.search_twin_systems(SystemQuery::default()).await),
-        line(world.search_twin_systems(text("BARN")).await),
-        line(world.search_third_party_systems(SystemQuery::default()).await),
-        line(world.search_third_party_systems(text("wind")).await),
+        line(registered(world.search_twin_systems(SystemQuery::default()).await, |found| &mut found.standing)),
+        line(registered(world.search_twin_systems(text("BARN")).await, |found| &mut found.standing)),
+        line(registered(world.search_third_party_systems(SystemQuery::default()).await, |found| &mut found.standing)),
+        line(registered(world.search_third_party_systems(text("wind")).await, |found| &mut found.standing)),
         line(world.list_twins(None, None, None).await),
         line(world.select_twins(vec![], vec![]).await),
         line(world.user_authorization(authorizations[0].clone()).await),

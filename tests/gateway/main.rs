@@ -10,7 +10,10 @@ mod limits;
 mod maps;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod registrations;
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod services;
 #[cfg(test)]
@@ -19,5 +22,7 @@ mod sessions;
 mod support;
 #[cfg(test)]
 mod twins;
+#[cfg(test)]
+mod wanting;
 #[cfg(test)]
 mod watching;

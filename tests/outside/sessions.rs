@@ -343,6 +343,8 @@ fn readers_see_the_newest_snapshot() {
             class: TwinClass::Object,
             version,
             properties: BTreeMap::new(),
+            desired: None,
+            invocations: None,
             description: JsonDoc::null(),
         };
         Outlet::<Wire>::signal(&outside, from, Signal::Twin(Arc::new(view)));

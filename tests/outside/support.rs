@@ -52,6 +52,7 @@ pub(crate) fn change() -> OutsideRequest {
         token: None,
         not_after: None,
         stop: false,
+        errand: None,
         system_entity: ApplyChange::nowhere(),
     })
 }

@@ -45,6 +45,8 @@ fn publish(outside: &Outside, id: &str, version: u64, properties: &[(&str, u64, 
         class: TwinClass::Object,
         version,
         properties: properties.iter().map(property).collect::<BTreeMap<_, _>>(),
+        desired: None,
+        invocations: None,
         description: JsonDoc::null(),
     };
     outside.signal(EntityId::new(0, 0, 0), Signal::Twin(Arc::new(view)));

@@ -45,7 +45,8 @@ impl JsonDoc {
     }
 
     /// Whether both share one text, which is more than that their texts are equal.
-    pub(crate) fn shares_text_with(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn shares_text_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

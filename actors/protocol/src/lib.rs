@@ -33,8 +33,8 @@ pub use document::{JsonDoc, merge_patch};
 pub use id::{EntityId, EventId, PendingKey, Ref};
 pub use mailboxes::{Accepted, RefusedStep};
 pub use name::{
-    EntryId, ExecutionId, MapId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, RegionId, SystemId, TwinId,
-    UserId, WorldId,
+    EntryId, ExecutionId, InvocationId, MapId, NAME_BYTES_MAX, NameError, ObjectUri, PermissionId, RegionId, SystemId,
+    TwinId, UserId, WorldId,
 };
 pub use pending::Pending;
 pub use problem::{Problem, ProblemKind};

@@ -8,18 +8,24 @@ mod collaborating;
 mod dtif;
 mod external;
 mod lease;
+mod models;
 mod registering;
+mod rights;
 mod sif;
 mod spatial;
+mod twins;
 
 pub use authorizing::*;
 pub use collaborating::*;
 pub use dtif::*;
 pub use external::*;
 pub use lease::*;
+pub use models::*;
 pub use registering::*;
+pub use rights::*;
 pub use sif::*;
 pub use spatial::*;
+pub use twins::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -133,18 +139,19 @@ mailboxes! {
         }
         /// What digital twin synchronization accepts (FGMV-29 8.3.4).
         Dts(DtsMsg) = 9 {
-            asks { KeepTwinSystem, ChangeTwin, StopTwin, ForgetTwinSystem }
-            tells { PhysicalChange }
+            asks { KeepTwinSystem, ChangeTwin, StopTwin, ForgetTwinSystem, InvokeAction }
+            tells { PhysicalChange, ActionBegan }
             hears { ChangeVerified, ChangeApplied, SyncVerified, SyncLeaseGranted, SyncLeaseSettled }
         }
         /// What digital twin access control accepts (FGMV-29 8.3.5).
         Dtac(DtacMsg) = 10 {
             asks {
                 KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
-                ForgetTwinSystem
+                ForgetTwinSystem, VerifyAction, CancelAction, ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission,
+                ReadCharacteristics, SetCharacteristics, RefreshTwin
             }
-            tells {}
-            hears { Kept }
+            tells { Reannounce }
+            hears { Kept, ActionStopping, TwinRefreshed }
         }
         /// What third-party system interaction accepts (FGMV-29 8.3.6).
         Tsi(TsiMsg) = 11 {
@@ -161,14 +168,18 @@ mailboxes! {
                 ReleaseSyncLease, YieldSyncLease, CancelSyncLease, KeepSyncLeases, ReserveSync, CancelSyncReservation, ReadSyncLease,
                 ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution,
                 ListExecutions, DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap,
-                FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization
+                FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization, InvokeAction,
+                CancelAction, ListTwinPermissions, RefreshTwin
             }
-            tells { UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution }
+            tells {
+                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher
+            }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
-                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested
+                AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested, ActionInvoked,
+                ActionStopping, TwinPermissionsListed, TwinRefreshed
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -177,12 +188,14 @@ mailboxes! {
                 OpenSystem, KeepTwinSystem, RegisterTwinSystem, ReportPhysicalChange, ForwardTwinPropertiesRequest, ApplyChange,
                 FenceDevice, AnswerRequest, SetSynchronization, UpdateTwinSystem, ChangeTwinList, ListOwnTwins, Deregister,
                 RenewRegistration, Heartbeat, ForgetTwinSystem, UploadObservation, ConstructSpatialMap, AuthorizeLocation,
-                RequestLocalization
+                RequestLocalization, CarryOutAction, StopAction, ReportAction, ListTwinPermissions, GrantTwinPermission,
+                RevokeTwinPermission, ReadCharacteristics, SetCharacteristics, EmitTwinEvent, ReadTwinProperties, KeepThingModel,
+                ReadThingModel
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
             hears {
                 TwinSystemRegistered, Kept, OwnTwinsListed, Deregistered, SystemStands, SpatialMapConstructed, LocationAuthorized,
-                LocalizationFound
+                LocalizationFound, TwinPermissionsListed, TwinPermissionShown, CharacteristicsShown
             }
         }
         /// What the actor of a third-party system accepts.
@@ -202,7 +215,7 @@ mailboxes! {
         PhysicalObject(PhysicalObjectMsg) = 15 {
             asks { RepresentObject, ApplyChange, ExtendGate }
             tells { ObserveChange, FenceGate, RestrictGate, ReflectLease }
-            hears { ChangeApplied, DeviceFenced }
+            hears { ChangeApplied, DeviceFenced, ActionEnded }
         }
         /// What the actor of a user's device accepts.
         UserDevice(UserDeviceMsg) = 16 {
@@ -215,9 +228,15 @@ mailboxes! {
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
-            asks { DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ForgetTwin }
-            tells { ReflectChange, PassTwinMessage, TwinMessage, ReflectLease }
-            hears { ChangeApplied }
+            asks {
+                DescribeTwin, WatchTwin, AdoptProperties, ReadTwin, ApplyChange, ForgetTwin, ReportAction, CancelAction, EmitTwinEvent,
+                RefreshTwin
+            }
+            tells {
+                ReflectChange, PassTwinMessage, TwinMessage, ReflectLease, ChangeUnderWay, ChangeDropped, ActionOver, PassPermission,
+                SynchronizeEvery
+            }
+            hears { ChangeApplied, ActionEnded, ActionStopping, TwinPropertiesRead }
         }
         /// What the supervisor of sync leases accepts (FGMV-28 7.1.3).
         SyncSupervisor(SyncSupervisorMsg) = 18 {
@@ -225,7 +244,7 @@ mailboxes! {
                 KeepTwinSystem, RequestSyncLease, RequestSyncLeases, RenewSyncLease, ReleaseSyncLease, YieldSyncLease, CancelSyncLease,
                 KeepSyncLeases, ReserveSync, CancelSyncReservation, OperateSyncLease, ReadSyncLease, ListSyncLeases, ForgetTwinSystem
             }
-            tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged }
+            tells { AbandonSyncLeases, GateFenced, GateStarted, RulesChanged, RoleChanged, PermissionLost }
             hears { SyncVerified, GateExtended }
         }
         /// What a caller outside the actors hears: a gateway, a host program.
@@ -239,7 +258,8 @@ mailboxes! {
                 UserDeviceAttached, SyncLeaseGranted, SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown,
                 SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed,
                 LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested, ObservationUploaded,
-                SpatialMapConstructed, LocationAuthorized, LocalizationFound
+                SpatialMapConstructed, LocationAuthorized, LocalizationFound, ActionInvoked, ActionStopping, TwinPermissionsListed,
+                CharacteristicsShown, TwinRefreshed, ThingModelShown
             }
         }
     }
@@ -265,7 +285,7 @@ mailboxes! {
         TwinPropertiesAndPermission => Dtia(DtiaMsg);
         TwinPermissionManaged => Dtia(DtiaMsg);
         TwinPropertiesAndPermissionGranted => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
-        TwinPermissionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        TwinPermissionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg), DigitalTwinSystem(DigitalTwinSystemMsg);
         TwinRead => Dtia(DtiaMsg);
         ServiceRunning => Caller(CallerMsg);
         ChangeVerified => Dts(DtsMsg);
@@ -301,6 +321,14 @@ mailboxes! {
         SpatialMapConstructed => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
         LocationAuthorized => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
         LocalizationFound => DigitalTwinSystem(DigitalTwinSystemMsg), UserDevice(UserDeviceMsg), Caller(CallerMsg);
+        TwinPermissionsListed => MetaverseSystem(MetaverseSystemMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        CharacteristicsShown => DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        TwinRefreshed => MetaverseSystem(MetaverseSystemMsg), Dtac(DtacMsg), Caller(CallerMsg);
+        TwinPropertiesRead => Twin(TwinMsg);
+        ThingModelShown => Caller(CallerMsg);
+        ActionInvoked => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
+        ActionEnded => PhysicalObject(PhysicalObjectMsg), Twin(TwinMsg);
+        ActionStopping => MetaverseSystem(MetaverseSystemMsg), Dtac(DtacMsg), Twin(TwinMsg), Caller(CallerMsg);
     }
 }
 

@@ -113,6 +113,8 @@ names! {
     EntryId
     /// A region of a spatial map that not everybody may see.
     RegionId
+    /// An invocation of an action, by which it is followed and cancelled.
+    InvocationId
 }
 
 /// A metaverse system as a whole is a world, for whom it has no other.

@@ -53,6 +53,11 @@ impl<T> Pending<T> {
         self.slots.drain().map(|(_, entry)| entry)
     }
 
+    /// The entries that wait, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().map(|(_, (_, entry))| entry)
+    }
+
     /// How many questions wait.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -108,6 +108,12 @@ kinds! {
     MapUnknown = "map-unknown", 404, "No such map", "The metaverse system has no spatial map with this id, or not for this asker.";
     MapEntryUnknown = "map-entry-unknown", 404, "No such entry on the map", "The spatial map has no entry or watch with this id, or not for this asker.";
     ObservationUnknown = "observation-unknown", 404, "No such observation", "No observation with this id is kept, or nobody asked this user for one.";
+    DeadlineOver = "deadline-over", 504, "The deadline is over", "What was asked for was not confirmed by `deadlineMs`. The device must not act on it any more; whether it did before, the twin shows when it reports.";
+    ActionUnknown = "action-unknown", 404, "No such action", "The twin's description names no such action.";
+    InvocationUnknown = "invocation-unknown", 404, "No such invocation", "The twin has no invocation with this id, or it ended too long ago.";
+    PermissionUnknown = "permission-unknown", 404, "No such permission", "No permission on this twin has this id.";
+    EventUnknown = "event-unknown", 404, "No such event", "The twin's description names no such event.";
+    ModelUnknown = "model-unknown", 404, "No such Thing Model", "The twin system has registered no Thing Model with this id.";
 }
 
 impl fmt::Display for ProblemKind {

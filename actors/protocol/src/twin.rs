@@ -1,6 +1,7 @@
 //! Twins: what a list says of them, and what readers see.
 
 mod description;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use description::{Affordances, DEPTH_MAX, DESCRIPTION_BYTES_MAX, PropertyAffordance};
+pub use wanted::{DesiredValue, DesiredValues, DropReason, Invocation, InvocationState, Invocations, Requester};
 
 use crate::{
     JsonDoc, ObjectUri, Ref, SystemId, TwinId,
@@ -94,11 +96,39 @@ pub struct TwinView {
     pub class: TwinClass,
     /// Counts its changes.
     pub version: u64,
-    /// The values of its properties.
+    /// The values of its properties, as last reported.
     pub properties: BTreeMap<String, PropertyValue>,
+    /// The values that properties shall have and do not have yet; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<BTreeMap<String, DesiredValue>>))]
+    pub desired: Option<Box<DesiredValues>>,
+    /// The actions that are carried out, and the last that were; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<BTreeMap<String, Invocation>>))]
+    pub invocations: Option<Box<Invocations>>,
     /// Its Thing Description.
     #[cfg_attr(feature = "openapi", schema(value_type = Object))]
     pub description: JsonDoc,
+}
+
+impl TwinView {
+    /// The view as a metaverse or third-party system may have it: users of other systems are not named.
+    #[must_use]
+    pub fn shown_to(self: &Arc<Self>, reader: &SystemId) -> Arc<Self> {
+        let is_foreign = |by: &Option<Requester>| by.as_ref().is_some_and(|by| by.system != *reader);
+        let desired = self.desired.iter().flat_map(|desired| desired.values()).map(|desired| &desired.by);
+        let invoked = self.invocations.iter().flat_map(|invoked| invoked.values()).map(|invoked| &invoked.by);
+        if !desired.chain(invoked).any(is_foreign) {
+            return Arc::clone(self);
+        }
+        let mut view = Self::clone(self);
+        let desired = view.desired.iter_mut().flat_map(|desired| desired.values_mut()).map(|desired| &mut desired.by);
+        let invoked = view.invocations.iter_mut().flat_map(|invoked| invoked.values_mut()).map(|found| &mut found.by);
+        for by in desired.chain(invoked) {
+            by.take_if(|by| by.system != *reader);
+        }
+        Arc::new(view)
+    }
 }
 
 /// A twin as lists show it.

@@ -3,6 +3,8 @@
 //! It keeps who may do what with which twin, and knows what each twin's object can be asked to do at all, and who may
 //! be synchronized with it before whom (FGMV-28 REQ-DT-08).
 
+mod changing;
+mod rights;
 mod sync;
 
 use std::{
@@ -16,17 +18,20 @@ use twinway_protocol::{
     Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::{
-        AcquisitionVerified, AdoptProperties, ChangeVerified, DTSR, DtacMsg, ForgetTwinSystem, KeepTwinSystem, Kept,
-        ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadTwinPermission, Reannounce, RoleChanged,
-        SYNC_SUPERVISOR, SendTwinMessage, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
-        TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyChange, VerifySync, Wire, own,
+        AcquisitionVerified, AdoptProperties, CancelAction, DTSR, DtacMsg, ForgetTwinSystem, GrantTwinPermission,
+        KeepTwinSystem, Kept, ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg,
+        ReadCharacteristics, ReadTwinPermission, Reannounce, RefreshTwin, RevokeTwinPermission, RoleChanged,
+        SYNC_SUPERVISOR, SendTwinMessage, SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg,
+        TwinPermissionManaged, TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange,
+        VerifySync, Wire, own,
     },
     time::Timestamp,
     twin::{Affordances, RegisteredTwin, TwinEntry},
 };
 
-use super::{member, twin_unknown};
+use super::twin_unknown;
 use crate::{Settings, settings::pending_full};
+pub use rights::Said;
 
 /// What is known of a twin.
 #[derive(Debug)]
@@ -88,10 +93,19 @@ pub enum DtacRecord {
         /// What the user is, for the twin's rules of priority (FGMV-28 REQ-DT-08).
         role: Arc<str>,
     },
-    /// The permission ended with its twin.
+    /// The permission was revoked, or ended with its twin.
     Forgotten {
         /// The part.
         number: u64,
+    },
+    /// A twin system says anew what a twin can be asked, or registered something else since, so that this counts.
+    Characterized {
+        /// The twin.
+        twin: TwinId,
+        /// The slot of its actor, which is in its part.
+        slot: u32,
+        /// What it said; none: what is registered counts.
+        said: Option<Said>,
     },
 }
 
@@ -103,6 +117,14 @@ pub struct Dtac {
     holders: BTreeMap<u64, Holder>,
     number_next: u64,
     managing: Pending<Managing>,
+    cancelling: Pending<Asker<CancelAction>>,
+    refreshing: Pending<Asker<RefreshTwin>>,
+    /// The numbers of the permissions on each twin.
+    on_twin: BTreeMap<TwinId, BTreeSet<u64>>,
+    /// What twin systems said anew of their twins.
+    said: BTreeMap<TwinId, Said>,
+    /// By the slots of their actors, the twins of which something was said.
+    slots: BTreeMap<u32, TwinId>,
     /// What this entity said before it failed may have been by rules that it has forgotten.
     has_forgotten: bool,
 }
@@ -120,6 +142,11 @@ impl Behaviour for Dtac {
             holders: BTreeMap::new(),
             number_next: 0,
             managing: Pending::new(settings.pending_questions_max, incarnation),
+            cancelling: Pending::new(settings.pending_questions_max, incarnation),
+            refreshing: Pending::new(settings.pending_questions_max, incarnation),
+            on_twin: BTreeMap::new(),
+            said: BTreeMap::new(),
+            slots: BTreeMap::new(),
             has_forgotten: false,
         }
     }
@@ -128,11 +155,11 @@ impl Behaviour for Dtac {
         let now = out.now().wall;
         match message {
             DtacMsg::ForgetTwinSystem(ForgetTwinSystem { twins, .. }) => {
-                self.forget(&twins, out);
+                self.forget_twins(&twins, out);
                 out.reply(meta.asker::<ForgetTwinSystem>(out.event()), Ok(Kept));
             }
             DtacMsg::KeepTwinSystem(KeepTwinSystem { twins, gone, .. }) => {
-                self.forget(&gone, out);
+                self.forget_twins(&gone, out);
                 let kept = self.keep(&twins, out).map(|()| Kept);
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
             }
@@ -140,6 +167,41 @@ impl Behaviour for Dtac {
             DtacMsg::Kept(answer) => self.adopted(&meta, answer, out),
             DtacMsg::VerifyChange(change) => {
                 out.reply(meta.asker::<VerifyChange>(out.event()), self.verify_change(&change, now));
+            }
+            DtacMsg::ListTwinPermissions(list) => {
+                out.reply(meta.asker::<ListTwinPermissions>(out.event()), self.list_permissions(&list));
+            }
+            DtacMsg::GrantTwinPermission(message) => {
+                let granted = self.grant_permission(message, out);
+                out.reply(meta.asker::<GrantTwinPermission>(out.event()), granted);
+            }
+            DtacMsg::RevokeTwinPermission(message) => {
+                let revoked = self.revoke_permission(&message, out).map(|()| Kept);
+                out.reply(meta.asker::<RevokeTwinPermission>(out.event()), revoked);
+            }
+            DtacMsg::ReadCharacteristics(message) => {
+                let shown = self.characteristics(&message.twin);
+                out.reply(meta.asker::<ReadCharacteristics>(out.event()), shown);
+            }
+            DtacMsg::SetCharacteristics(message) => {
+                let set = self.set_characteristics(message, out);
+                out.reply(meta.asker::<SetCharacteristics>(out.event()), set);
+            }
+            DtacMsg::VerifyAction(action) => {
+                out.reply(meta.asker::<VerifyAction>(out.event()), self.verify_action(&action, now));
+            }
+            DtacMsg::RefreshTwin(refresh) => self.refresh(&meta, refresh, out),
+            DtacMsg::TwinRefreshed(answer) => {
+                if let Some(asker) = self.refreshing.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
+            }
+            DtacMsg::Reannounce(_) => self.tell_period(meta.from, out),
+            DtacMsg::CancelAction(cancel) => self.cancel_action(&meta, cancel, out),
+            DtacMsg::ActionStopping(answer) => {
+                if let Some(asker) = self.cancelling.take(meta.pending) {
+                    out.reply(asker, answer);
+                }
             }
             DtacMsg::VerifyAcquisition(acquisition) => {
                 let verified = self.verify_acquisition(&acquisition);
@@ -161,16 +223,25 @@ impl Behaviour for Dtac {
         }
     }
 
+    fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
+        self.permission_due(key.to_bits(), out);
+    }
+
     fn replay(&mut self, record: DtacRecord) {
         let numbered = match record {
             DtacRecord::Permitted { number, permission } => Numbered { number, permission, role: None },
             DtacRecord::PermittedAs { number, permission, role } => Numbered { number, permission, role: Some(role) },
             DtacRecord::Forgotten { number } => {
-                if let Some(holder) = self.holders.remove(&number) {
-                    self.permissions.remove(&holder);
-                }
                 // A number is not given again, however much of the end of the list is forgotten.
                 self.number_next = self.number_next.max(number.saturating_add(1));
+                return self.forget_permission(number);
+            }
+            DtacRecord::Characterized { twin, slot, said } => {
+                self.slots.insert(slot, twin.clone());
+                match said {
+                    Some(said) => self.said.insert(twin, said),
+                    None => self.said.remove(&twin),
+                };
                 return;
             }
         };
@@ -180,9 +251,11 @@ impl Behaviour for Dtac {
     fn snapshot(&self, part: u64, into: &mut Vec<DtacRecord>) {
         let kept = self.holders.get(&part).and_then(|holder| self.permissions.get(holder));
         into.extend(kept.map(Numbered::to_record));
+        self.snapshot_said(part, into);
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.arm_all(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
             self.has_forgotten = true;
@@ -199,12 +272,14 @@ impl Dtac {
             let known = KnownTwin { entity, object, entry: Arc::clone(&twin.entry), affordances };
             let before = self.twins.insert(twin.entry.id.clone(), known);
             self.tell_of_rules(before.as_ref(), &twin.entry, out);
+            self.forget_said(&twin.entry, twin.entity.id().slot(), out);
+            self.tell_period(twin.entity.id(), out);
         }
         Ok(())
     }
 
     /// FGMV-29 8.3.1: with a twin end the permissions on it.
-    fn forget(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) {
+    fn forget_twins(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) {
         if twins.is_empty() {
             return;
         }
@@ -225,6 +300,7 @@ impl Dtac {
         let holder = (metaverse.clone(), user.clone(), twin.clone());
         self.number_next = self.number_next.max(numbered.number.saturating_add(1));
         self.holders.insert(numbered.number, holder.clone());
+        self.on_twin.entry(holder.2.clone()).or_default().insert(numbered.number);
         self.permissions.insert(holder, numbered)
     }
 
@@ -287,8 +363,14 @@ impl Dtac {
         let holder = (metaverse.clone(), user.clone(), twin.clone());
         let numbered = Numbered { number: self.number_of(&holder), permission, role: role.clone() };
         out.record(numbered.number, numbered.to_record());
+        self.arm(numbered.number, numbered.permission.expires_at, out);
+        let may_change = numbered.permission.rights.contains(&Right::Change);
         // Who had no permission before can have no lease to weigh again.
-        if self.permit(numbered).is_some_and(|before| before.role != role) {
+        let Some(before) = self.permit(numbered) else { return };
+        if !may_change {
+            return self.lost(&before.permission, out);
+        }
+        if before.role != role {
             let (metaverse, user, twin) = holder;
             out.send(SYNC_SUPERVISOR, RoleChanged { metaverse, user, twin, role });
         }
@@ -345,33 +427,11 @@ impl Dtac {
         self.twins.get(twin).ok_or_else(|| twin_unknown(twin))
     }
 
-    /// FGMV-29 9.2 step 16: whether the user may, and whether the object can (FGMV-29 8.3.5).
-    fn verify_change(&self, change: &VerifyChange, now: Timestamp) -> Result<ChangeVerified, Problem> {
-        let known = self.known(&change.twin)?;
-        let holder = (change.metaverse.clone(), change.user.clone(), change.twin.clone());
-        self.permitted(holder, &[Right::Change], now)?;
-        if change.values.is_empty() {
-            return Err(Problem::new(ProblemKind::InvalidDocument, "at least one property is expected here").at(""));
-        }
-        for name in change.values.keys() {
-            let Some(property) = known.affordances.properties.get(name) else {
-                let detail = format!("the description of `{}` has no property `{name}`", change.twin);
-                return Err(Problem::new(ProblemKind::PropertyUnknown, detail).at(member("", name)));
-            };
-            let changeable = known.entry.characteristics.changeable.as_ref();
-            if property.read_only || changeable.is_some_and(|changeable| !changeable.contains(name)) {
-                let detail = format!("`{name}` of `{}` cannot be changed", change.twin);
-                return Err(Problem::new(ProblemKind::BehaviourNotPermitted, detail).at(member("", name)));
-            }
-        }
-        Ok(ChangeVerified { entity: known.entity, has_object: known.entry.physical_object.is_some() })
-    }
-
     /// FGMV-29 9.1 step 17: whether a third-party system may read the twins.
     fn verify_acquisition(&self, acquisition: &VerifyAcquisition) -> Result<AcquisitionVerified, Problem> {
         for twin in acquisition.twins.iter() {
             let known = self.known(twin)?;
-            let may_read = known.entry.access.iter().any(|(system, rights)| {
+            let may_read = self.access(known).iter().any(|(system, rights)| {
                 (*system == acquisition.system || system.as_str() == "*") && rights.contains(&Right::Read)
             });
             if !may_read {

@@ -3,17 +3,20 @@
 //! A change of a physical object is made under a sync lease (FGMV-28 7.1.3). Whoever shows no token has one taken for
 //! this change only.
 
+mod invoking;
+
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref, TwinId,
+    Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
+    SystemId, TwinId, UserId,
     access::Right,
     lease::{HolderClass, Token},
     message::{
         AbandonSyncLeases, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DtsMsg,
-        ForgetTwinSystem, KeepTwinSystem, Kept, LeaseRequest, PhysicalChange, PhysicalObjectMsg, PropertyValues,
-        ReflectChange, ReleaseSyncLease, RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin, SyncLease,
-        SyncLeaseGranted, SyncVerified, TwinMsg, VerifyChange, VerifySync, Wire,
+        Errand, ForgetTwinSystem, InvokeAction, KeepTwinSystem, Kept, LeaseRequest, PhysicalChange, PhysicalObjectMsg,
+        PropertyValues, ReflectChange, ReleaseSyncLease, RequestSyncLease, SYNC_SUPERVISOR, ShownToken, StopTwin,
+        SyncLease, SyncLeaseGranted, SyncVerified, TwinMsg, VerifyChange, VerifySync, Wire,
     },
 };
 
@@ -25,10 +28,30 @@ const ONE_SHOT_SLACK_MS: u64 = 1_000;
 /// Something on its way from the virtual to the physical.
 #[derive(Debug)]
 enum Waiting {
-    /// A change of a twin, and how far it has come.
-    Change { asker: Asker<ChangeTwin>, wanted: ChangeTwin, at: Stage },
+    /// A change of a twin or an action, as the twin is to be asked, and how far it has come.
+    Change { asker: Asking, wanted: Box<ApplyChange>, at: Stage },
     /// A safe stop.
     Stop { asker: Asker<StopTwin>, wanted: StopTwin },
+}
+
+/// Who waits for what becomes of it.
+#[derive(Debug)]
+enum Asking {
+    /// Until the values are there.
+    Change(Asker<ChangeTwin>),
+    /// Until the action is on its way; none: it is.
+    Action(Option<Asker<InvokeAction>>),
+}
+
+impl Asking {
+    fn settle(self, answer: Result<ChangeCompleted, Problem>, out: &mut Out<'_, Dts>) {
+        match (self, answer) {
+            (Self::Change(asker), answer) => out.reply(asker, answer),
+            (Self::Action(Some(asker)), Err(problem)) => out.reply(asker, Err(problem)),
+            // That it began was told, and the twin tells how it ended.
+            (Self::Action(_), _) => {}
+        }
+    }
 }
 
 /// How far a change has come.
@@ -48,6 +71,8 @@ pub struct Dts {
     waiting: Pending<Waiting>,
     one_shot_ttl_ms: u32,
     one_shot_wait_ms: u32,
+    answer_ms_max: u64,
+    action_ms_max: u64,
 }
 
 impl Behaviour for Dts {
@@ -63,6 +88,8 @@ impl Behaviour for Dts {
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             one_shot_ttl_ms: settings.one_shot_ttl_ms.max(u32::try_from(answered_ms).unwrap_or(u32::MAX)),
             one_shot_wait_ms: settings.one_shot_wait_ms,
+            answer_ms_max: settings.outside_answer_ms_max,
+            action_ms_max: settings.action_ms_max,
         }
     }
 
@@ -76,6 +103,8 @@ impl Behaviour for Dts {
             DtsMsg::ChangeVerified(answer) => self.verified(&meta, answer, out),
             DtsMsg::SyncLeaseGranted(answer) => self.granted(&meta, answer, out),
             DtsMsg::ChangeApplied(answer) => self.applied(&meta, answer, out),
+            DtsMsg::InvokeAction(wanted) => self.invoke(&meta, wanted, out),
+            DtsMsg::ActionBegan(began) => self.began(began, out),
             DtsMsg::StopTwin(wanted) => self.stop(&meta, wanted, out),
             DtsMsg::SyncVerified(answer) => self.stop_verified(&meta, answer, out),
             // Nobody waits for the end of a lease that was taken for one change.
@@ -104,14 +133,26 @@ fn reflect(change: PhysicalChange, out: &mut Out<'_, Dts>) {
 impl Dts {
     /// FGMV-29 9.2 steps 15 and 16: a wanted change is verified first.
     fn change(&mut self, meta: &Meta, wanted: ChangeTwin, out: &mut Out<'_, Self>) {
-        let verify = VerifyChange {
-            metaverse: wanted.metaverse.clone(),
-            user: wanted.user.clone(),
-            twin: wanted.twin.clone(),
-            values: wanted.values.clone(),
-        };
         let asker = meta.asker(out.event());
-        match self.waiting.insert(Waiting::Change { asker, wanted, at: Stage::Verifying }) {
+        let not_after = match self.deadline(wanted.terms, self.answer_ms_max, out) {
+            Ok(not_after) => not_after,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        let ChangeTwin { metaverse, user, twin, values, token, terms } = wanted;
+        let verify = VerifyChange {
+            metaverse: metaverse.clone(),
+            user: user.clone(),
+            twin: twin.clone(),
+            values: values.clone(),
+        };
+        let wanted = Box::new(ApplyChange {
+            values,
+            token,
+            not_after,
+            errand: terms.expects.map(|version| Box::new(Errand { expects: Some(version), action: None })),
+            ..blank(metaverse, user, twin)
+        });
+        match self.waiting.insert(Waiting::Change { asker: Asking::Change(asker), wanted, at: Stage::Verifying }) {
             Ok(key) => out.ask(DTAC, verify, key),
             Err(waiting) => refuse(waiting, pending_full(), out),
         }
@@ -128,7 +169,7 @@ impl Dts {
             }
             Ok(ChangeVerified { entity, .. }) => {
                 *at = Stage::Applying(None);
-                out.ask(entity, apply(wanted, wanted.token), meta.pending);
+                out.ask(entity, ApplyChange::clone(wanted), meta.pending);
             }
             Err(problem) => self.complete(meta.pending, Err(problem), out),
         }
@@ -140,7 +181,8 @@ impl Dts {
             (Some(Waiting::Change { wanted, at, .. }), Ok(SyncLeaseGranted { lease })) => match *at {
                 Stage::Leasing(entity) => {
                     *at = Stage::Applying(Some(lease.token));
-                    out.ask(entity, apply(wanted, Some(lease.token)), meta.pending);
+                    let token = Some(lease.token);
+                    out.ask(entity, ApplyChange { token, ..ApplyChange::clone(wanted) }, meta.pending);
                 }
                 Stage::Verifying | Stage::Applying(_) => give_back(&lease, out),
             },
@@ -191,16 +233,8 @@ impl Dts {
         });
         match object {
             Ok(object) => {
-                let stop = ApplyChange {
-                    twin: wanted.twin.clone(),
-                    metaverse: wanted.metaverse.clone(),
-                    user: wanted.user.clone(),
-                    values: Arc::new(PropertyValues::new()),
-                    token: None,
-                    not_after: None,
-                    stop: true,
-                    system_entity: ApplyChange::nowhere(),
-                };
+                let StopTwin { metaverse, user, twin } = wanted.clone();
+                let stop = ApplyChange { stop: true, ..blank(metaverse, user, twin) };
                 out.ask(Ref::<PhysicalObjectMsg>::new(object), stop, meta.pending);
             }
             Err(problem) => self.complete(meta.pending, Err(problem), out),
@@ -212,10 +246,10 @@ impl Dts {
             (Some(Waiting::Change { asker, wanted, at }), answer) => {
                 // A lease for one change ends with it, whatever came of it.
                 if let Stage::Applying(Some(token)) = at {
-                    let ChangeTwin { metaverse, user, twin, .. } = wanted;
+                    let ApplyChange { metaverse, user, twin, .. } = *wanted;
                     release(ShownToken { metaverse, user, twin, token }, out);
                 }
-                out.reply(asker, answer);
+                asker.settle(answer, out);
             }
             (Some(Waiting::Stop { asker, .. }), answer) => out.reply(asker, answer),
             (None, _) => {}
@@ -225,26 +259,28 @@ impl Dts {
 
 fn refuse(waiting: Waiting, problem: Problem, out: &mut Out<'_, Dts>) {
     match waiting {
-        Waiting::Change { asker, .. } => out.reply(asker, Err(problem)),
+        Waiting::Change { asker, .. } => asker.settle(Err(problem), out),
         Waiting::Stop { asker, .. } => out.reply(asker, Err(problem)),
     }
 }
 
-fn apply(wanted: &ChangeTwin, token: Option<Token>) -> ApplyChange {
+/// Nothing yet for the twin to do, in this user's name.
+fn blank(metaverse: SystemId, user: UserId, twin: TwinId) -> ApplyChange {
     ApplyChange {
-        twin: wanted.twin.clone(),
-        metaverse: wanted.metaverse.clone(),
-        user: wanted.user.clone(),
-        values: wanted.values.clone(),
-        token,
+        twin,
+        metaverse,
+        user,
+        values: Arc::new(PropertyValues::new()),
+        token: None,
         not_after: None,
+        errand: None,
         stop: false,
         system_entity: ApplyChange::nowhere(),
     }
 }
 
 /// FGMV-28 7.1.3 step 7 for one change: it waits for others of its kind, never for a lease.
-fn one_shot(wanted: &ChangeTwin, ttl_ms: u32, wait_ms: u32) -> RequestSyncLease {
+fn one_shot(wanted: &ApplyChange, ttl_ms: u32, wait_ms: u32) -> RequestSyncLease {
     let request = LeaseRequest {
         user: wanted.user.clone(),
         world: None,

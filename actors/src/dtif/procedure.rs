@@ -9,8 +9,8 @@ use twinway_protocol::{
     Behaviour, Effect, EntityId, Mailbox, Meta, PendingKey, Recovery, StepId, WireSet,
     access::Right,
     message::{
-        AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DTSR,
-        DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest,
+        AnswerRequest, ApplyChange, ChangeApplied, ChangeCompleted, ChangeTerms, ChangeTwin, DTAC, DTIA, DTS, DTSD,
+        DTSR, DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, DtsrMsg, ForwardTwinPropertiesRequest,
         MetaverseSystemMsg, OpenSystem, OutsideAnswer, OutsideRequest, PhysicalObjectMsg, PropertyValues,
         RegisterTwinSystem, ReportPhysicalChange, RequestTwinPropertiesAndPermission, SYNC_SUPERVISOR,
         SearchTwinSystems, SelectTwins, SyncSupervisorMsg, TwinGrant, TwinMsg, TwinPropertiesAndPermission, Wire,
@@ -206,8 +206,14 @@ fn at_step_12() -> World {
 
 fn change(world: &mut World, of: &str, wanted: PropertyValues) -> (String, Result<ChangeCompleted, String>) {
     let values = Arc::new(wanted);
-    let change =
-        ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id(of), values, token: None };
+    let change = ChangeTwin {
+        metaverse: system_id("world"),
+        user: user("ada"),
+        twin: twin_id(of),
+        values,
+        token: None,
+        terms: ChangeTerms::default(),
+    };
     let steps = world.run(metaverse(0).id(), DTS.id(), None, DtsMsg::from(change));
     let answer = world.arrived.iter().rev().find_map(|wire| match wire {
         Wire::MetaverseSystem(MetaverseSystemMsg::ChangeCompleted(answer)) => Some(answer.clone()),
@@ -236,7 +242,7 @@ fn steps_15_to_18x_change_the_object_and_everyone_sees_it() {
         steps,
         "16:Dtac 16:Dts 7:SyncSupervisor 8:PhysicalObject 9:SyncSupervisor 10:Dts \
          17:Twin 17:PhysicalObject 17:DigitalTwinSystem 18:PhysicalObject 18:Twin 14:MetaverseSystem 18:Dts \
-         18x:MetaverseSystem 8:PhysicalObject 9:SyncSupervisor",
+         18x:MetaverseSystem",
         "FGMV-28 7.1.3 steps 7 to 10 for this change only, and then its end"
     );
     assert_eq!(*answer.expect("it is done").values, values(&[("level", "4")]));

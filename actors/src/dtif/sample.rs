@@ -6,8 +6,8 @@ use twinway_protocol::{
     Answers, Behaviour, Effect, EntityId, JsonDoc, Mailbox, Meta, Problem, Ref, SystemId, TwinId, UserId,
     access::{Characteristics, Right},
     message::{
-        CallerMsg, DigitalTwinSystemMsg, KeepTwinSystem, MetaverseSystemMsg, PhysicalObjectMsg, PropertyValues,
-        TwinMsg, Wire,
+        CallerMsg, DigitalTwinSystemMsg, ForgetTwinSystem, KeepTwinSystem, MetaverseSystemMsg, PhysicalObjectMsg,
+        PropertyValues, TwinMsg, Wire,
     },
     registry::{TwinSystem, TwinSystemDescription},
     time::Timestamp,
@@ -128,6 +128,11 @@ impl Sample {
     pub(crate) fn keep(&self) -> KeepTwinSystem {
         let (system, twins) = (Arc::clone(&self.system), self.twins.clone().into());
         KeepTwinSystem { system, twins, gone: [].into() }
+    }
+
+    /// What DTSR tells of it when it is registered no more.
+    pub(crate) fn forget(&self) -> ForgetTwinSystem {
+        ForgetTwinSystem { system: Arc::clone(&self.system), twins: self.twins.clone().into() }
     }
 }
 

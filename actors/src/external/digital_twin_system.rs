@@ -11,22 +11,27 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, Ref,
-    SystemId, TwinId,
+    Ask, Asker, Behaviour, EntityId, Envelope, InvocationId, JsonDoc, Meta, Out, Pending, PendingKey, Problem,
+    ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
         AnswerRequest, ApplyChange, AuthorizeLocation, ChangeReflected, ChangeTwinList, ConstructSpatialMap, DTS, DTSR,
-        Deregister, DigitalTwinSystemMsg, DtsrMsg, FenceDevice, ForgetTwinSystem, ForwardTwinPropertiesRequest,
-        Heartbeat, KeepTwinSystem, Kept, ListOwnTwins, ObserveChange, OpenSystem, PhysicalChange,
-        PhysicalChangeReported, PhysicalObjectMsg, Reannounce, RegisterTwinSystem, RenewRegistration,
-        ReportPerformance, ReportPhysicalChange, Reporter, RequestLocalization, SetSynchronization, TwinMsg,
-        TwinSystemRegistered, UpdateTwinSystem, Wire,
+        Deregister, DigitalTwinSystemMsg, DtsrMsg, EmitTwinEvent, FenceDevice, ForgetTwinSystem,
+        ForwardTwinPropertiesRequest, Heartbeat, KeepTwinSystem, Kept, ListOwnTwins, ObserveChange, OpenSystem,
+        PhysicalChange, PhysicalChangeReported, PhysicalObjectMsg, ReadThingModel, ReadTwinProperties, Reannounce,
+        RegisterTwinSystem, RenewRegistration, ReportAction, ReportPerformance, ReportPhysicalChange, Reporter,
+        RequestLocalization, SetSynchronization, StopAction, TwinMsg, TwinSystemRegistered, UpdateTwinSystem, Wire,
     },
     registry::Reach,
     signal::Signal,
 };
 
+mod actions;
+mod models;
+mod rights;
+
 use super::outside::OutsideRequests;
 use crate::{Settings, dtif::member, settings::pending_full, twin::PropertyNames};
+use rights::Rights;
 
 /// A twin of this system's list.
 #[derive(Debug)]
@@ -51,6 +56,9 @@ enum Waiting {
     Constructing(Asker<ConstructSpatialMap>),
     Locating(Asker<AuthorizeLocation>),
     Localizing(Asker<RequestLocalization>),
+    ReportingAction(Asker<ReportAction>),
+    Emitting(Asker<EmitTwinEvent>),
+    Rights(Rights),
 }
 
 /// What the actor writes down.
@@ -62,6 +70,13 @@ pub enum DigitalTwinSystemRecord {
         id: SystemId,
         /// How it is reached; absent: as it registers.
         reach: Option<Reach>,
+    },
+    /// The system describes twins by this Thing Model.
+    Model {
+        /// Its name.
+        id: String,
+        /// The document, byte for byte.
+        model: JsonDoc,
     },
 }
 
@@ -75,6 +90,10 @@ pub struct DigitalTwinSystem {
     twins: BTreeMap<TwinId, ListedTwin>,
     waiting: Pending<Waiting>,
     outside: OutsideRequests,
+    /// The requests by which actions were handed out.
+    actions: BTreeMap<InvocationId, PendingKey>,
+    /// Its Thing Models, by name.
+    models: BTreeMap<String, JsonDoc>,
     shown_ms_max: u64,
 }
 
@@ -95,6 +114,8 @@ impl Behaviour for DigitalTwinSystem {
             twins: BTreeMap::new(),
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             outside: OutsideRequests::new(settings),
+            actions: BTreeMap::new(),
+            models: BTreeMap::new(),
             shown_ms_max: settings.outside_answer_ms_max,
         }
     }
@@ -173,6 +194,27 @@ impl Behaviour for DigitalTwinSystem {
                 let report = self.outside.session(changed.open, self.id.as_ref(), out.now().monotonic_ms);
                 tell_register(report, out);
             }
+            Msg::CarryOutAction(question) => self.carry_out(&meta, question, out),
+            Msg::StopAction(question) => {
+                self.outside.ask(meta.asker::<StopAction>(out.event()), question, out);
+            }
+            Msg::ReportAction(report) => self.report_action(&meta, report, out),
+            Msg::EmitTwinEvent(event) => self.emit(&meta, event, out),
+            Msg::ReadTwinProperties(question) => {
+                self.outside.ask(meta.asker::<ReadTwinProperties>(out.event()), question, out);
+            }
+            Msg::KeepThingModel(message) => self.keep_model(&meta, message, out),
+            Msg::ReadThingModel(message) => {
+                out.reply(meta.asker::<ReadThingModel>(out.event()), self.model(&message.id));
+            }
+            Msg::ListTwinPermissions(message) => self.list_permissions(&meta, message, out),
+            Msg::GrantTwinPermission(message) => self.own(&meta, message.twin.clone(), message, Rights::Granting, out),
+            Msg::RevokeTwinPermission(message) => self.own(&meta, message.twin.clone(), message, Rights::Revoking, out),
+            Msg::ReadCharacteristics(message) => self.own(&meta, message.twin.clone(), message, Rights::Reading, out),
+            Msg::SetCharacteristics(message) => self.own(&meta, message.twin.clone(), message, Rights::Setting, out),
+            Msg::TwinPermissionsListed(answer) => self.permissions_listed(&meta, answer, out),
+            Msg::TwinPermissionShown(answer) => self.permission_shown(&meta, answer, out),
+            Msg::CharacteristicsShown(answer) => self.characteristics_shown(&meta, answer, out),
             Msg::SetSynchronization(message) => self.set_synchronization(&meta, message, out),
             Msg::Kept(answer) => self.kept(&meta, answer, out),
             Msg::AnswerRequest(answer) => self.outside.answer(meta.asker::<AnswerRequest>(out.event()), answer, out),
@@ -207,14 +249,23 @@ impl Behaviour for DigitalTwinSystem {
     }
 
     fn replay(&mut self, record: DigitalTwinSystemRecord) {
-        let DigitalTwinSystemRecord::Opened { id, reach } = record;
-        self.id = Some(id);
-        self.reach_opened = reach;
+        match record {
+            DigitalTwinSystemRecord::Opened { id, reach } => {
+                self.id = Some(id);
+                self.reach_opened = reach;
+            }
+            DigitalTwinSystemRecord::Model { id, model } => {
+                self.models.insert(id, model);
+            }
+        }
     }
 
     fn snapshot(&self, _part: u64, into: &mut Vec<DigitalTwinSystemRecord>) {
         let reach = self.reach_opened.clone();
         into.extend(self.id.clone().map(|id| DigitalTwinSystemRecord::Opened { id, reach }));
+        let model =
+            |(id, model): (&String, &JsonDoc)| DigitalTwinSystemRecord::Model { id: id.clone(), model: model.clone() };
+        into.extend(self.models.iter().map(model));
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
@@ -256,6 +307,10 @@ impl DigitalTwinSystem {
             let detail = format!("this system cannot register `{}`", message.description.id);
             return out.reply(asker, Err(Problem::new(ProblemKind::NotAllowed, detail).at("/id")));
         }
+        let message = match models::described(message, &self.models) {
+            Ok(message) => message,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
         match self.waiting.insert(Waiting::Registering(asker)) {
             Ok(key) => out.ask(DTSR, message, key),
             Err(waiting) => Self::refuse(waiting, out),
@@ -362,6 +417,9 @@ impl DigitalTwinSystem {
             Waiting::Constructing(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Locating(asker) => out.reply(asker, Err(pending_full())),
             Waiting::Localizing(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::ReportingAction(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Emitting(asker) => out.reply(asker, Err(pending_full())),
+            Waiting::Rights(asker) => asker.refuse(&pending_full(), out),
         }
     }
 
@@ -378,8 +436,13 @@ impl DigitalTwinSystem {
     }
 
     fn kept(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
-        if let Some(Waiting::Setting(asker)) = self.waiting.take(meta.pending) {
-            out.reply(asker, answer);
+        match self.waiting.take(meta.pending) {
+            Some(Waiting::Setting(asker)) => out.reply(asker, answer),
+            Some(Waiting::ReportingAction(asker)) => out.reply(asker, answer),
+            Some(Waiting::Emitting(asker)) => out.reply(asker, answer),
+            Some(Waiting::Rights(Rights::Revoking(asker))) => out.reply(asker, answer),
+            // Nothing else is answered like this.
+            Some(_) | None => {}
         }
     }
 }

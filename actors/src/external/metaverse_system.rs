@@ -10,20 +10,21 @@ use twinway_protocol::{
     ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
-        AttachUserDevice, AuthorizationSettled, CancelExecution, CancelSyncLease, CancelSyncReservation,
-        ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DefineMap, ExecutionShown, ExecutionsListed, FindAtPlace,
-        ForwardLocalization, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListSyncLeases, ListTwins,
-        ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, OpenSystem,
-        PropertyValues, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
-        ReadUserAuthorization, ReflectChange, ReflectLease, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease,
-        RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
+        ActionInvoked, ActionStopping, AttachUserDevice, AuthorizationSettled, CancelAction, CancelExecution,
+        CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DefineMap,
+        ExecutionShown, ExecutionsListed, FindAtPlace, ForwardLocalization, InvokeAction, KeepSyncLeases, Kept,
+        ListExecutions, ListMaps, ListSyncLeases, ListTwinPermissions, ListTwins, ListUserAuthorizations,
+        MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem, PropertyValues,
+        PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange,
+        ReflectLease, RefreshTwin, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease, RequestSyncLease,
+        RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
         RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
         SyncReserved, TPSAA, TPSD, ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent, TwinPermissionShown,
-        TwinPropertiesAndPermissionGranted, TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations,
-        UseThirdPartySystem, UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg,
-        WatchMap, Wire, YieldSyncLease, own,
+        TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed, TwinSystemsFound, TwinsListed,
+        TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem, UserAuthorizationDecided,
+        UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire, YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -91,6 +92,12 @@ passes! {
         TwinPermissionShown: ReadTwinPermission => DTAC;
         // FGMV-29 9.2 steps 15 and 18x.
         ChangeCompleted: ChangeTwin => DTS, StopTwin => DTS;
+        ActionInvoked: InvokeAction => DTS;
+        ActionStopping: CancelAction => DTAC;
+        // FGMV-29 8.3.5.
+        TwinPermissionsListed: ListTwinPermissions => DTAC;
+        // FGMV-28 REQ-DT-07.
+        TwinRefreshed: RefreshTwin => DTAC;
         // FGMV-28 REQ-DT-06.
         TwinMessageSent: SendTwinMessage => DTAC;
         // FGMV-28 7.1.3 steps 7 and 10.
@@ -261,6 +268,17 @@ impl Behaviour for MetaverseSystem {
             // FGMV-29 9.2 steps 15 and 18x.
             Msg::ChangeTwin(message) => pass(pending, meta, message, out),
             Msg::ChangeCompleted(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::InvokeAction(message) => pass(pending, meta, message, out),
+            Msg::ActionInvoked(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::RefreshTwin(message) => pass(pending, meta, message, out),
+            Msg::TwinRefreshed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::ListTwinPermissions(message) => pass(pending, meta, message, out),
+            Msg::TwinPermissionsListed(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::CancelAction(message) => pass(pending, meta, message, out),
+            Msg::ActionStopping(answer) => Heard::hear(pending, meta, answer, out),
+            Msg::NotifyWatcher(NotifyWatcher { event, twin, at, data }) => {
+                tell(Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }, out);
+            }
             // FGMV-28 REQ-DT-06.
             Msg::SendTwinMessage(message) => pass(pending, meta, message, out),
             Msg::TwinMessageSent(answer) => Heard::hear(pending, meta, answer, out),

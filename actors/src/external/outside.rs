@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use twinway_protocol::{
     Answers, Ask, Asker, Behaviour, Out, PendingKey, Problem, ProblemKind, SystemId,
     message::{
-        AnswerAccepted, AnswerRequest, ApplyChange, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
-        ForwardUserAuthorization, OutsideAnswer, OutsideRequest, ReportPerformance, RequestUndelivered, Wire,
+        AnswerAccepted, AnswerRequest, ApplyChange, CarryOutAction, ExecuteService, FenceDevice,
+        ForwardTwinPropertiesRequest, ForwardUserAuthorization, OutsideAnswer, OutsideRequest, ReadTwinProperties,
+        ReportPerformance, RequestUndelivered, StopAction, Wire,
     },
     signal::Signal,
 };
@@ -44,7 +45,7 @@ macro_rules! questions {
             /// Whether it may have acted on a request that was handed out, and nobody will say that it has.
             fn is_unclear_after(&self, problem: &Problem) -> bool {
                 match self {
-                    Self::ApplyChange(_) | Self::FenceDevice(_) => problem.kind != ProblemKind::OutsideTimeout,
+                    Self::ApplyChange(_) | Self::FenceDevice(_) | Self::InvokeAction(_) => problem.kind != ProblemKind::OutsideTimeout,
                     // What a third-party system answers, it says; here it was only cut off.
                     Self::ExecuteService(_) => problem.kind == ProblemKind::OutsideUnreachable,
                     _ => false,
@@ -84,6 +85,9 @@ questions! {
     DescribeTwins(ForwardTwinPropertiesRequest);
     ApplyChange(ApplyChange);
     FenceDevice(FenceDevice);
+    InvokeAction(CarryOutAction);
+    CancelAction(StopAction);
+    ReadProperties(ReadTwinProperties);
 }
 
 /// The table of requests that are outside, for the actor of one external system.
@@ -116,14 +120,50 @@ impl OutsideRequests {
         B: Behaviour<Wire = Wire>,
         T: OutsideQuestion,
     {
+        self.ask_for(self.answer_ms_max, asker, question, out);
+    }
+
+    /// As [`OutsideRequests::ask`], for at most `answer_ms`. Gives the request, unless the table is full.
+    pub(crate) fn ask_for<B, T>(
+        &mut self,
+        answer_ms: u64,
+        asker: Asker<T>,
+        question: T,
+        out: &mut Out<'_, B>,
+    ) -> Option<PendingKey>
+    where
+        B: Behaviour<Wire = Wire>,
+        T: OutsideQuestion,
+    {
         if self.waiting.len() >= self.questions_max {
             let detail = format!("pending_questions_max: {} requests wait for this system", self.questions_max);
-            return out.reply(asker, Err(Problem::new(ProblemKind::LimitReached, detail)));
+            out.reply(asker, Err(Problem::new(ProblemKind::LimitReached, detail)));
+            return None;
         }
         let request = self.fresh_key(out);
         self.waiting.insert(request, (T::waiting(asker), out.now().monotonic_ms));
-        out.timer(self.answer_ms_max, request);
+        out.timer(answer_ms, request);
         out.signal(Signal::Request { entity: out.me(), request, body: Box::new(question.body()) });
+        Some(request)
+    }
+
+    /// Whether a request waits for its answer.
+    pub(crate) fn is_waiting(&self, request: PendingKey) -> bool {
+        self.waiting.contains_key(&request)
+    }
+
+    /// A request is answered in another way than by its id. An answer that does not fit is none.
+    pub(crate) fn settle<B: Behaviour<Wire = Wire>>(
+        &mut self,
+        request: PendingKey,
+        answer: OutsideAnswer,
+        out: &mut Out<'_, B>,
+    ) {
+        if self.waiting.get(&request).is_some_and(|(waiting, _)| waiting.fits(&answer))
+            && let Some((waiting, _)) = self.waiting.remove(&request)
+        {
+            waiting.settle(answer, out);
+        }
     }
 
     fn fresh_key<B: Behaviour<Wire = Wire>>(&self, out: &mut Out<'_, B>) -> PendingKey {
@@ -161,6 +201,11 @@ impl OutsideRequests {
     /// it was handed out all the same: then the system may act yet, and no answer will say that it has.
     pub(crate) fn undelivered<B: Behaviour<Wire = Wire>>(&mut self, message: RequestUndelivered, out: &mut Out<'_, B>) {
         let RequestUndelivered { request, problem, handed_out } = message;
+        // An action goes on without the session or the call that it was handed out by, and its end is told in another way.
+        let is_silent = matches!(problem.kind, ProblemKind::OutsideUnreachable | ProblemKind::OutsideTimeout);
+        if handed_out && is_silent && matches!(self.waiting.get(&request), Some((Waiting::InvokeAction(_), _))) {
+            return;
+        }
         if let Some((waiting, _)) = self.waiting.remove(&request) {
             // That the daemon ends, or asks too much at once, says nothing of the system.
             if !matches!(problem.kind, ProblemKind::ShuttingDown | ProblemKind::Overloaded) {
@@ -186,7 +231,10 @@ impl OutsideRequests {
         }
         if let Some((waiting, _)) = self.waiting.remove(&request) {
             self.measured.unanswered(out);
-            let detail = format!("no answer came within outside_answer_ms_max = {} ms", self.answer_ms_max);
+            let detail = match &waiting {
+                Waiting::InvokeAction(_) => "the action's end was not told in time".to_owned(),
+                _ => format!("no answer came within outside_answer_ms_max = {} ms", self.answer_ms_max),
+            };
             waiting.refuse(Problem::new(ProblemKind::OutsideTimeout, detail), out);
         }
         None

@@ -12,18 +12,19 @@ mod under_way;
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Behaviour, EntityId, Envelope, EventId, Meta, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
-    Recovery,
+    Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, Meta, ObjectUri, Out, Pending, PendingKey, Problem,
+    ProblemKind, Recovery, Ref,
     lease::{
         Fencing, Synchronization, Token,
         watch::{GateDid, Watched},
     },
     message::{
-        ApplyChange, ChangeApplied, DTSR, ExtendGate, GateExtended, GateFenced, GateStarted, Kept, ObserveChange,
-        PhysicalChange, PhysicalObjectMsg, PropertyValues, Reannounce, ReflectLease, RepresentObject, Representation,
-        RestrictGate, SYNC_SUPERVISOR, Wire,
+        ActionEnded, ActionOver, ApplyChange, ChangeApplied, ChangeUnderWay, DTSR, ExtendGate, GateExtended,
+        GateFenced, GateStarted, Kept, ObserveChange, PhysicalChange, PhysicalObjectMsg, PropertyValues, Reannounce,
+        ReflectLease, RepresentObject, Representation, RestrictGate, SYNC_SUPERVISOR, TwinMsg, Wire,
     },
     signal::Signal,
+    time::Timestamp,
 };
 
 use crate::{Settings, settings::pending_full};
@@ -42,8 +43,8 @@ const PART: u64 = 0;
 /// What a digital twin system was asked.
 #[derive(Debug)]
 enum Asked {
-    /// To do what a holder wants, under this token.
-    Command(Asker<ApplyChange>, Token),
+    /// To do what a holder wants, under this token; with the twin's key of it.
+    Command { asker: Asker<ApplyChange>, token: Token, change: PendingKey },
     /// To bring the device to a safe stop, for a user; whether it came by the user's twin, which shows the new values.
     Stop(Asker<ApplyChange>, bool),
     /// To bring the device to a safe stop, since its holder did not let go by itself.
@@ -131,6 +132,7 @@ impl Behaviour for PhysicalObject {
             Msg::ApplyChange(change) if change.stop => self.stop(&meta, change, out),
             Msg::ApplyChange(change) => self.apply(&meta, change, out),
             Msg::ChangeApplied(answer) => self.applied(&meta, answer, out),
+            Msg::ActionEnded(answer) => self.action_ended(&meta, answer, out),
             Msg::DeviceFenced(answer) => self.device_fenced(&meta, answer, out),
             Msg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
         }
@@ -246,30 +248,60 @@ impl PhysicalObject {
             Ok(token) => token,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
-        let longest_ms = self.command_ms_max();
-        let within_ms = self.gate.left_ms(now.monotonic_ms).min(longest_ms);
-        let not_after = now.wall.plus_ms(within_ms);
-        let covered = self.commanding.as_ref().is_some_and(|written| {
-            let any_time = self.synchronization.fencing != Fencing::Deadline;
-            written.token == token && (any_time || written.covers(not_after, longest_ms))
-        });
-        if !covered {
-            // A gate that begins a life without this knew nothing of the command.
-            let record = Commanding::of(token, longest_ms, now.wall).record();
-            out.record(PART, record.clone());
-            self.replay(record);
+        let left_ms = self.gate.left_ms(now.monotonic_ms);
+        let longest_ms = if change.errand.as_ref().is_some_and(|errand| errand.action.is_some()) {
+            self.action_ms(left_ms)
+        } else {
+            self.command_ms_max()
+        };
+        let wanted_ms = change.not_after.map_or(u64::MAX, |end| end.unix_ms().saturating_sub(now.wall.unix_ms()));
+        if wanted_ms == 0 {
+            let detail = "the deadline was over before the command could be sent";
+            return out.reply(asker, Err(Problem::new(ProblemKind::DeadlineOver, detail)));
         }
-        match self.asked.insert(Asked::Command(asker, token)) {
+        let within_ms = left_ms.min(longest_ms).min(wanted_ms);
+        let not_after = now.wall.plus_ms(within_ms);
+        self.write_down(token, longest_ms, not_after, out);
+        match self.asked.insert(Asked::Command { asker, token, change: meta.pending }) {
             Ok(key) => {
                 if self.watched {
                     let who = self.gate.named(&change.metaverse, &change.user);
                     self.show_gate(GateDid::Accepted(token, who), out);
                 }
                 self.under_way.sent(within_ms, self.margin_ms, now);
+                if meta.from.kind() == TwinMsg::KIND {
+                    let twin = Ref::<TwinMsg>::new(meta.from);
+                    out.send(twin, ChangeUnderWay { change: meta.pending, until: not_after });
+                }
                 let to = change.system_entity;
-                out.ask(to, ApplyChange { not_after: Some(not_after), ..change }, key);
+                match change.carry_out(not_after) {
+                    Some(action) => out.ask(to, action, key),
+                    None => out.ask(to, ApplyChange { not_after: Some(not_after), ..change }, key),
+                }
             }
             Err(asked) => refuse(asked, pending_full(), out),
+        }
+    }
+
+    /// Before a command leaves, it is written down that it may have left: a gate that begins a life without this knew
+    /// nothing of it.
+    fn write_down(&mut self, token: Token, longest_ms: u64, not_after: Timestamp, out: &mut Out<'_, Self>) {
+        let covered = self.commanding.as_ref().is_some_and(|written| {
+            let any_time = self.synchronization.fencing != Fencing::Deadline;
+            written.token == token && (any_time || written.covers(not_after, longest_ms))
+        });
+        if !covered {
+            let record = Commanding::of(token, longest_ms, out.now().wall).record();
+            out.record(PART, record.clone());
+            self.replay(record);
+        }
+    }
+
+    /// For how long the device may carry an action out, in milliseconds: its lease is not renewed there.
+    fn action_ms(&self, left_ms: u64) -> u64 {
+        match self.synchronization.command_ms_max {
+            0 => left_ms,
+            declared => u64::from(declared),
         }
     }
 
@@ -301,7 +333,7 @@ impl PhysicalObject {
             self.saw(*seen, false, out);
         }
         match asked {
-            Asked::Command(asker, token) => {
+            Asked::Command { asker, token, .. } => {
                 self.under_way.answered(token, &answer);
                 out.reply(asker, answer);
             }
@@ -316,6 +348,15 @@ impl PhysicalObject {
             Asked::Fence(_) => {}
         }
         self.advance(out);
+    }
+
+    /// FGMV-29 9.2 step 18, of an action: the twin hears how it ended.
+    fn action_ended(&mut self, meta: &Meta, answer: Result<ActionEnded, Problem>, out: &mut Out<'_, Self>) {
+        if let (Ok(ended), Some(Asked::Command { asker, change, .. })) = (&answer, self.asked.get_mut(meta.pending)) {
+            let over = ActionOver { change: *change, ended: Box::new(ended.clone()) };
+            out.send(Ref::<TwinMsg>::new(asker.id()), over);
+        }
+        self.applied(meta, answer.map(ChangeApplied::from), out);
     }
 
     /// A device that has seen a higher token than ours was driven by a daemon whose records we do not have: the
@@ -377,7 +418,7 @@ impl PhysicalObject {
 
 fn refuse(asked: Asked, problem: Problem, out: &mut Out<'_, PhysicalObject>) {
     match asked {
-        Asked::Command(asker, _) | Asked::Stop(asker, _) => out.reply(asker, Err(problem)),
+        Asked::Command { asker, .. } | Asked::Stop(asker, _) => out.reply(asker, Err(problem)),
         Asked::SafeStop | Asked::Fence(_) => {}
     }
 }

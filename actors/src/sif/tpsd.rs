@@ -239,7 +239,7 @@ mod tests {
             Some(ServiceCharge { amount: 4.0, currency: "EUR".to_owned(), per: Some("call".to_owned()) });
         shop.description.service_level =
             Some(ServiceLevel { availability: Some(0.999), p99_ms: Some(300.0), description: None });
-        shop.description.apis = vec![Api { operation: "pay".to_owned(), description: None }];
+        shop.description.apis = vec![Api { operation: "pay".to_owned(), description: None, mapping: None }];
         tpsd.deliver(TPSR, key(1), KeepThirdPartySystem { system: Arc::new(shop) });
         let cheap = "system.type == \"commerce\" && charge.amount < 5.0";
         assert_eq!(found(&mut tpsd, filtered(cheap)), ["shop"]);

@@ -9,9 +9,9 @@ use twinway_protocol::{
     lease::{Booking, Claimant, HolderClass, Input, Manner, Objects, Priority, Request, Shown},
     message::{
         CancelSyncLease, CancelSyncReservation, DTAC, KeepSyncLeases, LeaseRequest, ListSyncLeases, OperateSyncLease,
-        OperatorAct, ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, ReserveSync,
-        ShownToken, SyncLease, SyncLeaseShown, SyncLeasesDecided, SyncLeasesListed, SyncVerified, VerifySync,
-        YieldSyncLease,
+        OperatorAct, PermissionLost, ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease,
+        RequestSyncLeases, ReserveSync, ShownToken, SyncLease, SyncLeaseShown, SyncLeasesDecided, SyncLeasesListed,
+        SyncVerified, VerifySync, YieldSyncLease,
     },
     registry::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, Page},
 };
@@ -346,6 +346,21 @@ impl SyncSupervisor {
             if let Ok(key) = self.waiting.insert(weighing) {
                 out.ask(DTAC, question, key);
             }
+        }
+    }
+
+    /// FGMV-29 8.3.5: who may not change the object any more does not keep it from others. Whoever waits stays in line,
+    /// and DTAC judges every change.
+    pub(super) fn permission_lost(&mut self, lost: &PermissionLost, out: &mut Out<'_, Self>) {
+        let Ok(object) = self.object(&lost.twin) else { return };
+        let holder = self.table.view(object, 0).and_then(|view| view.holder);
+        let is_theirs = holder.is_some_and(|claim| {
+            let holder = &claim.who.holder;
+            holder.system == lost.metaverse && holder.user == lost.user && claim.who.twins.contains(&lost.twin)
+        });
+        if is_theirs {
+            // Nobody waits for the answer.
+            self.step(Input::Revoke { object, grace: true, reply: PendingKey::NONE.to_bits() }, out);
         }
     }
 

@@ -13,6 +13,8 @@ use twinway_protocol::{
     twin::{RegisteredTwin, TwinView},
 };
 
+mod wanting;
+
 use super::Twin;
 use crate::{
     Settings,
@@ -94,6 +96,7 @@ fn apply() -> ApplyChange {
         token: None,
         not_after: None,
         stop: false,
+        errand: None,
         system_entity: ApplyChange::nowhere(),
     }
 }
@@ -248,7 +251,7 @@ fn after_a_restart_it_shows_the_same_to_the_same() {
     let before = read(&mut trial).expect("it is described");
     for mut again in [restarted(&trial, me().id()), from_snapshots(&trial, me().id(), &[0])] {
         let asked: Vec<_> = sent(again.recovered()).into_iter().map(|(meta, _)| meta.to).collect();
-        assert_eq!(asked, [DTSR.id(), DTIA.id()]);
+        assert_eq!(asked, [DTAC.id(), DTSR.id(), DTIA.id()]);
         assert_eq!(read(&mut again), Err(ProblemKind::TwinUnknown));
         describe(&mut again, true);
         assert_eq!(read(&mut again).as_ref(), Ok(&before));

@@ -7,9 +7,9 @@ use twinway_protocol::{
     access::{AuthorizationDecision, AuthorizationGrant, Right},
     lease::Synchronization,
     message::{
-        AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg, OutsideAnswer,
-        OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant, TwinPropertiesAndPermission,
-        UserAndPermissionInformation, Wire,
+        ActionStopping, AnswerRequest, ChangeApplied, DeviceFenced, DigitalTwinSystemMsg, MetaverseSystemMsg,
+        OutsideAnswer, OutsideRequest, PropertyValues, ServiceExecuted, ThirdPartySystemMsg, TwinGrant,
+        TwinPropertiesAndPermission, TwinPropertiesRead, UserAndPermissionInformation, Wire,
     },
     registry::{ThirdPartyDescription, TwinSystemDescription},
     signal::Signal,
@@ -175,6 +175,11 @@ pub(super) fn willing(asked: OutsideRequest) -> OutsideAnswer {
             let decision = AuthorizationDecision::Granted(grant);
             OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
         }
+        OutsideRequest::InvokeAction(_) => OutsideAnswer::Failed("nothing is acted here".to_owned()),
+        OutsideRequest::ReadProperties(_) => {
+            OutsideAnswer::ReadProperties(TwinPropertiesRead { values: PropertyValues::new() })
+        }
+        OutsideRequest::CancelAction(_) => OutsideAnswer::CancelAction(ActionStopping {}),
         OutsideRequest::ExecuteService(_) => OutsideAnswer::ExecuteService(ServiceExecuted { output: json("{}") }),
     }
 }

@@ -6,9 +6,9 @@ use twinway_protocol::{
     EntityId, PendingKey, Problem, ProblemKind, Ref, TwinId,
     lease::{HolderClass, RequestId, Token},
     message::{
-        AnswerRequest, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, MetaverseSystemMsg, OpenSystem, OutsideRequest,
-        RegisterTwinSystem, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestTwinPropertiesAndPermission,
-        SelectTwins, SetSynchronization, ShownToken, SyncLeaseGranted, Wire,
+        AnswerRequest, ChangeTerms, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, MetaverseSystemMsg, OpenSystem,
+        OutsideRequest, RegisterTwinSystem, ReleaseSyncLease, RenewSyncLease, RequestSyncLease,
+        RequestTwinPropertiesAndPermission, SelectTwins, SetSynchronization, ShownToken, SyncLeaseGranted, Wire,
     },
     signal::Signal,
     step_id,
@@ -201,6 +201,7 @@ impl Person {
             twin: who.twin.clone(),
             values: Arc::clone(&values),
             token: leased.then(|| who.token.get()),
+            terms: ChangeTerms::default(),
         };
         line.ask(self.at, change, either)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twinway_protocol::{
     ProblemKind,
     message::{
-        ChangeTwin, DigitalTwinSystemMsg, ListTwins, MetaverseSystemMsg, OpenSystem, RegisterTwinSystem,
+        ChangeTerms, ChangeTwin, DigitalTwinSystemMsg, ListTwins, MetaverseSystemMsg, OpenSystem, RegisterTwinSystem,
         ReportPhysicalChange, RequestTwinPropertiesAndPermission, RunService, SearchTwinSystems, SelectTwins, Wire,
     },
     registry::SystemQuery,
@@ -74,6 +74,7 @@ fn change(who: &'static str) -> impl Fn() -> ChangeTwin {
         twin: lamp(),
         values: Arc::clone(&values),
         token: None,
+        terms: ChangeTerms::default(),
     }
 }
 

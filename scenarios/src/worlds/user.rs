@@ -6,7 +6,7 @@ use twinway_protocol::{
     JsonDoc, Mailbox, Problem, ProblemKind, Ref, TwinId,
     lease::{HolderClass, RequestId, Token},
     message::{
-        ChangeCompleted, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, OpenSystem, PropertyValues,
+        ChangeCompleted, ChangeTerms, ChangeTwin, DigitalTwinSystemMsg, LeaseRequest, OpenSystem, PropertyValues,
         RegisterThirdPartySystem, RegisterTwinSystem, ReleaseSyncLease, RequestSyncLease,
         RequestTwinPropertiesAndPermission, RequestUserAuthorization, RunService, SelectTwins, ServiceResult,
         ShownToken, SyncLeaseGranted, ThirdPartySystemMsg, TwinPropertiesAndPermissionGranted, UseThirdPartySystem,
@@ -143,6 +143,7 @@ impl User {
             twin: twin.clone(),
             values: Arc::clone(&values),
             token: None,
+            terms: ChangeTerms::default(),
         };
         line.ask(WORLD, change, check)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{DigitalTwinSystemMsg, Kept, MetaverseSystemMsg, TwinMsg, steps};
+use super::{ChangeTerms, DigitalTwinSystemMsg, Errand, Kept, MetaverseSystemMsg, TwinMsg, steps};
 use crate::{
     JsonDoc, ObjectUri, PendingKey, Problem, Ref, StepId, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
@@ -382,6 +382,8 @@ pub struct ChangeTwin {
     pub values: Arc<PropertyValues>,
     /// The token of the user's lease; absent: a lease is taken for this change only.
     pub token: Option<Token>,
+    /// On which terms it is asked for.
+    pub terms: ChangeTerms,
 }
 
 /// 9.2 step 16: DTS asks whether the user may.
@@ -427,6 +429,10 @@ pub struct ApplyChange {
     /// The device must not act on it after this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
+    /// What else the twin has to know; absent: nothing.
+    #[serde(skip)]
+    #[cfg_attr(feature = "openapi", schema(ignore))]
+    pub errand: Option<Box<Errand>>,
     /// It is the safe stop: no token is needed, and the gate fills the values in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stop: bool,

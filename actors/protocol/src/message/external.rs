@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApplyChange, ChangeApplied, DeviceFenced, ExecuteService, FenceDevice, ForwardTwinPropertiesRequest,
-    ForwardUserAuthorization, Kept, MetaverseSystemMsg, PropertyValues, ServiceExecuted, TwinPropertiesAndPermission,
+    ActionEnded, ActionStopping, ApplyChange, CarryOutAction, ChangeApplied, DeviceFenced, ExecuteService, FenceDevice,
+    ForwardTwinPropertiesRequest, ForwardUserAuthorization, Kept, MetaverseSystemMsg, PropertyValues,
+    ReadTwinProperties, ServiceExecuted, StopAction, TwinPropertiesAndPermission, TwinPropertiesRead,
     UserAndPermissionInformation, UserDeviceMsg, steps,
 };
 use crate::{PendingKey, Problem, Ref, StepId, SystemId, TwinId, UserId, registry::Reach, time::Timestamp};
@@ -75,6 +76,12 @@ pub enum OutsideRequest {
     ApplyChange(ApplyChange),
     /// 7.1.3 step 8, for devices that check tokens.
     FenceDevice(FenceDevice),
+    /// An action, as 9.2 step 17; it is answered when the action has ended.
+    InvokeAction(CarryOutAction),
+    /// An action is wanted no more, or its lease has ended.
+    CancelAction(StopAction),
+    /// FGMV-28 REQ-DT-07: what the properties of a twin are now, on request or periodically.
+    ReadProperties(ReadTwinProperties),
 }
 
 /// What an external system answers. The variant must be that of the request.
@@ -94,6 +101,12 @@ pub enum OutsideAnswer {
     Failed(String),
     /// 7.1.3 step 9.
     FenceDevice(DeviceFenced),
+    /// How an action ended, as 9.2 step 18.
+    InvokeAction(ActionEnded),
+    /// It is tried.
+    CancelAction(ActionStopping),
+    /// They are these.
+    ReadProperties(TwinPropertiesRead),
 }
 
 /// An external system answers a request.

@@ -92,6 +92,8 @@ fn view(id: &str) -> Arc<TwinView> {
         class: TwinClass::Object,
         version: 1,
         properties: BTreeMap::from([("on".to_owned(), value("true")), ("level".to_owned(), value("3"))]),
+        desired: None,
+        invocations: None,
         description: json("{}"),
     })
 }

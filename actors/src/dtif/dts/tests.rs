@@ -7,10 +7,10 @@ use twinway_protocol::{
     access::Right,
     lease::{Fencing, Holder, HolderClass, Token, Wanted},
     message::{
-        ApplyChange, ChangeApplied, ChangeCompleted, ChangeTwin, ChangeVerified, DTAC, DTS, DtacMsg, DtsMsg,
-        MetaverseSystemMsg, PhysicalChange, PhysicalObjectMsg, ReflectChange, ReleaseSyncLease, RequestSyncLease,
-        SYNC_SUPERVISOR, StopTwin, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncSupervisorMsg, SyncVerified,
-        TwinMsg, Wire,
+        ApplyChange, ChangeApplied, ChangeCompleted, ChangeTerms, ChangeTwin, ChangeVerified, DTAC, DTS, DtacMsg,
+        DtsMsg, MetaverseSystemMsg, PhysicalChange, PhysicalObjectMsg, ReflectChange, ReleaseSyncLease,
+        RequestSyncLease, SYNC_SUPERVISOR, StopTwin, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncSupervisorMsg,
+        SyncVerified, TwinMsg, Wire,
     },
     time::Timestamp,
 };
@@ -30,7 +30,14 @@ fn trial(settings: &Settings) -> Trial<Dts> {
 
 fn wanted() -> ChangeTwin {
     let values = Arc::new(values(&[("on", "true")]));
-    ChangeTwin { metaverse: system_id("world"), user: user("ada"), twin: twin_id("a"), values, token: None }
+    ChangeTwin {
+        metaverse: system_id("world"),
+        user: user("ada"),
+        twin: twin_id("a"),
+        values,
+        token: None,
+        terms: ChangeTerms::default(),
+    }
 }
 
 /// Steps 15 and 16, up to the question to DTAC.

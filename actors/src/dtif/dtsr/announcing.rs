@@ -6,8 +6,7 @@ use twinway_protocol::{
     Ask, EntityId, Mailbox, ObjectUri, Out, PendingKey, Ref,
     message::{
         DTAC, DTIA, DTS, DTSD, DescribeTwin, DigitalTwinSystemMsg, DtacMsg, DtiaMsg, DtsMsg, DtsdMsg, ForgetTwinSystem,
-        KeepStanding, KeepTwinSystem, Kept, PhysicalObjectMsg, RepresentObject, SYNC_SUPERVISOR, SyncSupervisorMsg,
-        TwinMsg,
+        KeepStanding, KeepTwinSystem, Kept, PhysicalObjectMsg, SYNC_SUPERVISOR, SyncSupervisorMsg, TwinMsg,
     },
     registry::TwinSystem,
     twin::RegisteredTwin,
@@ -127,9 +126,9 @@ impl Dtsr {
 
     /// Tells the actor of an object what stands for it; false when nothing does.
     pub(super) fn represent(&self, uri: &ObjectUri, key: PendingKey, out: &mut Out<'_, Self>) -> bool {
-        let Some((object, twins, synchronization)) = self.register.representation(uri) else { return false };
-        out.spawn(object.entity);
-        out.ask(object.entity, RepresentObject { object: uri.clone(), twins, synchronization }, key);
+        let Some((object, representation)) = self.register.representation(uri) else { return false };
+        out.spawn(object);
+        out.ask(object, representation, key);
         true
     }
 

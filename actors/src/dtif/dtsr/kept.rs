@@ -99,8 +99,10 @@ pub struct Described {
 pub struct Listed {
     entity: Ref<TwinMsg>,
     object: Option<Ref<PhysicalObjectMsg>>,
-    /// What the list says of it.
+    /// What the list says of it, but for its description.
     entry: JsonDoc,
+    /// Its description, apart so that it stays as it came byte for byte: within a document white space at its ends is lost.
+    description: JsonDoc,
 }
 
 fn refused(error: serde_json::Error) -> Problem {
@@ -130,14 +132,17 @@ impl Listed {
     /// # Errors
     /// [`ProblemKind::Internal`] when the entry is no document; every one is.
     pub(super) fn new(twin: &RegisteredTwin) -> Result<Self, Problem> {
-        let entry = JsonDoc::from_value(&*twin.entry).map_err(refused)?;
-        Ok(Self { entity: twin.entity, object: twin.object, entry })
+        let description = twin.entry.description.clone();
+        let entry = TwinEntry { description: JsonDoc::null(), ..TwinEntry::clone(&twin.entry) };
+        let entry = JsonDoc::from_value(&entry).map_err(refused)?;
+        Ok(Self { entity: twin.entity, object: twin.object, entry, description })
     }
 
     /// The twin; none: a later build wrote what this one does not read.
     pub(super) fn twin(self) -> Option<RegisteredTwin> {
-        let Self { entity, object, entry } = self;
-        Some(RegisteredTwin { entry: Arc::new(entry.read().ok()?), entity, object })
+        let Self { entity, object, entry, description } = self;
+        let entry = TwinEntry { description, ..entry.read().ok()? };
+        Some(RegisteredTwin { entry: Arc::new(entry), entity, object })
     }
 }
 

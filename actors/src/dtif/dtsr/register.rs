@@ -9,7 +9,7 @@ use std::{
 use twinway_protocol::{
     EntityId, ObjectUri, Ref, SystemId, TwinId,
     lease::Synchronization,
-    message::{PhysicalObjectMsg, Representation, TwinMsg},
+    message::{PhysicalObjectMsg, RepresentObject, Representation, TwinMsg},
     registry::TwinSystem,
     twin::RegisteredTwin,
 };
@@ -94,10 +94,7 @@ impl Register {
     }
 
     /// What stands for an object, and how that is synchronized, as the first of its twins says that has something to say.
-    pub(super) fn representation(
-        &self,
-        uri: &ObjectUri,
-    ) -> Option<(&Object, Arc<[Representation]>, Arc<Synchronization>)> {
+    pub(super) fn representation(&self, uri: &ObjectUri) -> Option<(Ref<PhysicalObjectMsg>, RepresentObject)> {
         let object = self.objects.get(uri)?;
         let owner = self.systems.get(&object.owner)?;
         let listers = || object.twins.iter().filter_map(|id| self.twins.get(id));
@@ -107,7 +104,8 @@ impl Register {
             system: owner.entity,
         });
         let said = listers().find_map(|lister| lister.twin.entry.characteristics.synchronization.clone());
-        Some((object, twins.collect(), said.unwrap_or_default()))
+        let (twins, synchronization) = (twins.collect(), said.unwrap_or_default());
+        Some((object.entity, RepresentObject { object: uri.clone(), twins, synchronization }))
     }
 
     /// Takes a system in, or what it is now.

@@ -17,6 +17,8 @@ use twinway_protocol::{
     time::Timestamp,
 };
 
+mod actions;
+
 use super::DigitalTwinSystem;
 use crate::{
     Settings,
@@ -76,6 +78,7 @@ fn apply() -> ApplyChange {
         token: None,
         not_after: None,
         stop: false,
+        errand: None,
         system_entity: system_actor(1),
     }
 }

@@ -31,6 +31,9 @@ fn ask(shop: &mut Trial<ThirdPartySystem>) -> PendingKey {
         metaverse: system_id("plaza"),
         user: "ada".parse().expect("it is a name"),
         request,
+        idempotency_key: None,
+        context: None,
+        call: None,
     };
     let effects = shop.deliver(EntityId::new(SdcMsg::KIND, 0, 0), key(7), question);
     let asked = effects.iter().find_map(|effect| match effect {

@@ -144,8 +144,14 @@ fn what_it_asks_of_twins_is_passed_on_and_answered() {
     let granted =
         TwinPropertiesAndPermissionGranted { permissions: Vec::new(), twins: Vec::new(), refused: Vec::new() };
     passes(plaza, request, &["9.2/8 RequestTwinPropertiesAndPermission to Dtia"], granted);
-    let change =
-        ChangeTwin { metaverse: metaverse(), user: ada(), twin: twin("lamp"), values: Arc::default(), token: None };
+    let change = ChangeTwin {
+        metaverse: metaverse(),
+        user: ada(),
+        twin: twin("lamp"),
+        values: Arc::default(),
+        token: None,
+        terms: ChangeTerms::default(),
+    };
     passes(plaza, change, &["9.2/15 ChangeTwin to Dts"], ChangeCompleted { values: Box::default() });
     let say = SendTwinMessage {
         metaverse: metaverse(),

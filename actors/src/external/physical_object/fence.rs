@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use twinway_protocol::{
-    Behaviour, Meta, Out, PendingKey, Problem, SystemId, UserId,
+    Behaviour, Mailbox, Meta, Out, PendingKey, Problem, Ref, SystemId, UserId,
     lease::{
         Fencing, Token,
         mutation::{Mutation, broken},
         watch::GateDid,
     },
-    message::{ApplyChange, ChangeApplied, DeviceFenced, FenceDevice, FenceGate},
+    message::{ApplyChange, ChangeApplied, ChangeDropped, DeviceFenced, FenceDevice, FenceGate, TwinMsg},
 };
 
 use super::{Asked, PART, PhysicalObject, PhysicalObjectRecord, gate::Holder};
@@ -78,11 +78,24 @@ impl PhysicalObject {
             _ => {
                 self.gate.shut(Holder { token, to, priority, restricted });
                 self.fenced_in = out.event();
+                self.drop_commands(token, out);
                 let device = Device::Unasked;
                 self.work = Some(Work { token, ttl_ms, stop, replaced, device, device_asked: 0, stop_failed: false });
             }
         }
         self.advance(out);
+    }
+
+    /// What is wanted dies with its lease: twins show it no more, though the fence waits for the device's answers.
+    fn drop_commands(&self, below: Token, out: &mut Out<'_, Self>) {
+        for asked in self.asked.iter() {
+            if let Asked::Command { asker, token, change } = asked
+                && *token < below
+                && asker.id().kind() == TwinMsg::KIND
+            {
+                out.send(Ref::<TwinMsg>::new(asker.id()), ChangeDropped { change: *change });
+            }
+        }
     }
 
     /// Goes on with the fence, as far as it can be gone on with.
@@ -126,6 +139,7 @@ impl PhysicalObject {
             token: None,
             not_after: None,
             stop: true,
+            errand: None,
             system_entity: first.system,
         };
         match self.asked.insert(Asked::SafeStop) {

@@ -134,6 +134,7 @@ fn command(twin: &str, shown: Option<Token>) -> ApplyChange {
         token: shown,
         not_after: None,
         stop: false,
+        errand: None,
         system_entity: system_actor(2),
     }
 }

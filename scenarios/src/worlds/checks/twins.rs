@@ -5,7 +5,7 @@ use std::sync::Arc;
 use twinway_protocol::{
     EntityId, ProblemKind, TwinId,
     message::{
-        ChangeTwin, MetaverseSystemMsg, OpenSystem, OutsideRequest, ReportPhysicalChange,
+        ChangeTerms, ChangeTwin, MetaverseSystemMsg, OpenSystem, OutsideRequest, ReportPhysicalChange,
         RequestTwinPropertiesAndPermission, SearchTwinSystems, SelectTwins, Wire,
     },
     registry::SystemQuery,
@@ -61,6 +61,7 @@ pub(super) fn change(who: &'static str, name: &'static str, value: &'static str)
         twin: lamp(),
         values: Arc::clone(&values),
         token: None,
+        terms: ChangeTerms::default(),
     }
 }
 

@@ -143,6 +143,8 @@ fn view(id: &str, version: u64, properties: &[(&str, u64)]) -> Arc<TwinView> {
         class: TwinClass::Object,
         version,
         properties: properties.iter().map(property).collect::<BTreeMap<_, _>>(),
+        desired: None,
+        invocations: None,
         description: JsonDoc::null(),
     })
 }
