@@ -66,8 +66,8 @@ pub enum EventsFrom {
     /// With what happens next.
     #[default]
     Now,
-    /// Behind the event with this number (`Last-Event-ID`). A number of an earlier run of the daemon gives a gap of
-    /// unknown size, and then everything of this run that is kept.
+    /// Behind the event with this number (`Last-Event-ID`). A number that is not known, of a run of the daemon that
+    /// crashed, gives a gap of unknown size, and then everything that is kept.
     After(u64),
 }
 
@@ -83,8 +83,8 @@ pub enum Outgoing {
     },
     /// Something happened.
     Event {
-        /// Counts the system's events. In every run of the daemon it begins far above the numbers of the run before,
-        /// so that a number never names two events.
+        /// Counts the system's events. A run of the daemon goes on with the numbers of the one before if that ended in
+        /// order, and else begins far above them, so that a number never names two events.
         number: u64,
         /// What happened.
         event: Arc<Event>,

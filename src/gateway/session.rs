@@ -9,7 +9,6 @@ use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, CloseCode, CloseReason, ProtocolError};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 use twinway_protocol::{PendingKey, Problem, ProblemKind, SystemId, message::OutsideAnswer};
@@ -18,67 +17,19 @@ use super::{
     Shared,
     auth::Known,
     call::{Call, Extras, Found, JSON, Reply},
-    event, json,
+    frame::{self, Incoming, not_a_frame, reply_frame},
+    json,
     limits::Slot,
     problem,
     routes::Verb,
     server, sse,
     subscriptions::Subscriptions,
 };
-use crate::outside::{self, Outgoing, RequestFrame, SystemKind, WatchQuery};
+use crate::outside::{self, Outgoing, RequestFrame, SystemKind};
 
 const SUBPROTOCOL: &str = "twinway.v1.json";
 /// Closed, since a newer session of the same system has come.
 const REPLACED: u16 = 4001;
-
-/// What a client sends: an answer or a call.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Incoming {
-    answer: Option<String>,
-    data: Option<Box<RawValue>>,
-    call: Option<String>,
-    method: Option<String>,
-    path: Option<String>,
-    body: Option<Box<RawValue>>,
-    /// What the header `Sync-Lease-Token` is for requests.
-    #[serde(rename = "leaseToken")]
-    lease_token: Option<String>,
-    /// What the header `Idempotency-Key` is for requests.
-    #[serde(rename = "idempotencyKey")]
-    idempotency_key: Option<String>,
-    /// What the header `If-Match` is for requests.
-    #[serde(rename = "ifMatch")]
-    if_match: Option<String>,
-    /// Begins a subscription with this id, of the `events` that it wants, `after` the event with this number.
-    subscribe: Option<String>,
-    events: Option<WatchQuery>,
-    after: Option<u64>,
-    /// Ends the subscription with this id.
-    unsubscribe: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ReplyFrame<'a> {
-    reply: &'a str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a RawValue>,
-}
-
-/// Writes a reply. What is not JSON (metrics) goes as text.
-fn reply_frame(id: &str, reply: &Reply) -> String {
-    let text = String::from_utf8_lossy(&reply.body);
-    let raw = RawValue::from_string(text.to_string());
-    let body = match raw {
-        _ if text.is_empty() => None,
-        Ok(raw) => Some(raw),
-        Err(_) => serde_json::value::to_raw_value(&*text).ok(),
-    };
-    let frame = ReplyFrame { reply: id, status: reply.status, body: body.as_deref() };
-    // A frame of texts and one checked document is always written.
-    serde_json::to_string(&frame).unwrap_or_default()
-}
 
 /// Whose session it is.
 #[derive(Clone)]
@@ -221,7 +172,7 @@ impl Session {
     async fn tell(&mut self, subscription: Option<&str>, outgoing: Outgoing) -> Result<(), End> {
         let text = match &outgoing {
             Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)).map(Some),
-            Outgoing::Event { .. } | Outgoing::Gap(_) => event::frame(&self.owner.system, subscription, &outgoing),
+            Outgoing::Event { .. } | Outgoing::Gap(_) => frame::frame(&self.owner.system, subscription, &outgoing),
         };
         match text {
             Ok(Some(text)) => self.send(text).await,
@@ -383,12 +334,6 @@ impl Session {
             }
         }
     }
-}
-
-fn not_a_frame() -> Problem {
-    let detail = "a frame is {answer, data}, {call, method, path, body?, leaseToken?, ifMatch?, idempotencyKey?}, {subscribe, events?, \
-        after?} or {unsubscribe}, or an array of them";
-    Problem::new(ProblemKind::InvalidDocument, detail).at("")
 }
 
 type Work = LocalBoxFuture<'static, Result<Reply, Problem>>;

@@ -177,7 +177,7 @@ impl HistoryStore for SqliteHistory {
             transaction.query_row("SELECT bytes, passed, kept_from FROM extent", [], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-        let mut more = true;
+        let (mut more, before) = (true, passed);
         for _ in 0..rows_max {
             let mut select = transaction.prepare_cached(
                 "SELECT sequence, twin, kind, property, at, came FROM moments WHERE sequence > ?1 ORDER BY sequence LIMIT 1",
@@ -209,6 +209,9 @@ impl HistoryStore for SqliteHistory {
             }
             passed = sequence;
             kept_from = kept_from.max(came);
+        }
+        if passed == before {
+            return Ok(more);
         }
         transaction.execute("UPDATE extent SET bytes = ?1, passed = ?2, kept_from = ?3", [bytes, passed, kept_from])?;
         transaction.commit()?;

@@ -13,7 +13,7 @@ use twinway_protocol::{JsonDoc, TwinId, signal::Event, time::Timestamp, twin::Tw
 use super::{Hub, Outgoing, events::Cursor, gap::Gap, sessions::System, watch::Watch};
 
 /// After how many events that are not wanted a subscriber lets others run.
-const PASSED_OVER_MAX: usize = 32;
+const PASSED_OVER_MAX: usize = 16;
 
 /// What a look at the events came to.
 pub(super) enum Heard {
@@ -56,7 +56,7 @@ impl Listener {
                 None if self.watch.newest() => break,
                 None => return Heard::Nothing,
                 Some(outgoing) if !wanted(&outgoing) => {}
-                Some(outgoing) if self.watch.newest() => self.behind.add(outgoing, hub),
+                Some(outgoing) if self.watch.newest() => self.behind.add(outgoing, hub, &self.watch),
                 Some(outgoing) => return Heard::Told(outgoing),
             }
         }
@@ -100,7 +100,7 @@ struct Changed {
 }
 
 /// What `twin.changed` says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Newest {
     values: BTreeMap<String, JsonDoc>,
     version: u64,
@@ -108,7 +108,7 @@ struct Newest {
 }
 
 impl Behind {
-    fn add(&mut self, outgoing: Outgoing, hub: &Hub) {
+    fn add(&mut self, outgoing: Outgoing, hub: &Hub, watch: &Watch) {
         match outgoing {
             Outgoing::Event { number, event, skipped } => {
                 let newest = (event.kind == "twin.changed").then(|| event.data.read::<Newest>().ok()).flatten();
@@ -120,7 +120,7 @@ impl Behind {
                     }
                 }
             }
-            Outgoing::Gap(gap) => self.mend(gap, hub),
+            Outgoing::Gap(gap) => self.mend(gap, hub, watch),
             Outgoing::Request { .. } => {}
         }
     }
@@ -142,7 +142,7 @@ impl Behind {
 
     /// The newest values of what was missed are those that the twin still shows since then; what cannot be had so is
     /// a gap.
-    fn mend(&mut self, gap: Gap, hub: &Hub) {
+    fn mend(&mut self, gap: Gap, hub: &Hub, watch: &Watch) {
         let (Some(number), Some(twins)) = (gap.first_number, gap.twins.clone()) else {
             let number = gap.first_number.unwrap_or(0);
             self.waiting.insert(number, Waiting::As(Outgoing::Gap(gap)));
@@ -151,14 +151,19 @@ impl Behind {
         let mut lost = Vec::new();
         // Twins wait one behind the other within the numbers that the gap has for them.
         for (number, missed) in (number..).zip(twins) {
+            let versions = missed.first_version.zip(missed.last_version);
             let view = missed.twin.as_ref().and_then(|twin| hub.readers.twins.get(twin));
-            match (missed.twin.clone(), view.and_then(|view| since(&view, missed.first_version?, missed.last_version?)))
-            {
-                (Some(twin), Some(newest)) => self.merge(number, twin, newest, missed.missed.saturating_sub(1)),
-                (Some(twin), None) if missed.first_version.is_some() && hub.readers.twins.get(&twin).is_some() => {
-                    *self.replaced.entry(twin).or_default() += missed.missed;
+            match view.zip(versions).and_then(|(view, versions)| since(&view, versions, watch)) {
+                Some(newest) if newest.values.is_empty() => {
+                    // All that was missed, or all of it that is wanted, is told by a later event, which is to come.
+                    let replaced = missed.twin.map(|twin| self.replaced.entry(twin).or_default());
+                    replaced.into_iter().for_each(|count| *count += missed.missed);
                 }
-                _ => lost.push((number, missed)),
+                Some(newest) => {
+                    let twin = missed.twin.into_iter();
+                    twin.for_each(|twin| self.merge(number, twin, newest.clone(), missed.missed.saturating_sub(1)));
+                }
+                None => lost.push((number, missed)),
             }
         }
         for (number, missed) in lost {
@@ -187,13 +192,18 @@ impl Behind {
     }
 }
 
-/// What a twin shows since one of these versions.
-fn since(view: &TwinView, first: u64, last: u64) -> Option<Newest> {
+/// What a twin shows since one of these versions, of what is wanted; `None`: that cannot be said.
+fn since(view: &TwinView, (first, last): (u64, u64), watch: &Watch) -> Option<Newest> {
+    if watch.has_filter() {
+        return None;
+    }
     let mut newest = Newest { values: BTreeMap::new(), version: 0, at: Timestamp::default() };
     for (name, property) in view.properties.iter().filter(|(_, it)| (first..=last).contains(&it.version)) {
-        newest.values.insert(name.clone(), property.value.clone());
-        newest.version = newest.version.max(property.version);
-        newest.at = newest.at.max(property.at);
+        if watch.wants(view, name) {
+            newest.values.insert(name.clone(), property.value.clone());
+            newest.version = newest.version.max(property.version);
+            newest.at = newest.at.max(property.at);
+        }
     }
-    (!newest.values.is_empty()).then_some(newest)
+    Some(newest)
 }

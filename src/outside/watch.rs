@@ -6,7 +6,7 @@ use std::{borrow::Cow, cell::OnceCell, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use twinway_actors::expression::{Expression, ExpressionError, Fault, Gap as NotThere, Node, NodeKind, Variables};
-use twinway_protocol::{JsonDoc, Problem, signal::Event};
+use twinway_protocol::{JsonDoc, Problem, signal::Event, twin::TwinView};
 
 use super::{gap::Mark, readers::Readers};
 
@@ -15,7 +15,7 @@ pub const WATCH_FILTER_HELP: &str = "Only events of which this CEL expression is
     `subject`, `twin`, `system` (the twin's), `time`, `number` and `data`: `data.values.temperature > 30`. An event of which it comes to \
     nothing, because a field is not there for instance, is not told.";
 /// How many steps a filter may take for one event.
-pub const WATCH_FILTER_STEPS_MAX: u64 = 20_000;
+pub const WATCH_FILTER_STEPS_MAX: u64 = 10_000;
 
 /// What a subscriber wants, as it says it. Nothing said: everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,17 @@ impl Watch {
     pub(super) fn concerns(&self, mark: &Mark) -> bool {
         let twin = |wanted: &String| mark.twin.as_ref().is_some_and(|twin| twin.as_str() == wanted);
         self.is_kind(mark.kind) && self.wanted.twin.as_ref().is_none_or(twin)
+    }
+
+    /// Whether an expression chooses among events: it cannot choose among values.
+    pub(super) const fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Whether a value that a twin shows now is wanted.
+    pub(super) fn wants(&self, view: &TwinView, property: &str) -> bool {
+        let named = self.wanted.property.as_ref().is_none_or(|wanted| wanted == property);
+        named && self.wanted.system.as_ref().is_none_or(|wanted| view.system.as_str() == wanted)
     }
 
     /// Whether an event is wanted.

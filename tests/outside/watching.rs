@@ -211,3 +211,19 @@ async fn operators_hear_whose_calls_are_held_back() {
     outside.close();
     assert!(heard.next().await.is_none());
 }
+
+#[tokio::test]
+async fn whoever_wants_the_newest_of_one_property_is_told_no_other_even_if_its_events_are_kept_no_more() {
+    let (outside, _, entity) = with_system(limits(1, 100), Reach::Session);
+    let of_hue = wanted(|wanted| (wanted.newest, wanted.property) = (true, Some("hue".to_owned())));
+    let mut hue = watch(&outside, EventsFrom::Now, of_hue);
+    let chosen = wanted(|wanted| (wanted.newest, wanted.filter) = (true, Some("has(data.values.hue)".to_owned())));
+    let mut chosen = watch(&outside, EventsFrom::Now, chosen);
+    change(&outside, entity, "lamp", 1, "{\"hue\":7}");
+    change(&outside, entity, "lamp", 2, "{\"on\":1}");
+    change(&outside, entity, "lamp", 3, "{\"on\":2}");
+    publish(&outside, "lamp", 3, &[("hue", 1, "7"), ("on", 3, "2")]);
+    assert_eq!(all_told(&mut hue), ["lamp {\"hue\":7} v1 skipped 1"]);
+    // An expression cannot choose among values: it is a gap.
+    assert_eq!(all_told(&mut chosen), ["gap 2"]);
+}
