@@ -4,6 +4,7 @@ mod config;
 mod conformance;
 mod exit;
 mod flow;
+mod history;
 mod hold;
 mod journal;
 mod lease;

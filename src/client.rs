@@ -29,6 +29,7 @@ mod error;
 mod events;
 mod exchange;
 mod executions;
+mod history;
 mod hold;
 mod information;
 mod leases;

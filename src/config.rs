@@ -23,6 +23,7 @@ pub use error::{ConfigError, Place};
 use crate::{
     enabler::EnablerOptions,
     gateway::{GatewayConfig, Role},
+    history::{HistoryOptions, Retention},
     observations::OBSERVATION_BYTES_MAX,
     outside::OutsideLimits,
 };
@@ -52,6 +53,8 @@ pub struct Config {
     pub outside: OutsideConfig,
     /// How what happened is kept.
     pub journal: JournalConfig,
+    /// How what twins were is kept.
+    pub history: HistoryConfig,
     /// The record of the steps that were taken.
     pub trace: TraceConfig,
     /// The judge of what is done while it is done.
@@ -122,6 +125,8 @@ pub struct OutsideConfig {
     pub session_unanswered_max: usize,
     /// How many events are kept for each system; who is further behind gets a gap.
     pub events_kept_max: usize,
+    /// Of how many events before those a gap can tell which versions of which twins were missed.
+    pub events_marked_max: usize,
     /// How many webhook calls may be under way.
     pub webhook_calls_max: usize,
     /// How many requests to the webhook of one system may be under way or wait.
@@ -144,6 +149,20 @@ pub struct JournalConfig {
     pub held_back_bytes_max: usize,
     /// How large the journal may grow, in bytes; absent: as large as the disk lets it.
     pub bytes_max: Option<u64>,
+}
+
+/// How what twins were is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistoryConfig {
+    /// Whether it is kept.
+    pub enabled: bool,
+    /// How long a value that another has replaced is kept, in milliseconds.
+    pub retention_ms: u64,
+    /// How many bytes of values are kept; beyond that the oldest go early.
+    pub bytes_max: u64,
+    /// How many published views of twins may wait to be written; of those beyond, the newest of each twin is written.
+    pub queue_max: usize,
 }
 
 /// The record of the steps that were taken.
@@ -204,6 +223,7 @@ impl Default for Config {
             entities: Settings::default(),
             outside: OutsideConfig::default(),
             journal: JournalConfig::default(),
+            history: HistoryConfig::default(),
             trace: TraceConfig::default(),
             monitor: MonitorConfig::default(),
             log: LogConfig::default(),
@@ -218,6 +238,7 @@ impl Default for OutsideConfig {
             session_queue_max: limits.session_queue_max,
             session_unanswered_max: limits.session_unanswered_max,
             events_kept_max: limits.events_kept_max,
+            events_marked_max: limits.events_marked_max,
             webhook_calls_max: limits.webhook_calls_max,
             webhook_calls_per_system_max: limits.webhook_calls_per_system_max,
             webhook_queue_max: limits.webhook_queue_max,
@@ -249,6 +270,20 @@ impl Default for MonitorConfig {
 impl Default for JournalConfig {
     fn default() -> Self {
         Self { loss_window_ms: 100, held_back_bytes_max: 64 * 1024 * 1024, bytes_max: None }
+    }
+}
+
+impl Default for HistoryConfig {
+    fn default() -> Self {
+        let HistoryOptions { retention, queue_max } = HistoryOptions::default();
+        Self { enabled: true, retention_ms: retention.retention_ms, bytes_max: retention.bytes_max, queue_max }
+    }
+}
+
+impl From<&HistoryConfig> for HistoryOptions {
+    fn from(config: &HistoryConfig) -> Self {
+        let retention = Retention { retention_ms: config.retention_ms, bytes_max: config.bytes_max };
+        Self { retention, queue_max: config.queue_max }
     }
 }
 
@@ -336,6 +371,7 @@ impl Config {
             session_queue_max: outside.session_queue_max,
             session_unanswered_max: outside.session_unanswered_max,
             events_kept_max: outside.events_kept_max,
+            events_marked_max: outside.events_marked_max,
             answer_ms_max: self.entities.outside_answer_ms_max,
             webhook_calls_max: outside.webhook_calls_max,
             webhook_calls_per_system_max: outside.webhook_calls_per_system_max,

@@ -21,9 +21,11 @@ use crate::{
     config::{Config, TokenConfig},
     enabler::EnablerOptions,
     gateway::{self, Gateway, GatewayOptions, Host, Principal, Principals, TokenError},
+    history::{History, HistoryError, HistoryOptions, SqliteHistory},
     journal::{self, DataDirectory, SqliteJournal, SqliteOptions},
     monitor::{LeaseFeed, LeaseMonitor, Monitor},
     observations::{DirectoryStore, Observations},
+    outside::{KeptEvents, wall},
     trace::{TraceExport, TraceFile},
 };
 
@@ -39,6 +41,14 @@ pub enum DaemonError {
     /// Two tokens are the same, or one cannot be sent.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// The history cannot be kept.
+    #[error("{}: {error}", file.display())]
+    History {
+        /// Its file: it can be taken away, and what twins were is forgotten then.
+        file: PathBuf,
+        /// Why.
+        error: HistoryError,
+    },
     /// A socket or a file.
     #[error("{what}: {error}")]
     Io {
@@ -70,12 +80,17 @@ pub struct Daemon {
     enabler: Enabler,
     gateway: Gateway,
     listeners: Listeners,
+    data: PathBuf,
 }
 
 /// The directory of backups, within the data directory.
 const BACKUPS: &str = "backups";
 /// The directory of observations, within the data directory.
 const OBSERVATIONS: &str = "observations";
+/// The file of the history, within the data directory.
+const HISTORY: &str = "history.sqlite";
+/// The file of the events of the run before, within the data directory.
+const EVENTS: &str = "events.json";
 
 impl Daemon {
     /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
@@ -110,16 +125,18 @@ impl Daemon {
         let (listeners, trace, leases) = Listeners::begin(config)?;
         let kept = DirectoryStore::open(&data.join(OBSERVATIONS), config.observation_bytes_max);
         let observations = Observations::new(Arc::new(kept.map_err(io_error("the directory of observations"))?));
-        let options = EnablerOptions { trace, leases, observations, ..config.enabler_options() };
+        let history = history(config, &data)?;
+        let events = earlier_events(&data);
+        let options = EnablerOptions { trace, leases, observations, history, events, ..config.enabler_options() };
         let enabler = Enabler::start(options, journal).await.map_err(|error| match error {
             StartError::Journal(error) => StartError::Journal(advise(error, &data)),
             other => other,
         })?;
-        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data, metrics });
+        let host = Arc::new(DaemonHost { enabler: enabler.clone(), data: data.clone(), metrics });
         let options = GatewayOptions { config: config.limits.clone(), host };
         let gateway =
             gateway::serve(enabler.clone(), principals, options, listener).await.map_err(io_error("the gateway"))?;
-        Ok(Self { enabler, gateway, listeners })
+        Ok(Self { enabler, gateway, listeners, data })
     }
 
     /// Where it listens, as a URL.
@@ -140,9 +157,12 @@ impl Daemon {
     /// # Errors
     /// What did not end in order; everything has ended all the same.
     pub async fn stop(self) -> Result<(), DaemonError> {
-        let Self { enabler, gateway, listeners } = self;
+        let Self { enabler, gateway, listeners, data } = self;
         let served = gateway.stop().await.map_err(io_error("the gateway"));
         let ended = enabler.shutdown().await;
+        if let Err(error) = keep_events(&data, &enabler) {
+            tracing::warn!(%error, "events are not kept: who resumes after the next start is told of a gap");
+        }
         drop(enabler);
         served.and(ended.map_err(DaemonError::from)).and(listeners.finish())
     }
@@ -195,6 +215,40 @@ impl Listeners {
         let judged = self.leases.map_or(Ok(()), |leases| leases.finish().map(drop));
         traced.and(exported).and(watched).and(judged.map_err(io_error("the monitor of sync leases")))
     }
+}
+
+/// The events that the run before kept. Their file is taken away first: after a crash it would be of a run long ago.
+fn earlier_events(data: &Path) -> KeptEvents {
+    let file = data.join(EVENTS);
+    let Ok(text) = std::fs::read_to_string(&file) else { return KeptEvents::default() };
+    let read = std::fs::remove_file(&file).map_err(|error| error.to_string()).and_then(|()| {
+        // A crash of the machine must not bring it back.
+        let synced = std::fs::File::open(data).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| error.to_string())?;
+        KeptEvents::read(&text).map_err(|error| error.to_string())
+    });
+    read.unwrap_or_else(|error| {
+        tracing::warn!(file = %file.display(), %error, "the events of the run before are not used");
+        KeptEvents::default()
+    })
+}
+
+/// Keeps the newest events for the next run.
+fn keep_events(data: &Path, enabler: &Enabler) -> io::Result<()> {
+    let text = enabler.outside().kept_events()?;
+    let (part, file) = (data.join(format!("{EVENTS}.part")), data.join(EVENTS));
+    std::fs::write(&part, text)?;
+    std::fs::rename(part, file)
+}
+
+/// What keeps what twins were, if the configuration wants it.
+fn history(config: &Config, data: &Path) -> Result<Option<History>, DaemonError> {
+    if !config.history.enabled {
+        return Ok(None);
+    }
+    let begun = SqliteHistory::open(&data.join(HISTORY), wall())
+        .and_then(|store| History::start(store, &HistoryOptions::from(&config.history)));
+    Ok(Some(begun.map_err(|error| DaemonError::History { file: data.join(HISTORY), error })?))
 }
 
 /// Adds to what is wrong with a journal where it is and what to do.

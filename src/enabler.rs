@@ -6,6 +6,7 @@ mod authorizations;
 mod device;
 mod dii;
 mod executions;
+mod history;
 mod information;
 mod leases;
 mod mii;

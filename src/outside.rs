@@ -7,11 +7,15 @@
 mod actors;
 mod api;
 mod events;
+mod gap;
 mod hub;
+mod kept;
 mod limits;
+mod listener;
 mod opening;
 mod readers;
 mod sessions;
+mod watch;
 mod webhook;
 
 use std::{
@@ -22,7 +26,7 @@ use std::{
 use serde::Serialize;
 use twinway_actors::port::outlet::Outlet;
 use twinway_protocol::{
-    EntityId, PendingKey, Problem, SystemId, TwinId,
+    EntityId, JsonDoc, PendingKey, Problem, ProblemKind, SystemId, TwinId,
     message::{OutsideRequest, Wire},
     registry::{Health, Reach, Standing, ThirdPartySystem, TwinSystem},
     signal::{Event, LeaseFigures, Signal},
@@ -31,12 +35,15 @@ use twinway_protocol::{
 
 pub use actors::Actors;
 pub use events::CloudEvent;
+pub use gap::{Gap, MissedTwin};
 pub(crate) use hub::wall;
+pub use kept::{KEPT_EVENTS_BYTES_MAX, KeptEvents};
 pub use limits::OutsideLimits;
 pub use sessions::Session;
+pub use watch::{WATCH_FILTER_HELP, WATCH_FILTER_STEPS_MAX, Watch, WatchQuery};
 pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};
 
-use crate::monitor::LeaseFeed;
+use crate::{history::History, monitor::LeaseFeed};
 use hub::Hub;
 use webhook::Webhooks;
 
@@ -59,8 +66,8 @@ pub enum EventsFrom {
     /// With what happens next.
     #[default]
     Now,
-    /// Behind the event with this number (`Last-Event-ID`). A number of an earlier run of the daemon gives a gap of
-    /// unknown size, and then everything of this run that is kept.
+    /// Behind the event with this number (`Last-Event-ID`). A number that is not known, of a run of the daemon that
+    /// crashed, gives a gap of unknown size, and then everything that is kept.
     After(u64),
 }
 
@@ -76,17 +83,16 @@ pub enum Outgoing {
     },
     /// Something happened.
     Event {
-        /// Counts the system's events. In every run of the daemon it begins far above the numbers of the run before,
-        /// so that a number never names two events.
+        /// Counts the system's events. A run of the daemon goes on with the numbers of the one before if that ended in
+        /// order, and else begins far above them, so that a number never names two events.
         number: u64,
         /// What happened.
         event: Arc<Event>,
+        /// How many older events it takes the place of, for whoever wants the newest only.
+        skipped: u64,
     },
     /// Events are gone before they could be told.
-    Gap {
-        /// How many; 0: nobody knows, because they were of an earlier run of the daemon.
-        missed: u64,
-    },
+    Gap(Gap),
 }
 
 /// What stands behind [`Outside`], counted.
@@ -129,19 +135,47 @@ pub struct Outside {
     hub: Arc<Hub>,
     /// Who judges the sync leases.
     leases: Option<LeaseFeed>,
+    /// What keeps what twins were.
+    history: Option<History>,
 }
 
 impl Outside {
     /// A way out that leads nowhere yet.
     #[must_use]
     pub fn new(limits: OutsideLimits) -> Self {
-        Self { hub: Arc::new(Hub::new(limits)), leases: None }
+        Self { hub: Arc::new(Hub::new(limits)), leases: None, history: None }
     }
 
     /// As this one, with a judge of the sync leases.
     #[must_use]
     pub fn watched_by(self, leases: Option<LeaseFeed>) -> Self {
         Self { leases, ..self }
+    }
+
+    /// A way out that leads nowhere yet, and goes on with the events of an earlier run.
+    #[must_use]
+    pub fn resuming(limits: OutsideLimits, earlier: KeptEvents) -> Self {
+        Self { hub: Arc::new(Hub::new(limits).resuming(earlier)), leases: None, history: None }
+    }
+
+    /// The newest events of all systems, as [`KeptEvents::read`] reads them: for the next run, when this one has ended.
+    ///
+    /// # Errors
+    /// Says what cannot be written.
+    pub fn kept_events(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&self.hub.kept_events())
+    }
+
+    /// As this one, with what keeps what twins were.
+    #[must_use]
+    pub fn kept_by(self, history: Option<History>) -> Self {
+        Self { history, ..self }
+    }
+
+    /// What keeps what twins were.
+    #[must_use]
+    pub const fn history(&self) -> Option<&History> {
+        self.history.as_ref()
     }
 
     /// Says who is told of requests that were not delivered, and who gets the answers of webhooks. The first one stays.
@@ -167,7 +201,8 @@ impl Outside {
     /// calls that are under way go on.
     pub fn close(&self) {
         self.hub.closed.store(true, Ordering::Release);
-        self.hub.by_entity.values().iter().for_each(|system| system.wake.notify_waiters());
+        let systems = self.hub.by_entity.values();
+        systems.iter().chain(&self.hub.operation).for_each(|system| system.wake.notify_waiters());
     }
 
     /// Lets the actors go: they have ended, and keep this way out as it keeps them.
@@ -261,7 +296,26 @@ impl Outside {
     /// [`twinway_protocol::ProblemKind::SystemUnknown`], [`twinway_protocol::ProblemKind::ShuttingDown`]; and
     /// [`twinway_protocol::ProblemKind::LimitReached`] when there are too many listeners.
     pub fn events(&self, kind: SystemKind, id: &SystemId, from: EventsFrom) -> Result<Session, Problem> {
-        Session::listen(Arc::clone(&self.hub), self.hub.known(kind, id)?, from)
+        self.watch(kind, id, from, Watch::default())
+    }
+
+    /// Listens to those of the system's events that are wanted.
+    ///
+    /// # Errors
+    /// As for [`Outside::events`].
+    pub fn watch(&self, kind: SystemKind, id: &SystemId, from: EventsFrom, watch: Watch) -> Result<Session, Problem> {
+        Session::listen(Arc::clone(&self.hub), self.hub.known(kind, id)?, from, watch)
+    }
+
+    /// Listens to what concerns whoever runs the enabler: how registered systems stand, systems that are gone, circuits
+    /// that open and close.
+    ///
+    /// # Errors
+    /// As for [`Outside::events`].
+    pub fn watch_operation(&self, from: EventsFrom, watch: Watch) -> Result<Session, Problem> {
+        let system = self.hub.operation.clone().filter(|_| !self.hub.is_closed());
+        let system = system.ok_or_else(|| Problem::new(ProblemKind::ShuttingDown, "the way out is closed"))?;
+        Session::listen(Arc::clone(&self.hub), system, from, watch)
     }
 
     /// A request was answered: the end of the session does not concern it any more.
@@ -275,7 +329,12 @@ impl Outside {
 impl Outlet<Wire> for Outside {
     fn signal(&self, _from: EntityId, signal: Signal) {
         match signal {
-            Signal::Twin(view) => self.hub.readers.twins.put(view.id.clone(), view),
+            Signal::Twin(view) => {
+                if let Some(history) = &self.history {
+                    history.keep(&view);
+                }
+                self.hub.readers.twins.put(view.id.clone(), view);
+            }
             Signal::TwinSystem(system) => {
                 self.hub.readers.twin_systems.put(system.description.id.clone(), system);
             }
@@ -285,12 +344,19 @@ impl Outlet<Wire> for Outside {
             Signal::TwinSystemGone(id) => {
                 self.hub.forget_standing(self.twin_system(&id).map(|system| system.entity.id()));
                 self.hub.readers.twin_systems.remove(&id);
+                self.hub.tell_operators(operation("system.gone", &id));
             }
             Signal::ThirdPartySystemGone(id) => {
                 self.hub.forget_standing(self.third_party_system(&id).map(|system| system.entity.id()));
                 self.hub.readers.third_party_systems.remove(&id);
+                self.hub.tell_operators(operation("system.gone", &id));
             }
-            Signal::TwinGone(id) => self.hub.readers.twins.remove(&id),
+            Signal::TwinGone(id) => {
+                if let Some(history) = &self.history {
+                    history.gone(&id, wall());
+                }
+                self.hub.readers.twins.remove(&id);
+            }
             Signal::Standing { entity, system, standing, changed } => {
                 if changed {
                     measure_standing(&system, &standing);
@@ -304,9 +370,18 @@ impl Outlet<Wire> for Outside {
                 }
             }
             Signal::Request { entity, request, body } => self.hub.ask(entity, request, body.into()),
-            Signal::Event { entity, event } => self.hub.tell(entity, event),
+            Signal::Event { entity, event } => {
+                if event.kind == "system.standing" {
+                    self.hub.tell_operators(Arc::clone(&event));
+                }
+                self.hub.tell(entity, event);
+            }
             Signal::Leases(figures) => measure(figures),
-            Signal::Circuit { system, open } => self.hub.circuit(system, open),
+            Signal::Circuit { system, open } => {
+                let kind = if open { "circuit.opened" } else { "circuit.closed" };
+                self.hub.tell_operators(operation(kind, &system));
+                self.hub.circuit(system, open);
+            }
             Signal::LeaseWatched(watched, now) => {
                 if let Some(leases) = &self.leases {
                     leases.send(watched, now);
@@ -314,6 +389,11 @@ impl Outlet<Wire> for Outside {
             }
         }
     }
+}
+
+/// Something that happened to a system, for whoever runs the enabler.
+fn operation(kind: &'static str, system: &SystemId) -> Arc<Event> {
+    Arc::new(Event { kind, subject: system.to_string(), twin: None, at: wall(), data: JsonDoc::null() })
 }
 
 /// A registered system stands in another way than before: for Prometheus, and for whoever runs the daemon.

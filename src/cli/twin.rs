@@ -15,6 +15,7 @@ use twinway::{
 
 use super::{
     exit::Failure,
+    history::{self, HistoryArgs},
     lease::permitted,
     output::{Format, Output},
     remote::all,
@@ -53,7 +54,11 @@ pub(crate) enum TwinCommand {
         /// Their ids.
         #[arg(required = true)]
         ids: Vec<TwinId>,
+        #[command(flatten)]
+        wanted: watch::WatchArgs,
     },
+    /// Shows what a twin was (FGMV-29 8.3.4): between two moments, or at one.
+    History(HistoryArgs),
     /// Asks that the object of a twin be changed (FGMV-29 9.2 steps 15 to 18), and for the permission, if it is missing.
     Set {
         /// The twin's id.
@@ -123,7 +128,8 @@ pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Outpu
             let reading = permitted(&client, &user, std::slice::from_ref(&id), Right::Read, read).await?;
             show(&reading.view, output)
         }
-        TwinCommand::Watch { ids } => watch::twins(&client, &ids, output).await,
+        TwinCommand::Watch { ids, wanted } => watch::twins(&client, &ids, wanted, output).await,
+        TwinCommand::History(args) => history::run(&client, args, output).await,
         TwinCommand::Set { id, values, user, lease, deadline, if_version } => {
             let terms = ChangeTerms { expects: if_version, within_ms: deadline };
             set(&client, &id, &values, &user, (lease, terms), output).await

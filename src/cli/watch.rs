@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use clap::Args;
 use serde::Serialize;
 use twinway::{
     client::{Client, EventStream, Told},
-    outside::{EventsFrom, SystemKind},
+    outside::{EventsFrom, Gap, SystemKind, WatchQuery},
     protocol::TwinId,
 };
 
@@ -14,6 +15,23 @@ use super::{
     output::{Format, Output, printable},
     system::{self, Listing, Which},
 };
+
+/// Which events are wanted.
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Only events of this type, such as `twin.changed`; `lease.*`: all that begin so.
+    #[arg(long = "type", value_name = "TYPE")]
+    event_type: Option<String>,
+    /// Only changes of this property.
+    #[arg(long)]
+    property: Option<String>,
+    /// Only events of which this CEL expression is true, such as `data.values.temperature > 30`.
+    #[arg(long, value_name = "CEL")]
+    filter: Option<String>,
+    /// Only the newest values, while this terminal is behind.
+    #[arg(long)]
+    newest: bool,
+}
 
 #[derive(Serialize)]
 struct SystemChange<'c> {
@@ -53,9 +71,17 @@ fn differences<'l>(
 }
 
 /// Events of twins go to the metaverse systems that selected them, so the twins are selected while they are watched.
-pub(crate) async fn twins(client: &Client, ids: &[TwinId], output: &mut Output) -> Result<(), Failure> {
+pub(crate) async fn twins(
+    client: &Client,
+    ids: &[TwinId],
+    wanted: WatchArgs,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let WatchArgs { event_type, property, filter, newest } = wanted;
+    let twin = if let [id] = ids { Some(id.to_string()) } else { None };
+    let wanted = WatchQuery { kind: event_type, twin, property, system: None, filter, newest };
     // Listening first, so that nothing falls between.
-    let events = client.events(SystemKind::Metaverse, EventsFrom::Now).await?;
+    let events = client.watch(SystemKind::Metaverse, EventsFrom::Now, &wanted).await?;
     client.select_twins(ids, &[]).await?;
     tell(events, ids, output).await
 }
@@ -91,8 +117,24 @@ async fn tell(mut events: EventStream, ids: &[TwinId], output: &mut Output) -> R
                 output.line(&printable(&format!("{time}  {subject}  {kind}  {}", event.data.as_str())))?;
             }
             // Results are data only: what was missed is told beside them.
-            (Told::Gap { missed: 0 }, _) => output.note("some events were missed"),
-            (Told::Gap { missed }, _) => output.note(&format!("{missed} events were missed")),
+            (Told::Gap(gap), _) => output.note(&missed(&gap)),
+        }
+    }
+}
+
+fn missed(gap: &Gap) -> String {
+    match (gap.missed, &gap.twins) {
+        (0, _) => "some events were missed".to_owned(),
+        (missed, None) => format!("{missed} events were missed"),
+        (missed, Some(twins)) => {
+            let about = twins.iter().map(|missed| {
+                let twin = missed.twin.as_ref().map_or("no twin", TwinId::as_str);
+                match missed.first_version.zip(missed.last_version) {
+                    Some((first, last)) => format!("{twin}: versions {first} to {last}"),
+                    None => format!("{twin}: {} events", missed.missed),
+                }
+            });
+            format!("{missed} events were missed ({})", about.collect::<Vec<_>>().join("; "))
         }
     }
 }

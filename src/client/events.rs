@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use reqwest::{Response, header::ACCEPT};
-use serde::Deserialize;
 use tokio::time::Instant;
 use twinway_protocol::TwinId;
 
 use super::{
     Client, ClientError, CloudEvent, SILENCE_MS_MAX, SseMessage, SseParser, backoff::Backoff, call, interface,
 };
-use crate::outside::{EventsFrom, SystemKind};
+use crate::outside::{EventsFrom, Gap, SystemKind, WatchQuery};
 
 /// What a system is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,16 +21,8 @@ pub enum Told {
         /// What happened.
         event: Box<CloudEvent>,
     },
-    /// This many events are gone before they could be told.
-    Gap {
-        /// How many.
-        missed: u64,
-    },
-}
-
-#[derive(Deserialize)]
-struct GapBody {
-    missed: u64,
+    /// Events are gone before they could be told.
+    Gap(Gap),
 }
 
 /// A stream of events. When it breaks, it goes on behind the last event that it gave.
@@ -60,7 +51,25 @@ impl Client {
     /// # Errors
     /// Those of every request.
     pub async fn events(&self, kind: SystemKind, from: EventsFrom) -> Result<EventStream, ClientError> {
-        self.listen(kind, from, Vec::new()).await
+        self.watch(kind, from, &WatchQuery::default()).await
+    }
+
+    /// Listens to those events that are wanted.
+    ///
+    /// # Errors
+    /// Those of every request; a filter that is not understood is refused with the place of its mistake.
+    pub async fn watch(
+        &self,
+        kind: SystemKind,
+        from: EventsFrom,
+        wanted: &WatchQuery,
+    ) -> Result<EventStream, ClientError> {
+        let WatchQuery { kind: event_type, twin, property, system, filter, newest } = wanted.clone();
+        let texts =
+            [("type", event_type), ("twin", twin), ("property", property), ("system", system), ("filter", filter)];
+        let mut wanted: Vec<_> = texts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        wanted.extend(newest.then(|| ("newest", "true".to_owned())));
+        self.listen(kind, from, wanted).await
     }
 
     /// Listens to what happens to sync leases: what this metaverse system's users are told of theirs, and every
@@ -69,9 +78,8 @@ impl Client {
     /// # Errors
     /// Those of every request.
     pub async fn lease_events(&self, twin: Option<&TwinId>, from: EventsFrom) -> Result<EventStream, ClientError> {
-        let mut wanted = vec![("type", "lease.*".to_owned())];
-        wanted.extend(twin.map(|twin| ("twin", twin.to_string())));
-        self.listen(SystemKind::Metaverse, from, wanted).await
+        let (kind, twin) = (Some("lease.*".to_owned()), twin.map(TwinId::to_string));
+        self.watch(SystemKind::Metaverse, from, &WatchQuery { kind, twin, ..WatchQuery::default() }).await
     }
 
     async fn listen(
@@ -157,8 +165,7 @@ impl EventStream {
             self.from = EventsFrom::After(number);
         }
         if message.event == "gap" {
-            let gap: GapBody = serde_json::from_str(&message.data).map_err(protocol)?;
-            return Ok(Told::Gap { missed: gap.missed });
+            return serde_json::from_str(&message.data).map(Told::Gap).map_err(protocol);
         }
         let event = Box::new(serde_json::from_str(&message.data).map_err(protocol)?);
         Ok(Told::Event { number: number.unwrap_or(0), event })

@@ -16,8 +16,8 @@ use twinway_protocol::{
     message::{OutsideAnswer, OutsideRequest},
 };
 
-use super::{Client, ClientError, CloudEvent, SILENCE_MS_MAX, call, interface};
-use crate::outside::SystemKind;
+use super::{Client, ClientError, CloudEvent, SILENCE_MS_MAX, Told, call, interface};
+use crate::outside::{Gap, SystemKind, WatchQuery};
 
 /// What the session speaks.
 const SUBPROTOCOL: &str = "twinway.v1.json";
@@ -41,12 +41,17 @@ pub enum Incoming {
         /// What happened.
         event: Box<CloudEvent>,
     },
-    /// This many events are gone before they could be told.
-    Gap {
-        /// How many.
-        missed: u64,
+    /// Events are gone before they could be told.
+    Gap(Gap),
+    /// What a subscription is told.
+    Subscription {
+        /// Its id.
+        id: String,
+        /// What it is told.
+        told: Told,
     },
-    /// What came of something sent in this session: `answer:{id}` of an answer, otherwise the id of a call.
+    /// What came of something sent in this session: `answer:{id}`, `subscribe:{id}`, `unsubscribe:{id}`, otherwise the id
+    /// of a call.
     Reply {
         /// Of what.
         id: String,
@@ -81,21 +86,30 @@ struct Frame {
     data: Option<JsonDoc>,
     event: Option<Box<CloudEvent>>,
     number: Option<u64>,
-    gap: Option<GapFrame>,
+    gap: Option<Gap>,
+    subscription: Option<String>,
     reply: Option<String>,
     status: Option<u16>,
     body: Option<JsonDoc>,
-}
-
-#[derive(Deserialize)]
-struct GapFrame {
-    missed: u64,
 }
 
 #[derive(Serialize)]
 struct AnswerFrame<'f> {
     answer: &'f str,
     data: &'f OutsideAnswer,
+}
+
+#[derive(Serialize)]
+struct SubscribeFrame<'f> {
+    subscribe: &'f str,
+    events: &'f WatchQuery,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct UnsubscribeFrame<'f> {
+    unsubscribe: &'f str,
 }
 
 /// One call of a session.
@@ -234,11 +248,15 @@ impl Session {
                 }
             };
         }
-        if let Some(event) = frame.event {
-            return Some(Incoming::Event { number: frame.number.unwrap_or(0), event });
-        }
-        if let Some(gap) = frame.gap {
-            return Some(Incoming::Gap { missed: gap.missed });
+        let told = match (frame.event, frame.gap) {
+            (Some(event), _) => Some(Told::Event { number: frame.number.unwrap_or(0), event }),
+            (None, gap) => gap.map(Told::Gap),
+        };
+        match (told, frame.subscription) {
+            (Some(told), Some(id)) => return Some(Incoming::Subscription { id, told }),
+            (Some(Told::Event { number, event }), None) => return Some(Incoming::Event { number, event }),
+            (Some(Told::Gap(gap)), None) => return Some(Incoming::Gap(gap)),
+            (None, _) => {}
         }
         let status = frame.status.unwrap_or(0);
         frame.reply.map(|id| Incoming::Reply { id, status, body: frame.body })
@@ -250,6 +268,23 @@ impl Session {
     /// [`ClientError::Unreachable`] when the session is broken.
     pub async fn answer(&mut self, id: &str, answer: &OutsideAnswer) -> Result<(), ClientError> {
         self.send(&AnswerFrame { answer: id, data: answer }).await
+    }
+
+    /// Begins a subscription with this id, after the event with this number or with what happens next. What came of it is
+    /// told by the reply `subscribe:{id}`.
+    ///
+    /// # Errors
+    /// As for [`Session::answer`].
+    pub async fn subscribe(&mut self, id: &str, wanted: &WatchQuery, after: Option<u64>) -> Result<(), ClientError> {
+        self.send(&SubscribeFrame { subscribe: id, events: wanted, after }).await
+    }
+
+    /// Ends a subscription.
+    ///
+    /// # Errors
+    /// As for [`Session::answer`].
+    pub async fn unsubscribe(&mut self, id: &str) -> Result<(), ClientError> {
+        self.send(&UnsubscribeFrame { unsubscribe: id }).await
     }
 
     /// Uses a route by this session; `id` is the caller's and names the reply.

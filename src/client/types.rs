@@ -113,6 +113,9 @@ pub struct CloudEvent {
     /// The media type of `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacontenttype: Option<String>,
+    /// How many older events it takes the place of, for whoever wants the newest only.
+    #[serde(default)]
+    pub skipped: u64,
     /// The rest.
     #[serde(default = "JsonDoc::null")]
     pub data: JsonDoc,

@@ -51,6 +51,7 @@ impl Config {
         self.check_entities(&mut findings);
         self.check_outside(&mut findings);
         self.check_journal(&mut findings);
+        self.check_history(&mut findings);
         self.check_monitor(&mut findings);
         if let Some(Err(why)) = self.trace.otlp.as_deref().map(check_url) {
             findings.0.push(format!("`trace.otlp` is no collector that spans can be sent to: {why}"));
@@ -74,6 +75,7 @@ impl Config {
                 ("sessions_max", limits.sessions_max),
                 ("subscriptions_max", limits.subscriptions_max),
                 ("session_calls_max", limits.session_calls_max),
+                ("session_subscriptions_max", limits.session_subscriptions_max),
                 ("tickets_max", limits.tickets_max),
                 ("connections_max", limits.connections_max),
             ],
@@ -201,8 +203,16 @@ impl Config {
                 ("webhook_queue_max", outside.webhook_queue_max),
             ],
         );
+        findings.within("outside.events_marked_max", outside.events_marked_max, 0..=COUNT_MAX);
         findings.within("outside.webhook_answer_ms_max", outside.webhook_answer_ms_max, 1..=DAY_MS);
         findings.within("outside.webhook_backoff_ms", outside.webhook_backoff_ms, 1..=60_000);
+    }
+
+    fn check_history(&self, findings: &mut Findings) {
+        let history = &self.history;
+        findings.within("history.retention_ms", history.retention_ms, 1_000..=100 * 366 * DAY_MS);
+        findings.within("history.bytes_max", history.bytes_max, 1 << 20..=1 << 50);
+        findings.within("history.queue_max", history.queue_max, 1..=COUNT_MAX);
     }
 
     fn check_monitor(&self, findings: &mut Findings) {

@@ -93,7 +93,7 @@ impl<'s> Advisor<'s> {
                     }
                 }
                 Incoming::Closed(why) => return why,
-                Incoming::Event { .. } | Incoming::Gap { .. } | Incoming::Reply { .. } => {}
+                Incoming::Event { .. } | Incoming::Gap(_) | Incoming::Subscription { .. } | Incoming::Reply { .. } => {}
             }
         }
     }

@@ -94,7 +94,7 @@ impl<'s> Home<'s> {
                     }
                 }
                 Incoming::Closed(why) => return why,
-                Incoming::Event { .. } | Incoming::Gap { .. } | Incoming::Reply { .. } => {}
+                Incoming::Event { .. } | Incoming::Gap(_) | Incoming::Subscription { .. } | Incoming::Reply { .. } => {}
             }
         }
     }

@@ -202,7 +202,7 @@ impl<'s> Plaza<'s> {
                     let subject = event.subject.as_deref().unwrap_or_default();
                     self.story.line(&format!("plaza sees {subject}: {}", event.data.as_str()));
                 }
-                Told::Gap { missed } => self.story.line(&format!("plaza missed {missed} events")),
+                Told::Gap(gap) => self.story.line(&format!("plaza missed {} events", gap.missed)),
             }
         }
     }

@@ -6,7 +6,7 @@ use twinway_protocol::{
 };
 
 use super::Enabler;
-use crate::outside::{EventsFrom, Session, SystemKind};
+use crate::outside::{EventsFrom, Session, SystemKind, Watch};
 
 /// The enabler as one user's device sees it.
 #[derive(Clone, Debug)]
@@ -49,7 +49,15 @@ impl Device {
     /// # Errors
     /// Those of every request, and when there are too many listeners.
     pub async fn events(&self, from: EventsFrom) -> Result<Session, Problem> {
+        self.watch(from, Watch::default()).await
+    }
+
+    /// Hears those of its events that are wanted.
+    ///
+    /// # Errors
+    /// As for [`Self::events`].
+    pub async fn watch(&self, from: EventsFrom, watch: Watch) -> Result<Session, Problem> {
         self.actor().await?;
-        self.enabler.outside().events(SystemKind::UserDevice, &self.id()?, from)
+        self.enabler.outside().watch(SystemKind::UserDevice, &self.id()?, from, watch)
     }
 }

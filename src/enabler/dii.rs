@@ -14,7 +14,7 @@ use twinway_protocol::{
 };
 
 use super::Enabler;
-use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
+use crate::outside::{EventsFrom, Session, SystemKind, Watch, check_reach};
 
 /// The enabler as one digital twin system sees it.
 #[derive(Clone, Debug)]
@@ -59,8 +59,16 @@ impl Dii {
     /// # Errors
     /// Those of every request, and when there are too many listeners.
     pub async fn events(&self, from: EventsFrom) -> Result<Session, Problem> {
+        self.watch(from, Watch::default()).await
+    }
+
+    /// Hears those of its events that are wanted.
+    ///
+    /// # Errors
+    /// As for [`Self::events`].
+    pub async fn watch(&self, from: EventsFrom, watch: Watch) -> Result<Session, Problem> {
         self.actor().await?;
-        self.enabler.outside().events(SystemKind::DigitalTwin, &self.id, from)
+        self.enabler.outside().watch(SystemKind::DigitalTwin, &self.id, from, watch)
     }
 
     /// Answers a request (9.2 steps 10 and 18).

@@ -18,7 +18,7 @@ use twinway_protocol::{
 };
 
 use super::Enabler;
-use crate::outside::{EventsFrom, Session, SystemKind};
+use crate::outside::{EventsFrom, Session, SystemKind, Watch};
 
 /// The enabler as one metaverse system sees it.
 #[derive(Clone, Debug)]
@@ -78,8 +78,16 @@ impl Mii {
     /// # Errors
     /// As for [`Mii::session`].
     pub async fn events(&self, from: EventsFrom) -> Result<Session, Problem> {
+        self.watch(from, Watch::default()).await
+    }
+
+    /// Hears those of its events that are wanted.
+    ///
+    /// # Errors
+    /// As for [`Self::events`].
+    pub async fn watch(&self, from: EventsFrom, watch: Watch) -> Result<Session, Problem> {
         self.actor().await?;
-        self.enabler.outside().events(SystemKind::Metaverse, &self.id, from)
+        self.enabler.outside().watch(SystemKind::Metaverse, &self.id, from, watch)
     }
 
     /// Searches for third-party systems (FGMV-29 9.1 steps 4 and 5).

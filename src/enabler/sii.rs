@@ -11,7 +11,7 @@ use twinway_protocol::{
 };
 
 use super::Enabler;
-use crate::outside::{EventsFrom, Session, SystemKind, check_reach};
+use crate::outside::{EventsFrom, Session, SystemKind, Watch, check_reach};
 
 /// The enabler as one third-party system sees it.
 #[derive(Clone, Debug)]
@@ -56,8 +56,16 @@ impl Sii {
     /// # Errors
     /// Those of every request, and when there are too many listeners.
     pub async fn events(&self, from: EventsFrom) -> Result<Session, Problem> {
+        self.watch(from, Watch::default()).await
+    }
+
+    /// Hears those of its events that are wanted.
+    ///
+    /// # Errors
+    /// As for [`Self::events`].
+    pub async fn watch(&self, from: EventsFrom, watch: Watch) -> Result<Session, Problem> {
         self.actor().await?;
-        self.enabler.outside().events(SystemKind::ThirdParty, &self.id, from)
+        self.enabler.outside().watch(SystemKind::ThirdParty, &self.id, from, watch)
     }
 
     /// Answers a request (9.1 steps 8 and 14x).

@@ -16,9 +16,10 @@ use twinway_protocol::{Problem, ProblemKind, message::Wire};
 
 use super::{Enabler, Inner};
 use crate::{
+    history::History,
     monitor::LeaseFeed,
     observations::Observations,
-    outside::{Outside, OutsideLimits},
+    outside::{KeptEvents, Outside, OutsideLimits},
 };
 
 /// What an enabler is started with; every part has defaults.
@@ -36,6 +37,10 @@ pub struct EnablerOptions {
     pub observations: Observations,
     /// Who judges the sync leases.
     pub leases: Option<LeaseFeed>,
+    /// What keeps what twins were; by default nothing does.
+    pub history: Option<History>,
+    /// The events of the run before, for those who resume.
+    pub events: KeptEvents,
 }
 
 /// A caller waits this much longer than an external system may take, so that it hears why there is no answer.
@@ -51,7 +56,9 @@ impl Enabler {
         // One limit: what its actor has given up is not handed out any more.
         let answer_ms_max = options.entities.outside_answer_ms_max;
         let watched = options.leases.is_some();
-        let outside = Outside::new(OutsideLimits { answer_ms_max, ..options.outside }).watched_by(options.leases);
+        let outside = Outside::resuming(OutsideLimits { answer_ms_max, ..options.outside }, options.events)
+            .watched_by(options.leases);
+        let outside = outside.kept_by(options.history);
         let outside = Arc::new(outside);
         let entities = Settings { lease_watched: watched, ..options.entities };
         let answer_within = Duration::from_millis(answer_ms_max) + ANSWER_MARGIN;
@@ -96,6 +103,18 @@ impl Enabler {
         let ended = system.shutdown().await;
         self.inner.outside.close();
         self.inner.outside.detach();
+        if let Some(history) = self.inner.outside.history().cloned() {
+            let (done, closed) = tokio::sync::oneshot::channel();
+            let closing = std::thread::Builder::new().name("history-close".to_owned()).spawn(move || {
+                history.close();
+                // Whoever shuts down may have gone.
+                let _ = done.send(());
+            });
+            if closing.is_ok() {
+                // It ends with its thread.
+                let _ = closed.await;
+            }
+        }
         ended
     }
 

@@ -24,6 +24,8 @@ pub struct GatewayConfig {
     pub subscriptions_max: usize,
     /// How many calls and answers of one session may be under way.
     pub session_calls_max: usize,
+    /// How many subscriptions one session may have.
+    pub session_subscriptions_max: usize,
     /// How many tickets one token may have open.
     pub tickets_max: usize,
     /// How long a ticket is good, in milliseconds.
@@ -56,6 +58,7 @@ impl Default for GatewayConfig {
             sessions_max: 1_024,
             subscriptions_max: 4_096,
             session_calls_max: 64,
+            session_subscriptions_max: 64,
             tickets_max: 64,
             ticket_ttl_ms: 30_000,
             connections_max: 25_000,

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     auth::Role,
     call::{Call, Reply},
-    mii::{EVENT_STREAM, LAST_EVENT},
+    mii::{EVENT_STREAM, WATCH},
     routes::{Access, Answer, Later, Parameter, Route},
     schemas::schema,
 };
@@ -37,7 +37,7 @@ pub(super) const ROUTES: &[Route] = &[
     .writes_nothing()
     .later(notify),
     Route::get("/mii/v1/devices/events", "hearDeviceEvents", ACCESS, "Hears what concerns the device's user.")
-        .query(&[LAST_EVENT])
+        .query(WATCH)
         .answers(&[EVENT_STREAM])
         .events(SystemKind::UserDevice),
 ];

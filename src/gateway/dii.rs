@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     auth::Role,
     call::{Call, JSON, Reply},
-    mii::{EVENT_STREAM, LAST_EVENT, SWITCHED},
+    mii::{EVENT_STREAM, SWITCHED, WATCH},
     routes::{Access, Answer, Later, Parameter, Route},
     schemas::schema,
     twins::TWIN,
@@ -79,7 +79,7 @@ pub(super) const ROUTES: &[Route] = &[
     .answers(&[Answer::empty(204, "It counts from now on.")])
     .later(set_synchronization),
     Route::get("/dii/v1/events", "hearTwinSystemEvents", ACCESS, "Hears this system's events.")
-        .query(&[LAST_EVENT])
+        .query(WATCH)
         .answers(&[EVENT_STREAM])
         .events(SystemKind::DigitalTwin),
     Route::get(

@@ -19,7 +19,7 @@ use super::{
     routes::{Access, Answer, Later, Parameter, Route},
     schemas::{page_of, schema},
 };
-use crate::outside::SystemKind;
+use crate::outside::{SystemKind, WATCH_FILTER_HELP};
 
 pub(super) const ACCESS: Access = Access::Only(Role::Metaverse);
 pub(super) const CURSOR: Parameter = Parameter::text("cursor", "Where the page before ended: its `next`.");
@@ -30,8 +30,21 @@ const SORT: Parameter = Parameter::text(
     "sort",
     "Fields to sort by, with `-` before those that go down: `performance.p99_ms,-charge.amount`. Without: by id.",
 );
-pub(super) const LAST_EVENT: Parameter =
+const LAST_EVENT: Parameter =
     Parameter::number("lastEventId", "Begin behind this event, for those who cannot set `Last-Event-ID`.");
+/// What a listener to events can choose.
+pub(super) const WATCH: &[Parameter] = &[
+    LAST_EVENT,
+    Parameter::text("type", "Only events of this type, without `io.twinway.`; `lease.*`: all that begin so."),
+    Parameter::text("twin", "Only events about this twin."),
+    Parameter::text("property", "Only changes of this property."),
+    Parameter::text("system", "Only events about twins of this digital twin system, or about the system."),
+    Parameter::text("filter", WATCH_FILTER_HELP),
+    Parameter::text(
+        "newest",
+        "`true`: while the listener is behind, only the newest value of each property of each twin.",
+    ),
+];
 pub(super) const EVENT_STREAM: Answer =
     Answer::new(200, "CloudEvents as server-sent events, until the caller hangs up.", "text/event-stream", None);
 pub(super) const SWITCHED: Answer =
@@ -116,11 +129,7 @@ pub(super) const ROUTES: &[Route] = &[
         .answers(&[Answer::empty(204, "It is reached like this now.")])
         .later(set_reach),
     Route::get("/mii/v1/events", "hearMetaverseEvents", ACCESS, "Hears this system's events.")
-        .query(&[
-            LAST_EVENT,
-            Parameter::text("type", "Only events of this type, without `io.twinway.`; `lease.*`: all that begin so."),
-            Parameter::text("twin", "Only events about this twin."),
-        ])
+        .query(WATCH)
         .answers(&[EVENT_STREAM])
         .events(SystemKind::Metaverse),
     Route::get(

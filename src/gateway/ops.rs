@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::{
     auth::Role,
     call::{Call, JSON, Reply},
+    mii::{EVENT_STREAM, WATCH},
     routes::{Access, Answer, Later, Route},
     schemas::schema,
 };
@@ -34,6 +35,15 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/ops/v1/status", "readStatus", OPERATOR, "How the daemon is.")
         .answers(&[Answer::new(200, "Its state and counts.", JSON, Some(schema::<Status>))])
         .now(status),
+    Route::get(
+        "/ops/v1/events",
+        "hearOperatorEvents",
+        OPERATOR,
+        "Hears how registered systems stand (`system.standing`), which are gone (`system.gone`), and whose calls are held back (`circuit.opened`, `circuit.closed`).",
+    )
+    .query(WATCH)
+    .answers(&[EVENT_STREAM])
+    .operator_events(),
     Route::get("/metrics", "readMetrics", OPERATOR, "The daemon's metrics for Prometheus.")
         .answers(&[Answer::new(200, "The metrics.", EXPOSITION, None)])
         .now(metrics),

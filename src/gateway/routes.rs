@@ -10,7 +10,7 @@ use super::{
     acquiring, actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, information, leases, mii, ops, problem, registrations, rights,
+    device, dii, executions, history, information, leases, mii, ops, problem, registrations, rights,
     schemas::SchemaOf,
     sii, spatial, twins,
 };
@@ -117,8 +117,10 @@ pub(super) enum Run {
     Now(Now),
     /// By asking actors.
     Later(for<'a> fn(Call<'a>) -> Later<'a>),
-    /// By a stream of events.
-    Events(SystemKind),
+    /// By a stream of the events of a system; of none: of what concerns operators.
+    Events(Option<SystemKind>),
+    /// By a stream of what a twin's properties were.
+    Replay,
     /// By a WebSocket session.
     Session(SystemKind),
 }
@@ -129,6 +131,7 @@ impl std::fmt::Debug for Run {
             Self::Now(_) => "Now",
             Self::Later(_) => "Later",
             Self::Events(_) => "Events",
+            Self::Replay => "Replay",
             Self::Session(_) => "Session",
         })
     }
@@ -253,7 +256,17 @@ impl Route {
     }
 
     pub(super) const fn events(mut self, kind: SystemKind) -> Self {
-        self.run = Run::Events(kind);
+        self.run = Run::Events(Some(kind));
+        self
+    }
+
+    pub(super) const fn operator_events(mut self) -> Self {
+        self.run = Run::Events(None);
+        self
+    }
+
+    pub(super) const fn replay(mut self) -> Self {
+        self.run = Run::Replay;
         self
     }
 
@@ -270,6 +283,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         executions::ROUTES,
         information::ROUTES,
         twins::ROUTES,
+        history::ROUTES,
         actions::ROUTES,
         rights::ROUTES,
         leases::ROUTES,

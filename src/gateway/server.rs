@@ -27,7 +27,7 @@ use super::{
     auth::Known,
     call::{Call, Extras, Found, MERGE_PATCH, Reply},
     figures::Figures,
-    problem,
+    history, problem,
     routes::{Access, Now, Numbered, Route, Run, Verb},
     session, sse,
 };
@@ -146,6 +146,7 @@ async fn carry_out(
     let payload = web::Payload::from_request(request, &mut payload).await.map_err(broken)?;
     match route.run {
         Run::Events(kind) => return sse::open(shared, &call, kind, text(headers, &LAST_EVENT_ID)).await,
+        Run::Replay => return history::replay(shared, &call, text(headers, &LAST_EVENT_ID)).await,
         Run::Session(kind) => return session::open(shared, &call, kind, request, payload).await,
         Run::Now(_) | Run::Later(_) => {}
     }
@@ -161,7 +162,7 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, Problem> {
     match call.route.run {
         Run::Now(run) => run(&call),
         Run::Later(run) => run(call).await,
-        Run::Events(_) | Run::Session(_) => {
+        Run::Events(_) | Run::Replay | Run::Session(_) => {
             Err(Problem::new(ProblemKind::InvalidQuery, "a streaming route cannot be called within a session"))
         }
     }

@@ -9,7 +9,6 @@ use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, CloseCode, CloseReason, ProtocolError};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 use twinway_protocol::{PendingKey, Problem, ProblemKind, SystemId, message::OutsideAnswer};
@@ -18,61 +17,19 @@ use super::{
     Shared,
     auth::Known,
     call::{Call, Extras, Found, JSON, Reply},
-    event::{EventFrame, Gap, GapFrame},
+    frame::{self, Incoming, not_a_frame, reply_frame},
     json,
     limits::Slot,
     problem,
     routes::Verb,
     server, sse,
+    subscriptions::Subscriptions,
 };
-use crate::outside::{self, CloudEvent, Outgoing, RequestFrame, SystemKind};
+use crate::outside::{self, Outgoing, RequestFrame, SystemKind};
 
 const SUBPROTOCOL: &str = "twinway.v1.json";
 /// Closed, since a newer session of the same system has come.
 const REPLACED: u16 = 4001;
-
-/// What a client sends: an answer or a call.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Incoming {
-    answer: Option<String>,
-    data: Option<Box<RawValue>>,
-    call: Option<String>,
-    method: Option<String>,
-    path: Option<String>,
-    body: Option<Box<RawValue>>,
-    /// What the header `Sync-Lease-Token` is for requests.
-    #[serde(rename = "leaseToken")]
-    lease_token: Option<String>,
-    /// What the header `Idempotency-Key` is for requests.
-    #[serde(rename = "idempotencyKey")]
-    idempotency_key: Option<String>,
-    /// What the header `If-Match` is for requests.
-    #[serde(rename = "ifMatch")]
-    if_match: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ReplyFrame<'a> {
-    reply: &'a str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a RawValue>,
-}
-
-/// Writes a reply. What is not JSON (metrics) goes as text.
-fn reply_frame(id: &str, reply: &Reply) -> String {
-    let text = String::from_utf8_lossy(&reply.body);
-    let raw = RawValue::from_string(text.to_string());
-    let body = match raw {
-        _ if text.is_empty() => None,
-        Ok(raw) => Some(raw),
-        Err(_) => serde_json::value::to_raw_value(&*text).ok(),
-    };
-    let frame = ReplyFrame { reply: id, status: reply.status, body: body.as_deref() };
-    // A frame of texts and one checked document is always written.
-    serde_json::to_string(&frame).unwrap_or_default()
-}
 
 /// Whose session it is.
 #[derive(Clone)]
@@ -88,6 +45,7 @@ struct Session {
     socket: actix_ws::Session,
     /// Calls and answers under way, each giving its reply.
     under_way: FuturesUnordered<LocalBoxFuture<'static, String>>,
+    subscriptions: Subscriptions,
     heard: Instant,
     /// Whether the client sends arrays.
     batches: bool,
@@ -124,6 +82,7 @@ pub(super) async fn open(
         owner,
         socket,
         under_way: FuturesUnordered::new(),
+        subscriptions: Subscriptions::default(),
         heard: Instant::now(),
         batches: false,
         _place: places,
@@ -154,10 +113,11 @@ impl Session {
                 Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.reply(reply).await,
                 message = messages.recv(), if reads => self.hear(message).await,
                 next = outgoing.next() => match next {
-                    Some(next) => self.tell(next).await,
+                    Some(next) => self.tell(None, next).await,
                     None if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
                     None => Err(end(CloseCode::Away, "the daemon is shutting down")),
                 },
+                Some((id, next)) = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.tell(Some(&id), next).await,
                 _ = beat.tick() => self.beat(silence).await,
             };
             if let Err(why) = step {
@@ -209,17 +169,14 @@ impl Session {
         }
     }
 
-    async fn tell(&mut self, outgoing: Outgoing) -> Result<(), End> {
+    async fn tell(&mut self, subscription: Option<&str>, outgoing: Outgoing) -> Result<(), End> {
         let text = match &outgoing {
-            Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)),
-            Outgoing::Event { number, event } => {
-                let event = CloudEvent::new(&self.owner.system, *number, event);
-                serde_json::to_string(&EventFrame { event, number: *number })
-            }
-            Outgoing::Gap { missed } => serde_json::to_string(&GapFrame { gap: Gap { missed: *missed } }),
+            Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)).map(Some),
+            Outgoing::Event { .. } | Outgoing::Gap(_) => frame::frame(&self.owner.system, subscription, &outgoing),
         };
         match text {
-            Ok(text) => self.send(text).await,
+            Ok(Some(text)) => self.send(text).await,
+            Ok(None) => Ok(()),
             Err(error) => Err(end(CloseCode::Error, &error.to_string())),
         }
     }
@@ -228,8 +185,8 @@ impl Session {
         self.heard = Instant::now();
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => {
-                let refused = self.accept(&text);
-                self.send_replies(refused).await
+                let replies = self.accept(&text);
+                self.send_replies(replies).await
             }
             Some(Ok(AggregatedMessage::Ping(bytes))) => self.socket.pong(&bytes).await.map_err(|_| None),
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
@@ -243,32 +200,93 @@ impl Session {
         }
     }
 
-    /// Begins what a frame asks for; gives the replies to what cannot be begun.
+    /// Begins what a frame asks for; gives the replies that are there at once.
     fn accept(&mut self, text: &str) -> Vec<String> {
         if !text.trim_ascii_start().starts_with('[') {
-            return self.begin(text).err().into_iter().collect();
+            return self.begin(text).into_iter().collect();
         }
         self.batches = true;
         // One frame that is not understood does not keep the others from being carried out.
         match json::read::<Vec<Box<RawValue>>>(text.as_bytes(), "") {
-            Ok(frames) => frames.iter().filter_map(|frame| self.begin(frame.get()).err()).collect(),
+            Ok(frames) => frames.iter().filter_map(|frame| self.begin(frame.get())).collect(),
             Err(problem) => vec![reply_frame("", &problem::reply(problem, None))],
         }
     }
 
-    fn begin(&mut self, text: &str) -> Result<(), String> {
-        let refused = |(id, problem): (String, _)| reply_frame(&id, &problem::reply(problem, None));
-        let (id, work) = self.work(text).map_err(refused)?;
+    fn begin(&mut self, text: &str) -> Option<String> {
+        let refused = |(id, problem): (String, _)| Some(reply_frame(&id, &problem::reply(problem, None)));
+        let frame: Incoming = match json::read(text.as_bytes(), "") {
+            Ok(frame) => frame,
+            Err(problem) => return refused((String::new(), problem)),
+        };
+        if frame.subscribe.is_some() || frame.unsubscribe.is_some() {
+            let (id, done) = self.subscription(frame);
+            let reply = done.map_or_else(|problem| problem::reply(problem, None), |()| Reply::empty(204));
+            return Some(reply_frame(&id, &reply));
+        }
+        let (id, work) = match self.work(frame) {
+            Ok(begun) => begun,
+            Err(problem) => return refused(problem),
+        };
         self.under_way.push(Box::pin(async move {
             let reply = work.await.unwrap_or_else(|problem| problem::reply(problem, None));
             reply_frame(&id, &reply)
         }));
-        Ok(())
+        None
+    }
+
+    /// Begins or ends a subscription; gives the id of the reply too. It begins at once, so that its first event comes
+    /// after the reply.
+    fn subscription(&mut self, frame: Incoming) -> (String, Result<(), Problem>) {
+        let Owner { shared, known, kind, system } = self.owner.clone();
+        let admit = || shared.take_rate(&known, std::time::Instant::now());
+        match frame {
+            Incoming {
+                subscribe: Some(id),
+                events,
+                after,
+                unsubscribe: None,
+                answer: None,
+                data: None,
+                call: None,
+                method: None,
+                path: None,
+                body: None,
+                lease_token: None,
+                idempotency_key: None,
+                if_match: None,
+            } => {
+                let reply = format!("subscribe:{id}");
+                let wanted = events.unwrap_or_default();
+                let begun =
+                    admit().and_then(|()| self.subscriptions.subscribe(&shared, (kind, &system), id, wanted, after));
+                (reply, begun)
+            }
+            Incoming {
+                unsubscribe: Some(id),
+                subscribe: None,
+                events: None,
+                after: None,
+                answer: None,
+                data: None,
+                call: None,
+                method: None,
+                path: None,
+                body: None,
+                lease_token: None,
+                idempotency_key: None,
+                if_match: None,
+            } => (format!("unsubscribe:{id}"), admit().and_then(|()| self.subscriptions.unsubscribe(&id))),
+            Incoming { subscribe, unsubscribe, .. } => {
+                let id = subscribe.map(|id| format!("subscribe:{id}"));
+                let id = id.or(unsubscribe.map(|id| format!("unsubscribe:{id}"))).unwrap_or_default();
+                (id, Err(not_a_frame()))
+            }
+        }
     }
 
     /// What one answer or call asks for, under the id of its reply; or the problem to reply with.
-    fn work(&self, text: &str) -> Result<(String, Work), (String, Problem)> {
-        let frame: Incoming = json::read(text.as_bytes(), "").map_err(|problem| (String::new(), problem))?;
+    fn work(&self, frame: Incoming) -> Result<(String, Work), (String, Problem)> {
         let max = self.owner.shared.config.session_calls_max.max(1);
         match frame {
             Incoming {
@@ -281,6 +299,10 @@ impl Session {
                 lease_token: None,
                 idempotency_key: None,
                 if_match: None,
+                subscribe: None,
+                events: None,
+                after: None,
+                unsubscribe: None,
             } => Ok((format!("answer:{id}"), answer(self.owner.clone(), id, data))),
             Incoming {
                 answer: None,
@@ -292,6 +314,10 @@ impl Session {
                 lease_token,
                 idempotency_key,
                 if_match,
+                subscribe: None,
+                events: None,
+                after: None,
+                unsubscribe: None,
             } => {
                 // Answers end what began before: they pass where new calls are refused.
                 if self.under_way.len() >= max {
@@ -304,8 +330,7 @@ impl Session {
             }
             Incoming { answer, call, .. } => {
                 let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
-                let detail = "a frame is {answer, data} or {call, method, path, body?, leaseToken?, ifMatch?, idempotencyKey?}, or an array of them";
-                Err((id, Problem::new(ProblemKind::InvalidDocument, detail).at("")))
+                Err((id, not_a_frame()))
             }
         }
     }

@@ -11,7 +11,7 @@ use super::{
     auth::Role,
     call::{Call, JSON, Reply},
     dii::{etag, own_id, request_id},
-    mii::{EVENT_STREAM, LAST_EVENT, SWITCHED},
+    mii::{EVENT_STREAM, SWITCHED, WATCH},
     routes::{Access, Answer, Later, Parameter, Route},
     schemas::schema,
 };
@@ -59,7 +59,7 @@ pub(super) const ROUTES: &[Route] = &[
     .writes_nothing()
     .later(answer),
     Route::get("/sii/v1/events", "hearThirdPartyEvents", ACCESS, "Hears this system's events.")
-        .query(&[LAST_EVENT])
+        .query(WATCH)
         .answers(&[EVENT_STREAM])
         .events(SystemKind::ThirdParty),
     Route::get(

@@ -7,15 +7,15 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval},
 };
-use twinway_protocol::{Problem, ProblemKind, SystemId, signal::Event};
+use twinway_protocol::{Problem, ProblemKind, SystemId};
 
-use super::{Shared, call::Call, event::Gap, limits::Slot};
-use crate::outside::{CloudEvent, EventsFrom, Outgoing, Session, SystemKind};
+use super::{Shared, call::Call, limits::Slot};
+use crate::outside::{CloudEvent, EventsFrom, Outgoing, Session, SystemKind, Watch, WatchQuery};
 
 /// A clock that ticks at once and then every `heartbeat_ms`.
 pub(super) fn heartbeat(shared: &Shared) -> Interval {
@@ -24,39 +24,39 @@ pub(super) fn heartbeat(shared: &Shared) -> Interval {
     beat
 }
 
-/// What a listener wants to hear.
-struct Filter {
-    /// Events of this type; with a `*` at its end, of all that begin so.
-    kind: Option<String>,
-    /// Events about this twin.
-    twin: Option<String>,
-}
-
-impl Filter {
-    fn passes(&self, event: &Event) -> bool {
-        let kind = |wanted: &String| {
-            let wanted = wanted.strip_prefix("io.twinway.").unwrap_or(wanted);
-            wanted.strip_suffix('*').map_or(event.kind == wanted, |start| event.kind.starts_with(start))
-        };
-        let twin = |wanted: &String| event.twin.as_ref().is_some_and(|twin| twin.as_str() == wanted);
-        self.kind.as_ref().is_none_or(kind) && self.twin.as_ref().is_none_or(twin)
-    }
-}
-
 struct Open {
     system: SystemId,
     session: Session,
-    filter: Filter,
     beat: Interval,
     stopping: watch::Receiver<bool>,
     _place: Slot,
 }
 
-/// Opens a stream of the events of the system that the caller acts for.
+/// What a listener wants, as the query says it.
+fn wanted(call: &Call<'_>) -> Result<Watch, Problem> {
+    let newest = match call.query.get("newest") {
+        None | Some("false") => false,
+        Some("" | "true") => true,
+        Some(other) => {
+            let detail = format!("`newest` is `true` or `false`, not `{other}`");
+            return Err(Problem::new(ProblemKind::InvalidQuery, detail));
+        }
+    };
+    Watch::read(WatchQuery {
+        kind: call.text("type"),
+        twin: call.text("twin"),
+        property: call.text("property"),
+        system: call.text("system"),
+        filter: call.text("filter"),
+        newest,
+    })
+}
+
+/// Opens a stream of the events of the system that the caller acts for, or of what concerns operators.
 pub(super) async fn open(
     shared: &Arc<Shared>,
     call: &Call<'_>,
-    kind: SystemKind,
+    kind: Option<SystemKind>,
     last_event: Option<&str>,
 ) -> Result<HttpResponse, Problem> {
     let from = match last_event.or(call.query.get("lastEventId")) {
@@ -65,31 +65,31 @@ pub(super) async fn open(
             Problem::new(ProblemKind::InvalidQuery, format!("`{number}` is not the number of an event"))
         })?,
     };
+    let watch = wanted(call)?;
     let place = shared.subscriptions.take()?;
     let session = match kind {
-        SystemKind::Metaverse => call.mii()?.events(from).await?,
-        SystemKind::DigitalTwin => call.dii()?.events(from).await?,
-        SystemKind::ThirdParty => call.sii()?.events(from).await?,
-        SystemKind::UserDevice => call.device()?.events(from).await?,
+        Some(SystemKind::Metaverse) => call.mii()?.watch(from, watch).await?,
+        Some(SystemKind::DigitalTwin) => call.dii()?.watch(from, watch).await?,
+        Some(SystemKind::ThirdParty) => call.sii()?.watch(from, watch).await?,
+        Some(SystemKind::UserDevice) => call.device()?.watch(from, watch).await?,
+        None => call.enabler().outside().watch_operation(from, watch)?,
     };
-    let open = Open {
-        system: call.system()?,
-        session,
-        filter: Filter { kind: call.text("type"), twin: call.text("twin") },
-        beat: heartbeat(shared),
-        stopping: shared.stopping.subscribe(),
-        _place: place,
-    };
-    let body = stream::unfold(open, |mut open| async move {
+    let system = session.system().clone();
+    let open = Open { system, session, beat: heartbeat(shared), stopping: shared.stopping.subscribe(), _place: place };
+    Ok(respond(stream::unfold(open, |mut open| async move {
         let text = next(&mut open).await?;
-        Some((Ok::<_, actix_web::Error>(Bytes::from(text)), open))
-    });
-    Ok(HttpResponse::Ok()
+        Some((text, open))
+    })))
+}
+
+/// An answer that goes on for as long as messages come.
+pub(super) fn respond(messages: impl Stream<Item = String> + 'static) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-cache"))
         // Proxies that collect answers before they pass them on would hold events back.
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(body))
+        .streaming(messages.map(|text| Ok::<_, actix_web::Error>(Bytes::from(text))))
 }
 
 async fn next(open: &mut Open) -> Option<String> {
@@ -98,11 +98,7 @@ async fn next(open: &mut Open) -> Option<String> {
             biased;
             _ = open.stopping.wait_for(|stopping| *stopping) => return None,
             outgoing = open.session.next() => {
-                let outgoing = outgoing?;
-                if matches!(&outgoing, Outgoing::Event { event, .. } if !open.filter.passes(event)) {
-                    continue;
-                }
-                if let Some(text) = write(&open.system, outgoing) {
+                if let Some(text) = write(&open.system, outgoing?) {
                     return Some(text);
                 }
             }
@@ -115,20 +111,18 @@ async fn next(open: &mut Open) -> Option<String> {
 fn write(system: &SystemId, outgoing: Outgoing) -> Option<String> {
     match outgoing {
         Outgoing::Request { .. } => None,
-        Outgoing::Event { number, event } => {
-            let cloud_event = CloudEvent::new(system, number, &event);
+        Outgoing::Event { number, event, skipped } => {
+            let cloud_event = CloudEvent::new(system, number, &event).skipping(skipped);
             let data = one_line(serde_json::to_string(&cloud_event).ok()?);
             Some(format!("id: {number}\nevent: io.twinway.{}\ndata: {data}\n\n", event.kind))
         }
-        Outgoing::Gap { missed } => {
-            Some(format!("event: gap\ndata: {}\n\n", serde_json::to_string(&Gap { missed }).ok()?))
-        }
+        Outgoing::Gap(gap) => Some(format!("event: gap\ndata: {}\n\n", serde_json::to_string(&gap).ok()?)),
     }
 }
 
 /// A carried document may have line breaks, which would end the `data` line. Between JSON tokens a space is the
 /// same, and within a JSON text they cannot stand unescaped.
-fn one_line(text: String) -> String {
+pub(super) fn one_line(text: String) -> String {
     if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text }
 }
 
@@ -138,7 +132,8 @@ mod tests {
 
     use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 
-    use super::{Filter, Outgoing, write};
+    use super::{Outgoing, write};
+    use crate::outside::Gap;
 
     #[test]
     fn a_document_with_line_breaks_stays_one_message() {
@@ -149,7 +144,7 @@ mod tests {
             at: Timestamp::default(),
             data: JsonDoc::parse("{\r\n \"a\":\n\"b\\n\"}").expect("it is JSON"),
         };
-        let outgoing = Outgoing::Event { number: 3, event: Arc::new(event) };
+        let outgoing = Outgoing::Event { number: 3, event: Arc::new(event), skipped: 0 };
         let text = write(&SystemId::new("s").expect("a name"), outgoing).expect("it is written");
         let lines: Vec<_> = text.split('\n').collect();
         assert_eq!(lines.len(), 5, "{text}");
@@ -160,25 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_hears_what_it_asked_for() {
-        let event = Event {
-            kind: "lease.granted",
-            subject: "arm".to_owned(),
-            twin: Some("arm".parse().expect("a name")),
-            at: Timestamp::default(),
-            data: JsonDoc::null(),
-        };
-        let passes = |kind: Option<&str>, twin: Option<&str>| {
-            Filter { kind: kind.map(str::to_owned), twin: twin.map(str::to_owned) }.passes(&event)
-        };
-        assert!(passes(None, None) && passes(Some("*"), None) && passes(Some("lease.granted"), Some("arm")));
-        assert!(passes(Some("lease.*"), None) && passes(Some("io.twinway.lease.*"), None));
-        assert!(!passes(Some("lease"), None) && !passes(Some("twin.*"), None) && !passes(None, Some("belt")));
-    }
-
-    #[test]
     fn a_gap_is_told() {
-        let text = write(&SystemId::new("s").expect("a name"), Outgoing::Gap { missed: 9 });
+        let text = write(&SystemId::new("s").expect("a name"), Outgoing::Gap(Gap { missed: 9, ..Gap::default() }));
         assert_eq!(text.as_deref(), Some("event: gap\ndata: {\"missed\":9}\n\n"));
     }
 }

@@ -5,7 +5,11 @@ use std::{collections::VecDeque, sync::Arc};
 use serde::Serialize;
 use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 
-use super::{EventsFrom, Outgoing};
+use super::{
+    EventsFrom, Outgoing,
+    gap::{Gap, Mark, Marks},
+    kept::Earlier,
+};
 
 /// Room for this many events a millisecond before the numbers of one run of the daemon could meet those of the next.
 const NUMBERS_A_MS: u64 = 1_000;
@@ -21,6 +25,8 @@ pub(super) struct Ring {
     /// The number of the oldest event that is kept.
     first: u64,
     events: VecDeque<Arc<Event>>,
+    /// What is known of those before.
+    marks: Marks,
     kept_max: usize,
 }
 
@@ -29,9 +35,22 @@ impl Ring {
     ///
     /// Numbers go up by one within a run and start anew, far above those of the run before, so that a number
     /// never names two events.
-    pub(super) fn new(run: Timestamp, kept_max: usize) -> Self {
+    pub(super) fn new(run: Timestamp, kept_max: usize, marked_max: usize) -> Self {
         let begin = run.unix_ms().saturating_mul(NUMBERS_A_MS).saturating_add(1);
-        Self { begin, first: begin, events: VecDeque::new(), kept_max: kept_max.max(1) }
+        Self { begin, first: begin, events: VecDeque::new(), marks: Marks::new(marked_max), kept_max: kept_max.max(1) }
+    }
+
+    /// One that goes on with what an earlier run kept.
+    pub(super) fn resumed(earlier: Earlier, kept_max: usize, marked_max: usize) -> Self {
+        let Earlier { first, events, .. } = earlier;
+        let mut ring = Self { begin: first, first, events: VecDeque::new(), marks: Marks::new(marked_max), kept_max };
+        events.into_iter().for_each(|event| ring.push(event));
+        ring
+    }
+
+    /// What is kept, with the number of its first.
+    pub(super) fn kept(&self) -> (u64, impl DoubleEndedIterator<Item = &Arc<Event>> + ExactSizeIterator) {
+        (self.first, self.events.iter())
     }
 
     /// The number that the next event gets.
@@ -41,7 +60,9 @@ impl Ring {
 
     pub(super) fn push(&mut self, event: Arc<Event>) {
         if self.events.len() >= self.kept_max {
-            self.events.pop_front();
+            if let Some(oldest) = self.events.pop_front() {
+                self.marks.push(&oldest);
+            }
             self.first = self.first.saturating_add(1);
         }
         self.events.push_back(event);
@@ -50,14 +71,14 @@ impl Ring {
     /// Where a listener begins.
     pub(super) fn cursor(&self, from: EventsFrom) -> Cursor {
         match from {
-            EventsFrom::Now => Cursor { next: self.end(), missed: None },
+            EventsFrom::Now => Cursor { next: self.end(), gap: None },
             EventsFrom::After(seen) => {
                 let next = seen.saturating_add(1);
                 if (self.begin..=self.end()).contains(&next) {
-                    Cursor { next, missed: None }
+                    Cursor { next, gap: None }
                 } else {
                     // A number of another run: what came between the runs cannot be counted.
-                    Cursor { next: self.begin, missed: Some(0) }
+                    Cursor { next: self.begin, gap: Some(Box::default()) }
                 }
             }
         }
@@ -65,44 +86,42 @@ impl Ring {
 
     /// The cursor that has been told nothing of this run yet.
     pub(super) fn start(&self) -> Cursor {
-        Cursor { next: self.begin, missed: None }
+        Cursor { next: self.begin, gap: None }
     }
 
     /// Whether something comes at the cursor.
     pub(super) fn has_more(&self, cursor: &Cursor) -> bool {
-        cursor.missed.is_some() || cursor.next < self.end()
+        cursor.gap.is_some() || cursor.next < self.end()
     }
 
-    /// What comes at the cursor, which goes on behind it; `None`: nothing yet.
-    pub(super) fn read(&self, cursor: &mut Cursor) -> Option<Outgoing> {
+    /// What comes at the cursor, which goes on behind it; `None`: nothing yet. Gaps are of what `concerns` the reader.
+    pub(super) fn read(&self, cursor: &mut Cursor, concerns: impl Fn(&Mark) -> bool) -> Option<Outgoing> {
         if cursor.next < self.first {
-            let gone = self.first.saturating_sub(cursor.next);
-            // An uncounted gap stays uncounted: a number would promise that it is all.
-            let missed = match cursor.missed {
-                Some(0) => 0,
-                counted => counted.unwrap_or(0).saturating_add(gone),
+            let gap = self.marks.gap(cursor.next, self.first, concerns);
+            cursor.gap = match (cursor.gap.take(), gap) {
+                (Some(before), Some(gap)) => Some(Box::new(before.and(gap))),
+                (before, gap) => before.or(gap.map(Box::new)),
             };
-            cursor.missed = Some(missed);
             cursor.next = self.first;
         }
-        if let Some(missed) = cursor.missed.take() {
-            return Some(Outgoing::Gap { missed });
+        if let Some(gap) = cursor.gap.take() {
+            return Some(Outgoing::Gap(*gap));
         }
         let index = usize::try_from(cursor.next.checked_sub(self.first)?).ok()?;
         let event = Arc::clone(self.events.get(index)?);
         let number = cursor.next;
         cursor.next = cursor.next.saturating_add(1);
-        Some(Outgoing::Event { number, event })
+        Some(Outgoing::Event { number, event, skipped: 0 })
     }
 }
 
 /// How far somebody has read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
     /// The number of the next event to tell.
     pub(super) next: u64,
-    /// A gap that is to be told first; 0: of unknown size.
-    pub(super) missed: Option<u64>,
+    /// A gap that is to be told first.
+    pub(super) gap: Option<Box<Gap>>,
 }
 
 /// An event in the JSON format of CloudEvents 1.0.
@@ -117,7 +136,14 @@ pub struct CloudEvent<'a> {
     subject: Option<&'a str>,
     time: Timestamp,
     datacontenttype: &'static str,
+    /// An extension: how many older events this one takes the place of, for a subscriber that wants the newest only.
+    #[serde(skip_serializing_if = "is_zero")]
+    skipped: u64,
     data: JsonDoc,
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl<'a> CloudEvent<'a> {
@@ -128,9 +154,16 @@ impl<'a> CloudEvent<'a> {
         Self::with(format!("{system}-{number}"), event.kind, subject, event.at, event.data.clone())
     }
 
-    /// Tells a webhook that `missed` events are gone (0: nobody knows how many) before event `next`.
-    pub(super) fn gap(system: &SystemId, next: u64, missed: u64, at: Timestamp) -> Self {
-        let data = JsonDoc::from_value(&serde_json::json!({ "missed": missed })).unwrap_or_else(|_| JsonDoc::null());
+    /// As this one, told after `skipped` older ones that it takes the place of.
+    #[must_use]
+    pub const fn skipping(mut self, skipped: u64) -> Self {
+        self.skipped = skipped;
+        self
+    }
+
+    /// Tells a webhook that events are gone before event `next`.
+    pub(super) fn gap(system: &SystemId, next: u64, gap: &Gap, at: Timestamp) -> Self {
+        let data = JsonDoc::from_value(gap).unwrap_or_else(|_| JsonDoc::null());
         Self::with(format!("{system}-{next}-gap"), "gap", None, at, data)
     }
 
@@ -143,6 +176,7 @@ impl<'a> CloudEvent<'a> {
             subject,
             time,
             datacontenttype: "application/json",
+            skipped: 0,
             data,
         }
     }
@@ -158,16 +192,16 @@ mod tests {
     }
 
     fn ring(kept: usize, pushed: usize) -> Ring {
-        let mut ring = Ring::new(Timestamp::from_unix_ms(1), kept);
+        let mut ring = Ring::new(Timestamp::from_unix_ms(1), kept, 100);
         (0..pushed).for_each(|n| ring.push(event(&n.to_string())));
         ring
     }
 
     fn read_all(ring: &Ring, mut cursor: Cursor) -> Vec<String> {
-        std::iter::from_fn(|| ring.read(&mut cursor))
+        std::iter::from_fn(|| ring.read(&mut cursor, |_| true))
             .map(|out| match out {
-                Outgoing::Event { number, event } => format!("{number}:{}", event.subject),
-                Outgoing::Gap { missed } => format!("gap {missed}"),
+                Outgoing::Event { number, event, .. } => format!("{number}:{}", event.subject),
+                Outgoing::Gap(gap) => format!("gap {}", gap.missed),
                 Outgoing::Request { .. } => "request".into(),
             })
             .collect()

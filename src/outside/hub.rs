@@ -1,7 +1,7 @@
 //! What the way out and everything that came out of it share.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -24,7 +24,8 @@ use twinway_protocol::{
 
 use super::{
     Actors, Counts, OutsideLimits, SystemKind,
-    events::Ring,
+    events::{Cursor, Ring},
+    kept::{Earlier, KEPT_EVENTS_BYTES_MAX, KeptEvent, KeptEvents, KeptRing},
     opening::Opening,
     readers::{Readers, Sharded},
     sessions::{Asked, Ended, System, Way},
@@ -49,6 +50,10 @@ pub(super) struct Hub {
     /// Requests from before the actors were attached: an entity that recovers may ask at once. `None` afterwards.
     early: Mutex<Option<Vec<(EntityId, Asked)>>>,
     pub(super) closed: AtomicBool,
+    /// What concerns whoever runs the enabler, as the events of a system that nobody is.
+    pub(super) operation: Option<Arc<System>>,
+    /// Events of the run before, for systems that have not come yet.
+    pub(super) earlier: Mutex<KeptEvents>,
     /// Third-party systems that are not called for a while.
     pub(super) circuits: Mutex<BTreeSet<SystemId>>,
     pub(super) requests: AtomicU64,
@@ -64,9 +69,10 @@ impl Default for Hub {
 
 impl Hub {
     pub(super) fn new(limits: OutsideLimits) -> Self {
+        let run = wall();
         let permits = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
-            run: wall(),
+            run,
             actors: RwLock::new(None),
             readers: Readers::default(),
             by_entity: Sharded::default(),
@@ -77,12 +83,46 @@ impl Hub {
             webhooks: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
             closed: AtomicBool::new(false),
+            operation: operation(None, run, &limits),
+            earlier: Mutex::default(),
             circuits: Mutex::default(),
             requests: AtomicU64::new(0),
             requests_undelivered: AtomicU64::new(0),
             events: AtomicU64::new(0),
             limits,
         }
+    }
+
+    /// Goes on with the events of the run before.
+    pub(super) fn resuming(mut self, mut earlier: KeptEvents) -> Self {
+        if let Some(operation_before) = earlier.take(None) {
+            self.operation = operation(Some(operation_before), self.run, &self.limits);
+        }
+        self.earlier = Mutex::new(earlier);
+        self
+    }
+
+    /// The newest events of all systems, for the next run: the newest of each until there is no room.
+    pub(super) fn kept_events(&self) -> Vec<KeptRing> {
+        let mut room = KEPT_EVENTS_BYTES_MAX;
+        let systems = self.by_entity.values();
+        let all = systems.iter().chain(&self.operation).map(|system| {
+            let state = system.state.lock();
+            let (first, kept) = state.ring.kept();
+            let (mut events, end) = (VecDeque::new(), first.saturating_add(kept.len() as u64));
+            for event in kept.rev() {
+                let event = KeptEvent::of(event);
+                let Some(left) = room.checked_sub(event.bytes()) else { break };
+                room = left;
+                events.push_front(event);
+            }
+            let first = end.saturating_sub(events.len() as u64);
+            // A gap that was to be told, and the events that had no room, cannot be told any more but as one.
+            let told = state.told.next;
+            let system = SystemKind::of(system.entity).map(|kind| (kind as u8, system.id.clone()));
+            KeptRing { system, first, told, events: events.into() }
+        });
+        all.filter(|ring| !ring.events.is_empty()).collect()
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -106,12 +146,19 @@ impl Hub {
         self.by_name(kind, id).ok_or_else(unknown)
     }
 
+    /// Keeps an event for those who run the enabler.
+    pub(super) fn tell_operators(&self, event: Arc<Event>) {
+        if let Some(operation) = &self.operation {
+            operation.tell(event);
+        }
+    }
+
     /// Keeps a system under its actor and its name; what is known of it already stays.
     pub(super) fn keep(&self, entity: EntityId, id: &SystemId, reach: Reach) -> Option<Arc<System>> {
         let kind = SystemKind::of(entity)?;
         let make = || {
-            let ring = Ring::new(self.run, self.limits.events_kept_max);
-            Arc::new(System::new(id.clone(), entity, reach, ring))
+            let earlier = self.earlier.lock().take(Some((kind, id)));
+            Arc::new(system(id.clone(), entity, reach, earlier, self.run, &self.limits))
         };
         let system = self.by_entity.get_or_put(entity, make)?;
         let named = self.names(kind)?.get_or_put(id.clone(), || Arc::clone(&system))?;
@@ -260,6 +307,30 @@ impl Hub {
             events: self.events.load(Ordering::Relaxed),
         }
     }
+}
+
+fn system(
+    id: SystemId,
+    entity: EntityId,
+    reach: Reach,
+    earlier: Option<Earlier>,
+    run: Timestamp,
+    limits: &OutsideLimits,
+) -> System {
+    let (kept_max, marked_max) = (limits.events_kept_max, limits.events_marked_max);
+    match earlier {
+        Some(earlier) => {
+            let told = Cursor { next: earlier.told, gap: None };
+            System::resumed(id, entity, reach, Ring::resumed(earlier, kept_max, marked_max), told)
+        }
+        None => System::new(id, entity, reach, Ring::new(run, kept_max, marked_max)),
+    }
+}
+
+/// What operators are told, as the events of a system that nobody is.
+fn operation(earlier: Option<Earlier>, run: Timestamp, limits: &OutsideLimits) -> Option<Arc<System>> {
+    let id = SystemId::new("enabler").ok()?;
+    Some(Arc::new(system(id, EntityId::new(u8::MAX, 0, 0), Reach::Session, earlier, run, limits)))
 }
 
 fn permit(of: &Arc<Semaphore>, limit: &str, max: usize) -> Result<OwnedSemaphorePermit, Problem> {

@@ -13,6 +13,9 @@ pub struct OutsideLimits {
     pub session_unanswered_max: usize,
     /// How many events are kept for each system, at least 1. Who is further behind gets a gap.
     pub events_kept_max: usize,
+    /// Of how many events before those it is known for each system which versions of which twins they were, so that a
+    /// gap can tell; about 32 bytes each.
+    pub events_marked_max: usize,
     /// How long an asker waits for an external system, in milliseconds. What is older is not handed out any more.
     pub answer_ms_max: u64,
     /// How many webhook calls may be under way.
@@ -36,6 +39,7 @@ impl Default for OutsideLimits {
             session_queue_max: 1_024,
             session_unanswered_max: 65_536,
             events_kept_max: 1_024,
+            events_marked_max: 4_096,
             answer_ms_max: 10_000,
             webhook_calls_max: 256,
             webhook_calls_per_system_max: 64,

@@ -17,8 +17,9 @@ use twinway_protocol::{
 };
 
 use super::{
-    EventsFrom, Hub, Outgoing, OutsideLimits,
+    EventsFrom, Hub, Outgoing, OutsideLimits, Watch,
     events::{Cursor, Ring},
+    listener::{Heard, Listener},
 };
 
 /// An external system that came once: what waits for it, and its newest events.
@@ -102,6 +103,11 @@ pub(super) struct Ended {
 impl System {
     pub(super) fn new(id: SystemId, entity: EntityId, reach: Reach, ring: Ring) -> Self {
         let told = ring.start();
+        Self::resumed(id, entity, reach, ring, told)
+    }
+
+    /// One that was told up to somewhere before.
+    pub(super) fn resumed(id: SystemId, entity: EntityId, reach: Reach, ring: Ring, told: Cursor) -> Self {
         let state = State { reach, ring, told, session: None, sessions_opened: 0, telling: false, calls: 0 };
         Self { id, entity, state: Mutex::new(state), wake: Notify::new() }
     }
@@ -187,7 +193,7 @@ impl State {
             open.unanswered.insert(asked.request, asked.since);
             return Ok(Some(Outgoing::Request { request: asked.request, body: asked.body }));
         }
-        Ok(self.ring.read(&mut self.told))
+        Ok(self.ring.read(&mut self.told, |_| true))
     }
 }
 
@@ -211,7 +217,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Part {
     Session { number: u64 },
-    Listener { cursor: Cursor, _permit: OwnedSemaphorePermit },
+    Listener(Box<Listener>),
 }
 
 impl Session {
@@ -236,11 +242,12 @@ impl Session {
         Ok(Self { hub, system, part: Part::Session { number } })
     }
 
-    /// Listens to the system's events.
-    pub(super) fn listen(hub: Arc<Hub>, system: Arc<System>, from: EventsFrom) -> Result<Self, Problem> {
+    /// Listens to those of the system's events that are wanted.
+    pub(super) fn listen(hub: Arc<Hub>, system: Arc<System>, from: EventsFrom, watch: Watch) -> Result<Self, Problem> {
         let permit = hub.listener_permit()?;
         let cursor = system.state.lock().ring.cursor(from);
-        Ok(Self { hub, system, part: Part::Listener { cursor, _permit: permit } })
+        let listener = Listener::new(cursor, watch, permit);
+        Ok(Self { hub, system, part: Part::Listener(Box::new(listener)) })
     }
 
     /// What comes next; `None` when another session has taken this one's place or the enabler ends.
@@ -254,18 +261,21 @@ impl Session {
             if self.hub.is_closed() {
                 return None;
             }
-            if let Some(outgoing) = self.take().ok()? {
-                return Some(outgoing);
+            match self.hear().ok()? {
+                Heard::Told(outgoing) => return Some(outgoing),
+                Heard::Again => tokio::task::yield_now().await,
+                Heard::Nothing => woken.await,
             }
-            woken.await;
         }
     }
 
-    fn take(&mut self) -> Result<Option<Outgoing>, ()> {
-        let mut state = self.system.state.lock();
+    fn hear(&mut self) -> Result<Heard, ()> {
         match &mut self.part {
-            Part::Session { number } => state.take(*number, &self.hub.limits),
-            Part::Listener { cursor, .. } => Ok(state.ring.read(cursor)),
+            Part::Session { number } => {
+                let taken = self.system.state.lock().take(*number, &self.hub.limits)?;
+                Ok(taken.map_or(Heard::Nothing, Heard::Told))
+            }
+            Part::Listener(listener) => Ok(listener.hear(&self.hub, &self.system)),
         }
     }
 
@@ -274,7 +284,7 @@ impl Session {
     pub fn replaced(&self) -> bool {
         match self.part {
             Part::Session { number } => self.system.state.lock().sessions_opened != number,
-            Part::Listener { .. } => false,
+            Part::Listener(_) => false,
         }
     }
 

@@ -14,6 +14,7 @@ use twinway_protocol::{
 use super::{
     Hub, Outgoing, OutsideLimits,
     events::CloudEvent,
+    gap::Gap,
     hub::wall,
     sessions::{Asked, System},
 };
@@ -205,9 +206,9 @@ impl Webhooks {
     async fn tell_next(&self, hub: &Hub, system: &System) -> bool {
         let (url, before, after, outgoing) = {
             let mut state = system.state.lock();
-            let before = state.told;
-            let mut after = before;
-            let next = state.untold_url().filter(|_| !hub.is_closed()).zip(state.ring.read(&mut after));
+            let before = state.told.clone();
+            let mut after = before.clone();
+            let next = state.untold_url().filter(|_| !hub.is_closed()).zip(state.ring.read(&mut after, |_| true));
             let Some((url, outgoing)) = next else {
                 state.telling = false;
                 return false;
@@ -215,12 +216,13 @@ impl Webhooks {
             (url, before, after, outgoing)
         };
         let (arrived, missed) = match &outgoing {
-            Outgoing::Event { number, event } => {
-                (self.event(hub, &url, &CloudEvent::new(&system.id, *number, event)).await, Some(1))
+            Outgoing::Event { number, event, .. } => {
+                let envelope = CloudEvent::new(&system.id, *number, event);
+                (self.event(hub, &url, &envelope).await, Some(Gap::of(*number, event)))
             }
-            Outgoing::Gap { missed } => {
-                let envelope = CloudEvent::gap(&system.id, after.next, *missed, wall());
-                (self.event(hub, &url, &envelope).await, Some(*missed))
+            Outgoing::Gap(gap) => {
+                let envelope = CloudEvent::gap(&system.id, after.next, gap, wall());
+                (self.event(hub, &url, &envelope).await, Some(gap.clone()))
             }
             Outgoing::Request { .. } => (true, None),
         };
@@ -229,7 +231,7 @@ impl Webhooks {
         if state.told == before {
             state.told = after;
             if !arrived {
-                state.told.missed = missed;
+                state.told.gap = missed.map(Box::new);
             }
         }
         true

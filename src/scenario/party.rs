@@ -188,8 +188,8 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
                 self.happened(shown(&event));
                 self.look_back().await
             }
-            Incoming::Gap { missed } => self.tell(&Told::Failed(format!("{missed} events were missed"))).await,
-            Incoming::Reply { .. } => Ok(()),
+            Incoming::Gap(gap) => self.tell(&Told::Failed(format!("{} events were missed", gap.missed))).await,
+            Incoming::Subscription { .. } | Incoming::Reply { .. } => Ok(()),
             Incoming::Closed(why) => Err(format!("the session is over: {why:?}")),
         }
     }
@@ -314,7 +314,7 @@ impl Ear {
             Self::Session(session) => session.next().await,
             Self::Events(events) => match events.next().await {
                 Ok(Event::Event { number, event }) => Incoming::Event { number, event },
-                Ok(Event::Gap { missed }) => Incoming::Gap { missed },
+                Ok(Event::Gap(gap)) => Incoming::Gap(gap),
                 Err(error) => Incoming::Closed(Closing::Refused(error)),
             },
             Self::Deaf => std::future::pending().await,

@@ -111,6 +111,15 @@ fn the_demo_tells_both_procedures_the_commands_see_it_and_a_signal_ends_it_in_or
     let now: serde_json::Value = serde_json::from_slice(&set.stdout).expect("it is one JSON document");
     assert_eq!(now["brightness"], 33);
     assert_eq!(code(&ask(&url, token, &["twin", "set", "lamp", "brightness=34", "--user", "guest"])), 4);
+    let was = ask(&url, token, &["twin", "history", "lamp", "--property", "brightness"]);
+    assert_eq!(code(&was), 0, "{}", text(&was.stderr));
+    assert!(text(&was.stdout).lines().last().is_some_and(|line| line.ends_with("brightness = 33")), "{was:?}");
+    let then = ask(&url, token, &["twin", "history", "lamp", "--at", "2000-01-01T00:00:00Z", "-o", "json"]);
+    let then: serde_json::Value = serde_json::from_slice(&then.stdout).expect("it is one JSON document");
+    assert_eq!(then["properties"], serde_json::json!({}));
+    let mistaken = ask(&url, token, &["twin", "watch", "lamp", "--filter", "data.values.on >"]);
+    assert_ne!(code(&mistaken), 0);
+    assert!(text(&mistaken.stderr).contains("column"), "{}", text(&mistaken.stderr));
 
     daemon.signal("-INT");
     assert_eq!(daemon.child.wait().expect("it ends").code(), Some(0));

@@ -26,3 +26,5 @@ mod support;
 mod twins;
 #[cfg(test)]
 mod wanting;
+#[cfg(test)]
+mod watching;

@@ -5,4 +5,6 @@ mod sessions;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod watching;
+#[cfg(test)]
 mod webhooks;

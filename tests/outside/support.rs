@@ -62,7 +62,7 @@ pub(crate) async fn next(session: &mut Session) -> String {
     match session.next().await {
         Some(Outgoing::Request { request, .. }) => format!("request {}", request.to_bits()),
         Some(Outgoing::Event { event, .. }) => event.subject.clone(),
-        Some(Outgoing::Gap { missed }) => format!("gap {missed}"),
+        Some(Outgoing::Gap(gap)) => format!("gap {}", gap.missed),
         None => "end".to_owned(),
     }
 }

@@ -1,0 +1,230 @@
+//! History in an SQLite file of its own. It is written without waiting for the disk: a crash of the machine may cost the
+//! last moments, and never more than that.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use twinway_protocol::{JsonDoc, TwinId, time::Timestamp};
+
+use super::{Extent, HistoryError, HistoryRange, HistoryStore, MissedVersions, Moment, Retention, What};
+
+/// The layout's version, as SQLite's `user_version`.
+const FORMAT: i64 = 1;
+const SCHEMA: &str = "
+    CREATE TABLE twins(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE moments(sequence INTEGER PRIMARY KEY, twin INTEGER NOT NULL, kind INTEGER NOT NULL, property TEXT NOT NULL,
+        at INTEGER NOT NULL, version INTEGER NOT NULL, value TEXT NOT NULL, came INTEGER NOT NULL) STRICT;
+    CREATE INDEX by_property ON moments(twin, kind, property, at, sequence);
+    CREATE INDEX by_time ON moments(twin, at, sequence);
+    CREATE TABLE extent(id INTEGER PRIMARY KEY CHECK(id = 1), bytes INTEGER NOT NULL, passed INTEGER NOT NULL,
+        kept_from INTEGER NOT NULL) STRICT;
+";
+const VALUE: i64 = 0;
+const MISSED: i64 = 1;
+const GONE: i64 = 2;
+
+impl From<rusqlite::Error> for HistoryError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Keeps history in a file.
+#[derive(Debug)]
+pub struct SqliteHistory {
+    connection: Connection,
+}
+
+impl SqliteHistory {
+    /// Opens the file, or makes it: then of what comes from `now` on.
+    ///
+    /// # Errors
+    /// When it cannot be read or made, or is of another version.
+    pub fn open(path: &Path, now: Timestamp) -> Result<Self, HistoryError> {
+        let mut connection = Connection::open(path)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-8192;",
+        )?;
+        match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
+            FORMAT => {}
+            0 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SCHEMA)?;
+                transaction.execute("INSERT INTO extent VALUES(1, 0, 0, ?1)", [now.unix_ms()])?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                transaction.commit()?;
+            }
+            other => return Err(HistoryError(format!("{} is of format {other}, not {FORMAT}", path.display()))),
+        }
+        Ok(Self { connection })
+    }
+
+    fn key(&self, twin: &TwinId) -> Result<Option<i64>, HistoryError> {
+        let mut select = self.connection.prepare_cached("SELECT key FROM twins WHERE id = ?1")?;
+        Ok(select.query_row([twin.as_str()], |row| row.get(0)).optional()?)
+    }
+}
+
+/// What stands in a row, before it is understood.
+struct Kept {
+    sequence: u64,
+    kind: i64,
+    property: String,
+    at: u64,
+    version: u64,
+    value: String,
+}
+
+const COLUMNS: &str = "sequence, kind, property, at, version, value";
+
+fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    Ok(Kept {
+        sequence: row.get(0)?,
+        kind: row.get(1)?,
+        property: row.get(2)?,
+        at: row.get(3)?,
+        version: row.get(4)?,
+        value: row.get(5)?,
+    })
+}
+
+fn understand(twin: &TwinId, kept: Kept) -> Result<Moment, HistoryError> {
+    let Kept { sequence, kind, property, at, version, value } = kept;
+    let damaged = |error: serde_json::Error| HistoryError(format!("what is kept under {sequence} is damaged: {error}"));
+    let what = match kind {
+        VALUE => What::Value { property, value: JsonDoc::parse(value).map_err(damaged)? },
+        MISSED => What::Missed(serde_json::from_str::<MissedVersions>(&value).map_err(damaged)?),
+        _ => What::Gone,
+    };
+    Ok(Moment { sequence, twin: twin.clone(), at: Timestamp::from_unix_ms(at), version, what })
+}
+
+impl HistoryStore for SqliteHistory {
+    fn append(&mut self, moments: &[Moment], now: Timestamp) -> Result<(), HistoryError> {
+        let transaction = self.connection.transaction()?;
+        let mut bytes = 0_u64;
+        for moment in moments {
+            let mut make = transaction.prepare_cached("INSERT OR IGNORE INTO twins(id) VALUES(?1)")?;
+            make.execute([moment.twin.as_str()])?;
+            let (kind, property, value) = match &moment.what {
+                What::Value { property, value } => (VALUE, property.as_str(), value.as_str().to_owned()),
+                What::Missed(missed) => {
+                    let text = serde_json::to_string(missed).map_err(|error| HistoryError(error.to_string()))?;
+                    (MISSED, "", text)
+                }
+                What::Gone => (GONE, "", String::new()),
+            };
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO moments VALUES(?1, (SELECT key FROM twins WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            let Moment { sequence, twin, at, version, .. } = moment;
+            insert.execute(params![
+                sequence,
+                twin.as_str(),
+                kind,
+                property,
+                at.unix_ms(),
+                version,
+                value,
+                now.unix_ms()
+            ])?;
+            bytes = bytes.saturating_add(moment.bytes());
+        }
+        transaction.execute("UPDATE extent SET bytes = bytes + ?1", [bytes])?;
+        Ok(transaction.commit()?)
+    }
+
+    fn read(&mut self, range: &HistoryRange) -> Result<Vec<Moment>, HistoryError> {
+        let Some(key) = self.key(&range.twin)? else { return Ok(Vec::new()) };
+        let (at, sequence) = (range.from, 0).max(range.after.map_or((range.from, 0), |(at, after)| (at, after + 1)));
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM moments WHERE twin = ?1 AND (at, sequence) >= (?2, ?3) AND at <= ?4
+                AND (?5 IS NULL OR kind <> 0 OR property = ?5) ORDER BY at, sequence LIMIT ?6"
+        ))?;
+        let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
+        let wanted = params![key, at.unix_ms(), sequence, range.to.unix_ms(), range.property, limit];
+        let rows = select.query_map(wanted, kept)?.collect::<Result<Vec<_>, _>>()?;
+        rows.into_iter().map(|row| understand(&range.twin, row)).collect()
+    }
+
+    fn at(&mut self, twin: &TwinId, at: Timestamp) -> Result<Vec<Moment>, HistoryError> {
+        let Some(key) = self.key(twin)? else { return Ok(Vec::new()) };
+        let mut gone = self.connection.prepare_cached(
+            "SELECT coalesce(max(sequence), 0) FROM moments WHERE twin = ?1 AND kind = 2 AND property = '' AND at <= ?2",
+        )?;
+        let gone: u64 = gone.query_row(params![key, at.unix_ms()], |row| row.get(0))?;
+        let mut last = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM moments WHERE twin = ?1 AND kind = 0 AND property = ?2 AND at <= ?3 AND sequence > ?4
+                ORDER BY at DESC, sequence DESC LIMIT 1"
+        ))?;
+        // From one property to the next by the index: how long the history of each is does not matter.
+        let mut next = self.connection.prepare_cached(
+            "SELECT min(property) FROM moments WHERE twin = ?1 AND kind = 0 AND (?2 IS NULL OR property > ?2)",
+        )?;
+        let mut found = Vec::new();
+        let mut property: Option<String> = None;
+        loop {
+            property = next.query_row(params![key, property], |row| row.get(0))?;
+            let Some(name) = &property else { break };
+            found.extend(last.query_row(params![key, name, at.unix_ms(), gone], kept).optional()?);
+        }
+        found.into_iter().map(|row| understand(twin, row)).collect()
+    }
+
+    fn trim(&mut self, retention: Retention, now: Timestamp, rows_max: usize) -> Result<bool, HistoryError> {
+        let transaction = self.connection.transaction()?;
+        let (mut bytes, mut passed, mut kept_from): (u64, u64, u64) =
+            transaction.query_row("SELECT bytes, passed, kept_from FROM extent", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?;
+        let (mut more, before) = (true, passed);
+        for _ in 0..rows_max {
+            let mut select = transaction.prepare_cached(
+                "SELECT sequence, twin, kind, property, at, came FROM moments WHERE sequence > ?1 ORDER BY sequence LIMIT 1",
+            )?;
+            let oldest = select.query_row([passed], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            });
+            let oldest: Option<(u64, i64, i64, String, u64, u64)> = oldest.optional()?;
+            let due = |came: u64| {
+                bytes > retention.bytes_max || Timestamp::from_unix_ms(came).plus_ms(retention.retention_ms) <= now
+            };
+            let Some((sequence, twin, kind, property, at, came)) = oldest.filter(|oldest| due(oldest.5)) else {
+                more = false;
+                break;
+            };
+            let which = match kind {
+                VALUE => "twin = ?1 AND kind = 0 AND property = ?2 AND (at, sequence) < (?3, ?4)",
+                // What was missed is told as long as what was not.
+                MISSED => "sequence = ?4 AND ?1 = ?1 AND ?2 = ?2 AND ?3 = ?3",
+                _ => "twin = ?1 AND sequence <= ?4 AND ?2 = ?2 AND ?3 = ?3",
+            };
+            let mut delete = transaction.prepare_cached(&format!(
+                "DELETE FROM moments WHERE {which} RETURNING CASE kind WHEN 0
+                    THEN length(CAST(property AS BLOB)) + length(CAST(value AS BLOB)) ELSE 0 END"
+            ))?;
+            let own = delete.query_map(params![twin, property, at, sequence], |row| row.get::<_, u64>(0))?;
+            for own in own {
+                bytes = bytes.saturating_sub(own?.saturating_add(super::HISTORY_ROW_BYTES));
+            }
+            passed = sequence;
+            kept_from = kept_from.max(came);
+        }
+        if passed == before {
+            return Ok(more);
+        }
+        transaction.execute("UPDATE extent SET bytes = ?1, passed = ?2, kept_from = ?3", [bytes, passed, kept_from])?;
+        transaction.commit()?;
+        Ok(more)
+    }
+
+    fn extent(&mut self) -> Result<Extent, HistoryError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT max(passed, (SELECT coalesce(max(sequence), 0) FROM moments)), bytes, kept_from FROM extent",
+        )?;
+        Ok(select.query_row([], |row| {
+            let kept_from = Timestamp::from_unix_ms(row.get(2)?);
+            Ok(Extent { last_sequence: row.get(0)?, bytes: row.get(1)?, kept_from })
+        })?)
+    }
+}

@@ -1,0 +1,278 @@
+//! What waits to be written, and the thread that writes it.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::watch;
+use twinway_protocol::{TwinId, time::Timestamp, twin::TwinView};
+
+use super::{HistoryError, HistoryStore, MissedVersions, Moment, Retention, What};
+use crate::outside::wall;
+
+/// How many views one transaction takes at most.
+const BATCH_MAX: usize = 4_096;
+/// How many rows one look for what is to be let go takes at most.
+const TRIM_ROWS_MAX: usize = 1_024;
+/// How often is looked for what is to be let go when nothing else happens.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+enum Item {
+    View(Arc<TwinView>),
+    Gone(TwinId, Timestamp),
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<(u64, Item)>,
+    /// The newest views of twins that the queue had no room for, and of those twins what came since.
+    beyond: BTreeMap<TwinId, Item>,
+    /// How many were put, since the start.
+    put: u64,
+    closed: bool,
+    idle: bool,
+}
+
+/// What waits to be written.
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    written: watch::Sender<u64>,
+    queue_max: usize,
+}
+
+impl Queue {
+    pub(super) fn new(queue_max: usize) -> Self {
+        Self { waiting: Mutex::default(), wake: Condvar::new(), written: watch::Sender::new(0), queue_max }
+    }
+
+    pub(super) fn put(&self, view: &Arc<TwinView>) {
+        self.push(&view.id, || Item::View(Arc::clone(view)));
+    }
+
+    pub(super) fn gone(&self, twin: &TwinId, at: Timestamp) {
+        self.push(twin, || Item::Gone(twin.clone(), at));
+    }
+
+    fn push(&self, twin: &TwinId, item: impl FnOnce() -> Item) {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return;
+        }
+        waiting.put += 1;
+        if waiting.queue.len() >= self.queue_max || waiting.beyond.contains_key(twin) {
+            metrics::counter!("twinway_history_put_off_total").increment(1);
+            waiting.beyond.insert(twin.clone(), item());
+        } else {
+            let number = waiting.put;
+            waiting.queue.push_back((number, item()));
+        }
+        if waiting.idle {
+            waiting.idle = false;
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        waiting.idle = false;
+        self.wake.notify_one();
+    }
+
+    /// Waits until what was put before is written, or will never be.
+    pub(super) async fn written(&self) {
+        let put = self.waiting.lock().put;
+        // It ends with the queue itself, which is kept here.
+        let _ = self.written.subscribe().wait_for(|written| *written >= put).await;
+    }
+
+    /// What is to be written next, and the count of what is written then; `None`: nothing comes any more.
+    fn take(&self) -> Option<(Vec<Item>, u64)> {
+        let mut waiting = self.waiting.lock();
+        if waiting.queue.is_empty() && waiting.beyond.is_empty() && !waiting.closed {
+            waiting.idle = true;
+            self.wake.wait_for(&mut waiting, TRIM_EVERY);
+            waiting.idle = false;
+        }
+        if waiting.queue.is_empty() && waiting.beyond.is_empty() {
+            return (!waiting.closed).then(|| (Vec::new(), waiting.put));
+        }
+        let count = waiting.queue.len().min(BATCH_MAX);
+        let mut items: Vec<_> = waiting.queue.drain(..count).map(|(_, item)| item).collect();
+        if waiting.queue.is_empty() {
+            items.extend(std::mem::take(&mut waiting.beyond).into_values());
+        }
+        let written = waiting.queue.front().map_or(waiting.put, |(number, _)| number.saturating_sub(1));
+        Some((items, written))
+    }
+}
+
+/// Ends the thread when nobody keeps it.
+#[derive(Debug)]
+pub(super) struct End {
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl End {
+    /// Waits until the thread has ended.
+    pub(super) fn join(&self) {
+        let thread = self.thread.lock().take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that writes the history failed");
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Makes moments of what is published, and writes them.
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    store: Arc<Mutex<dyn HistoryStore>>,
+    retention: Retention,
+    sequence: u64,
+    /// What was written last of each twin. Readers keep the same views, so that this costs their addresses only.
+    last: HashMap<TwinId, Arc<TwinView>>,
+}
+
+impl Writer {
+    pub(super) fn begin(
+        queue: Arc<Queue>,
+        store: Arc<Mutex<dyn HistoryStore>>,
+        retention: Retention,
+    ) -> Result<End, HistoryError> {
+        let sequence = store.lock().extent()?.last_sequence;
+        let mut writer = Self { queue: Arc::clone(&queue), store, retention, sequence, last: HashMap::new() };
+        let thread = std::thread::Builder::new().name("history".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| HistoryError(error.to_string()))?;
+        Ok(End { queue, thread: Mutex::new(Some(thread)) })
+    }
+
+    fn run(&mut self) {
+        // Whatever happens, nobody waits for ever for what was put.
+        struct Ended(Arc<Queue>);
+        impl Drop for Ended {
+            fn drop(&mut self) {
+                self.0.close();
+                self.0.written.send_replace(u64::MAX);
+            }
+        }
+        let _ended = Ended(Arc::clone(&self.queue));
+        let mut failing = false;
+        while let Some((items, written)) = self.queue.take() {
+            let done = self.write(&items).and_then(|()| self.trim());
+            match done {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    metrics::counter!("twinway_history_failures_total").increment(1);
+                    if !failing {
+                        tracing::error!(%error, "history is not kept; what is missed will be told");
+                    }
+                    failing = true;
+                    // What was not written is found by comparing with the store again.
+                    self.last.clear();
+                }
+            }
+            self.queue.written.send_replace(written);
+        }
+    }
+
+    fn write(&mut self, items: &[Item]) -> Result<(), HistoryError> {
+        let (before, mut moments) = (self.sequence, Vec::new());
+        for item in items {
+            match item {
+                Item::View(view) => self.changes(view, &mut moments)?,
+                Item::Gone(twin, at) => {
+                    let version = self.last.remove(twin).map_or(0, |view| view.version);
+                    self.push(&mut moments, twin, *at, version, What::Gone);
+                }
+            }
+        }
+        if moments.is_empty() {
+            return Ok(());
+        }
+        let kept = self.store.lock().append(&moments, wall());
+        match &kept {
+            Ok(()) => metrics::counter!("twinway_history_values_total").increment(moments.len() as u64),
+            Err(_) => self.sequence = before,
+        }
+        kept
+    }
+
+    fn push(&mut self, moments: &mut Vec<Moment>, twin: &TwinId, at: Timestamp, version: u64, what: What) {
+        self.sequence += 1;
+        moments.push(Moment { sequence: self.sequence, twin: twin.clone(), at, version, what });
+    }
+
+    /// What a view shows that was not written.
+    fn changes(&mut self, view: &Arc<TwinView>, moments: &mut Vec<Moment>) -> Result<(), HistoryError> {
+        let known = self.known(view, moments)?;
+        let mut new: Vec<_> = view
+            .properties
+            .iter()
+            .filter(|(name, property)| known.get(*name) != Some(&(property.version, property.at)))
+            .collect();
+        new.sort_by_key(|(_, property)| property.version);
+        let before = known.values().map(|(version, _)| *version).max().unwrap_or(0);
+        // A lower version is a twin that was registered anew, or whose last changes a crash took.
+        if let Some((_, newest)) = new.last()
+            && before > 0
+            && newest.version > before
+        {
+            let mut shown: Vec<_> =
+                new.iter().map(|(_, property)| property.version).filter(|it| *it > before).collect();
+            shown.dedup();
+            let missed = (newest.version - before).saturating_sub(shown.len() as u64);
+            if missed > 0 {
+                metrics::counter!("twinway_history_missed_total").increment(missed);
+                let missed = MissedVersions { first_version: before + 1, last_version: newest.version, missed };
+                self.push(moments, &view.id, newest.at, newest.version, What::Missed(missed));
+            }
+        }
+        for (property, value) in new {
+            let what = What::Value { property: property.clone(), value: value.value.clone() };
+            self.push(moments, &view.id, value.at, value.version, what);
+        }
+        self.last.insert(view.id.clone(), Arc::clone(view));
+        Ok(())
+    }
+
+    /// Version and time of what was written last of each property of a twin.
+    fn known(&self, view: &TwinView, moments: &[Moment]) -> Result<BTreeMap<String, (u64, Timestamp)>, HistoryError> {
+        if let Some(last) = self.last.get(&view.id) {
+            let known = last.properties.iter().map(|(name, property)| (name.clone(), (property.version, property.at)));
+            return Ok(known.collect());
+        }
+        // It may have gone and come back within one batch.
+        if moments.iter().any(|moment| moment.twin == view.id) {
+            return Ok(BTreeMap::new());
+        }
+        let kept = self.store.lock().at(&view.id, Timestamp::MAX)?;
+        Ok(kept
+            .into_iter()
+            .filter_map(|Moment { at, version, what, .. }| match what {
+                What::Value { property, .. } => Some((property, (version, at))),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn trim(&self) -> Result<(), HistoryError> {
+        let mut store = self.store.lock();
+        store.trim(self.retention, wall(), TRIM_ROWS_MAX)?;
+        metrics::gauge!("twinway_history_bytes").set(store.extent()?.bytes as f64);
+        Ok(())
+    }
+}

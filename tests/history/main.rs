@@ -1,0 +1,4 @@
+//! What every history does (FGMV-29 8.3.4).
+
+#[cfg(test)]
+mod contract;
