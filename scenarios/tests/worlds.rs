@@ -1,7 +1,12 @@
 //! Every world with a name: each order that the links allow comes to the same good end, with faults too, and is as the
 //! flow files say.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test may stop at the first surprise, and shows what it ran"
+)]
 
 use std::collections::BTreeSet;
 
