@@ -49,10 +49,10 @@ fn is_found_out_again(record: &dyn world::AnyRecord) -> bool {
 pub(super) fn durable_then_visible() -> impl Rule<Wire> {
     rule("durable, then visible", |written: &mut Written, seen: &Seen<'_, Wire>, found| match seen {
         Seen::Delivery { event, wire: Wire::Twin(TwinMsg::ReflectChange(_)), .. } => written.reported.push(*event),
-        Seen::Record { event, position, record, .. } => {
-            if !is_found_out_again(*record) && !written.reported.contains(event) {
-                written.waiting.push((*event, *position));
-            }
+        Seen::Record { event, position, record, .. }
+            if !is_found_out_again(*record) && !written.reported.contains(event) =>
+        {
+            written.waiting.push((*event, *position));
         }
         Seen::Durable { position } => written.waiting.retain(|(_, waiting)| waiting > position),
         Seen::Fault(Fault::Crash) => written.waiting.clear(),
