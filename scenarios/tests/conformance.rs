@@ -60,22 +60,37 @@ fn a_check_whose_story_does_not_come_to_its_end_does_not_hold() {
 
 #[cfg(feature = "mutations")]
 mod broken {
-    use twinway_protocol::lease::mutation::{self, Mutation};
+    use twinway_actors::mutation as behaviours;
+    use twinway_protocol::lease::mutation::{self as leases, Mutation};
     use twinway_scenarios::conformance::{Kind, Report, Verdict};
 
     use super::simulated;
 
+    /// The requirements and functions that something which answers them does not hold for.
     fn red(report: &Report) -> Vec<String> {
         let rows = report.rows.iter().filter(|row| row.verdict == Verdict::Broken && row.clause.kind != Kind::Step);
         rows.map(|row| row.clause.id.clone()).collect()
     }
 
     #[test]
-    fn a_behaviour_that_is_broken_makes_its_rows_red_and_no_others() {
-        assert_eq!(red(&simulated()), Vec::<String>::new());
-        mutation::set(Some(Mutation::EqualEvicts));
+    fn an_equal_priority_that_evicts_makes_the_row_of_priorities_red_and_no_other() {
+        leases::set(Some(Mutation::EqualEvicts));
         let report = simulated();
-        mutation::set(None);
+        leases::set(None);
         assert_eq!(red(&report), ["FGMV-28 REQ-DT-08"]);
+    }
+
+    #[test]
+    fn an_authorization_that_nobody_looks_at_makes_its_rows_red_and_unrelated_ones_stay_green() {
+        behaviours::set(Some(behaviours::Mutation::AuthorizationUnchecked));
+        let report = simulated();
+        behaviours::set(None);
+        let red = red(&report);
+        for id in ["FGMV-29 8.2.3 user information", "FGMV-29 8.2.3 permission"] {
+            assert!(red.iter().any(|red| red == id), "{id} stays green: {red:?}");
+        }
+        for id in ["FGMV-28 REQ-DT-01", "FGMV-28 REQ-DT-08", "FGMV-29 8.2.2 search", "FGMV-29 8.3.5 access"] {
+            assert!(!red.iter().any(|red| red == id), "{id} is red: {red:?}");
+        }
     }
 }
