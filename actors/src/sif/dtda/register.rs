@@ -1,4 +1,4 @@
-//! The subscriptions that DTDA keeps.
+//! The subscriptions that DTDA keeps (FGMV-29 8.2.5).
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! DTDA alone.
+//! DTDA alone (FGMV-29 8.2.5).
 
 use twinway_protocol::{
     EntityId, Mailbox, Problem, ProblemKind, TwinId,

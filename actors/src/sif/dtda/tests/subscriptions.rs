@@ -68,8 +68,11 @@ fn answer(trial: &mut Trial<Dtda>, key: PendingKey, twins: &[(&str, u64)], refus
     trial.deliver(TSI, key, DtdaMsg::AcquisitionResponse(Ok(AcquisitionResponse { twins, refused })))
 }
 
-/// What the third-party system is told: why, which versions, and what is refused.
-fn told(effects: Effects) -> Vec<(DeliveryReason, Vec<(String, u64)>, Vec<(String, ProblemKind)>)> {
+/// What a delivery says: why, which versions, and what is refused.
+type Told = (DeliveryReason, Vec<(String, u64)>, Vec<(String, ProblemKind)>);
+
+/// What the third-party system is told.
+fn told(effects: Effects) -> Vec<Told> {
     let told = sent_to::<ThirdPartySystemMsg>(effects).into_iter().filter_map(|(_, message)| match message {
         ThirdPartySystemMsg::DeliverTwinInformation(told) => Some(told),
         _ => None,
