@@ -163,7 +163,8 @@ mod tests {
                 | Kind::InvocationUnknown
                 | Kind::PermissionUnknown
                 | Kind::EventUnknown
-                | Kind::ModelUnknown => Exit::NotFound,
+                | Kind::ModelUnknown
+                | Kind::SubscriptionUnknown => Exit::NotFound,
                 Kind::ObjectOwned
                 | Kind::TwinListedElsewhere
                 | Kind::LeaseHeld
