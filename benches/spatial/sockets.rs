@@ -124,9 +124,14 @@ async fn measure(seconds: u64) {
         sender
     };
     let acknowledged = async move {
-        let mut bad = 0_u64;
-        for _ in 0..rounds * u64::from(ROBOTS) {
+        let (mut bad, mut left) = (0_u64, rounds * u64::from(ROBOTS));
+        while left > 0 {
             let Some(Ok(frame)) = replies.next().await else { break };
+            // Pings are no replies.
+            if !frame.is_text() {
+                continue;
+            }
+            left -= 1;
             let reply: Value = serde_json::from_slice(&frame.into_data()).unwrap_or_default();
             bad += u64::from(reply["status"] != 200);
         }
