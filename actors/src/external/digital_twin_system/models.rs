@@ -12,7 +12,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use twinway_protocol::{
-    JsonDoc, Meta, Out, Problem, ProblemKind,
+    JsonDoc, Meta, Out, Problem, ProblemKind, merge_patch,
     message::{KeepThingModel, RegisterTwinSystem, ThingModelShown},
     twin::{DEPTH_MAX, DESCRIPTION_BYTES_MAX},
 };
@@ -175,7 +175,7 @@ fn instance(reference: &Reference<'_>, models: &BTreeMap<String, JsonDoc>) -> Re
     }
     no_model_any_more(&mut thing);
     fill_forms(&mut thing);
-    merge(&mut thing, Value::Object(with));
+    merge_patch(&mut thing, Value::Object(with));
     JsonDoc::from_value(&thing).map_err(|error| refuse("", error.to_string()))
 }
 
@@ -204,25 +204,6 @@ fn fill_forms(thing: &mut Value) {
             {
                 affordance.insert("forms".to_owned(), serde_json::json!([{"href": format!("{kind}/{name}")}]));
             }
-        }
-    }
-}
-
-/// RFC 7396.
-fn merge(target: &mut Value, patch: Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch;
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Some(members) = target.as_object_mut() else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            members.remove(&name);
-        } else {
-            merge(members.entry(name).or_insert(Value::Null), value);
         }
     }
 }
