@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use twinway_actors::{
     port::journal::{Journal, JournalError},
     runtime::{StartError, TraceFeed},
@@ -262,9 +262,14 @@ fn advise(error: JournalError, data: &Path) -> JournalError {
     ))
 }
 
+/// The bounds of the histogram of how long a granted lease was asked for, s. It is measured in whole milliseconds.
+const GRANT_BOUNDS_S: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0];
+
 /// The process's one recorder of metrics: a second daemon in the process has none of its own.
 fn recorder() -> Option<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().ok()
+    // Buckets can be added up over daemons and over time, which quantiles that the daemon reckons itself cannot.
+    let grants = Matcher::Full("twinway_lease_grant_seconds".to_owned());
+    PrometheusBuilder::new().set_buckets_for_metric(grants, &GRANT_BOUNDS_S).ok()?.install_recorder().ok()
 }
 
 /// What the gateway asks of the daemon.

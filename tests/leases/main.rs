@@ -16,6 +16,8 @@ mod daemon;
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod holding;

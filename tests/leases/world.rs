@@ -53,6 +53,10 @@ impl World {
         self.session = Some(self.plant.open(&self.client(PLANT)).await);
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.daemon().url
+    }
+
     fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().expect("it runs")
     }
@@ -94,7 +98,7 @@ impl Drop for World {
     }
 }
 
-fn metrics_of(url: &str) -> String {
+pub(crate) fn metrics_of(url: &str) -> String {
     let address = url.trim_start_matches("http://");
     let mut stream = TcpStream::connect(address).expect("it listens");
     let head = format!(
