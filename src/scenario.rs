@@ -4,6 +4,7 @@
 //! the daemon and the parties, tells each party what to do when it is its turn, and judges what came of it. A party
 //! ([`party`]) reads what it is told from its standard input, and answers by itself what the daemon asks of it.
 
+mod exchange;
 mod judge;
 mod order;
 mod party;

@@ -8,13 +8,16 @@ mod error;
 mod file;
 mod fill;
 mod model;
+mod start;
+mod vary;
 
 use std::{path::Path, sync::LazyLock};
 
 pub use error::ScenarioError;
 pub use file::read;
 pub use fill::{Fill, Variables};
-pub use model::{Act, Answer, Call, Deed, Hear, Kind, Party, Reply, Scenario, Variant};
+pub use model::{Act, Answer, Call, Deed, Hear, Kind, Party, Place, Reply, Scenario, Variant};
+pub use start::{START_MS_MAX, Start, starts};
 
 /// Bytes that a world file may have.
 pub const FILE_BYTES_MAX: usize = 1 << 20;

@@ -46,6 +46,8 @@ pub(crate) enum ScenarioCommand {
         world: String,
         #[arg(long)]
         variant: Option<String>,
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
         #[arg(long)]
         name: String,
         #[arg(long)]
@@ -77,8 +79,8 @@ pub(crate) fn run(command: ScenarioCommand, output: &mut Output) -> Result<(), F
                 Err(Failure::Other(Exit::CheckFailed, format!("does not hold: {}", bad.join(", "))))
             })
         }
-        ScenarioCommand::Party { world, variant, name, url, token } => {
-            let scenario = find(&world)?.varied(variant.as_deref()).map_err(Failure::usage)?;
+        ScenarioCommand::Party { world, variant, seed, name, url, token } => {
+            let scenario = find(&world)?.varied(variant.as_deref(), seed).map_err(Failure::usage)?;
             let input = BufReader::new(tokio::io::stdin());
             let playing = scenario::party(&scenario, &name, Client::new(url, token), input, tokio::io::stdout());
             blocking(async { playing.await.map_err(Failure::other) })
