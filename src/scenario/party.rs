@@ -45,6 +45,7 @@ pub async fn party(
         remembered,
         events: VecDeque::new(),
         heard: VecDeque::new(),
+        heard_so_far: 0,
         waiting: Vec::new(),
         answering: Vec::new(),
         seen: None,
@@ -80,8 +81,9 @@ struct Process<'s, W> {
     remembered: Variables,
     /// What happened and was not waited for yet.
     events: VecDeque<Value>,
-    /// Everything that happened.
+    /// Everything that happened, each with its number as `n`.
     heard: VecDeque<Value>,
+    heard_so_far: u64,
     waiting: Vec<Waiting>,
     /// Answers that take their time.
     answering: Vec<Answering>,
@@ -224,6 +226,7 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
     async fn back(&mut self) -> Result<(), String> {
         let kind = kind(self.party.kind);
         let from = self.seen.map_or(EventsFrom::Now, EventsFrom::After);
+        self.seen = Some(self.seen.unwrap_or(0));
         let ear = match (self.party.session, self.party.kind) {
             (false, _) => Ok(Ear::Deaf),
             (true, Kind::UserDevice) => self.client.events(kind, from).await.map(Ear::Events),
@@ -247,7 +250,11 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
         }
     }
 
-    fn happened(&mut self, event: Value) {
+    fn happened(&mut self, mut event: Value) {
+        self.heard_so_far += 1;
+        if let Value::Object(members) = &mut event {
+            members.insert("n".to_owned(), json!(self.heard_so_far));
+        }
         for events in [&mut self.events, &mut self.heard] {
             if events.len() == EVENTS_KEPT {
                 events.pop_front();

@@ -24,6 +24,8 @@ pub struct RunOptions {
     /// What chance the scenario has: what its `[chance]` draws, and in which order begins what is done at once. The same
     /// seed gives the same.
     pub seed: u64,
+    /// Where the daemon's trace is kept, for `twinway flow check` and others; absent: it is not.
+    pub trace: Option<PathBuf>,
 }
 
 /// What the director tells while it runs.
@@ -107,6 +109,10 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, mut tell: impl FnMut
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let directory = stage.end().await?;
     played?;
+    if let Some(kept) = &options.trace {
+        let copied = std::fs::copy(trace_file(directory.path()), kept);
+        copied.map_err(|error| format!("{}: {error}", kept.display()))?;
+    }
     let verdict = judge::judge(&varied, &acts, &trace_file(directory.path()))?;
     let holds = verdict.holds && acts.len() == varied.acts.len() && acts.iter().all(|act| act.failed.is_none());
     let drawn = varied.values.iter().filter(|(name, _)| varied.chance.contains_key(*name)).map(known).collect();
