@@ -61,6 +61,9 @@ pub(crate) struct ScenarioOptions {
     /// Keeps the daemon's trace, for `twinway flow check`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "demo"])]
     trace: Option<PathBuf>,
+    /// Draws what was said between whom, as SVG.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "demo"])]
+    picture: Option<PathBuf>,
     /// Writes a JSON document a line instead of text.
     #[arg(long)]
     json: bool,
@@ -86,6 +89,7 @@ fn run_all(options: &ScenarioOptions, output: &mut Output) -> Result<(), Failure
         let (all, mut bad) = (wanted.len(), Vec::new());
         for (world, variant) in wanted {
             let (scenario, name) = (find(&world)?, shown_name(&world, variant.as_deref()));
+            let picture = options.picture.as_deref();
             let options = RunOptions {
                 program: std::env::current_exe().map_err(|error| Failure::other(format!("this program: {error}")))?,
                 world,
@@ -93,7 +97,7 @@ fn run_all(options: &ScenarioOptions, output: &mut Output) -> Result<(), Failure
                 seed: options.seed,
                 trace: options.trace.clone(),
             };
-            if !one(&scenario, &name, &options, as_json, output).await? {
+            if !one(&scenario, &name, &options, picture, as_json, output).await? {
                 bad.push(name);
             }
         }
@@ -186,6 +190,7 @@ async fn one(
     scenario: &Scenario,
     name: &str,
     options: &RunOptions,
+    picture: Option<&Path>,
     as_json: bool,
     output: &mut Output,
 ) -> Result<bool, Failure> {
@@ -194,12 +199,21 @@ async fn one(
         let title = other.map_or(&scenario.title, |other| &other.title);
         output.line(&printable(&format!("{name}  {title}  ({})", scenario.clause)))?;
     }
+    let mut all = Vec::new();
     let tell = |told: Told| {
+        if picture.is_some() {
+            all.push(told.clone());
+        }
         // Whoever reads may have hung up: the scenario goes on, and its exit code tells.
         let _ = if as_json { line(&told, output) } else { told_line(&told, output) };
     };
     let outcome =
         scenario::run(scenario, options, tell).await.map_err(|why| Failure::other(format!("{name}: {why}")))?;
+    if let Some(file) = picture {
+        let varied = scenario.varied(options.variant.as_deref(), options.seed).map_err(Failure::usage)?;
+        let drawn = std::fs::write(file, scenario::picture(&varied, &all).svg());
+        drawn.map_err(|error| Failure::other(format!("{}: {error}", file.display())))?;
+    }
     if as_json {
         line(&outcome, output)?
     } else {

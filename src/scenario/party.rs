@@ -9,9 +9,10 @@ use tokio::{
     time::Instant,
 };
 use twinway_protocol::message::{OutsideAnswer, OutsideRequest};
-use twinway_scenarios::scenario::{Answer, Deed, Hear, Kind, Party, Reply, Scenario, Variables};
+use twinway_scenarios::scenario::{Deed, Hear, Kind, Party, Scenario, Variables};
 
 use super::{
+    answering::{self, Answered, Said},
     exchange,
     order::{Done, Order, Told},
 };
@@ -91,27 +92,6 @@ struct Process<'s, W> {
     seen: Option<u64>,
     done: mpsc::UnboundedSender<Done>,
     output: W,
-}
-
-/// What a party says when it is asked.
-struct Said {
-    answer: Answered,
-    /// After so many milliseconds.
-    after_ms: u64,
-    /// In short.
-    said: String,
-}
-
-enum Answered {
-    With(OutsideAnswer),
-    Silent,
-    Cut,
-}
-
-impl Said {
-    fn failed(why: String) -> Self {
-        Self { answer: Answered::With(OutsideAnswer::Failed(why.clone())), after_ms: 0, said: why }
-    }
 }
 
 /// How a party hears of the daemon.
@@ -225,8 +205,9 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
 
     async fn back(&mut self) -> Result<(), String> {
         let kind = kind(self.party.kind);
+        // A device that comes back hears what it missed, also if it has heard nothing before.
         let from = self.seen.map_or(EventsFrom::Now, EventsFrom::After);
-        self.seen = Some(self.seen.unwrap_or(0));
+        self.seen.get_or_insert(0);
         let ear = match (self.party.session, self.party.kind) {
             (false, _) => Ok(Ear::Deaf),
             (true, Kind::UserDevice) => self.client.events(kind, from).await.map(Ear::Events),
@@ -244,7 +225,11 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
                 self.happened(shown(&event));
                 self.look_back().await
             }
-            Incoming::Gap(gap) => self.tell(&Told::Failed(format!("{} events were missed", gap.missed))).await,
+            // An act that waits for what was missed says so.
+            Incoming::Gap(gap) => {
+                self.happened(json!({"type": "gap", "data": {"missed": gap.missed}}));
+                self.look_back().await
+            }
             Incoming::Subscription { .. } | Incoming::Reply { .. } => Ok(()),
             Incoming::Closed(why) => Err(format!("the session is over: {why:?}")),
         }
@@ -269,7 +254,7 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
         let kind = asked.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut variables = self.remembered.clone();
         variables.insert("request".to_owned(), asked.get("data").cloned().unwrap_or_default());
-        let Said { answer, after_ms, said } = self.answer(&kind, &variables);
+        let Said { answer, after_ms, said } = answering::said(self.party, &mut self.remembered, &kind, &variables);
         match answer {
             Answered::With(answer) => {
                 let at = Instant::now() + Duration::from_millis(after_ms);
@@ -292,41 +277,6 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
             if let Ear::Session(session) = &mut self.ear {
                 // A session that broke meanwhile is opened again; the daemon tells whoever asked.
                 let _ = session.answer(&id, &answer).await;
-            }
-        }
-    }
-
-    fn answer(&mut self, kind: &str, variables: &Variables) -> Said {
-        let fits = |answer: &&Answer| {
-            answer.to == kind
-                && answer
-                    .when
-                    .as_ref()
-                    .is_none_or(|when| when.evaluate(variables).is_ok_and(|fits| fits == json!(true)))
-        };
-        let Some(answer) = self.party.answers.iter().find(fits) else {
-            return Said::failed(format!("`{}` does not do that", self.party.name));
-        };
-        for (name, value) in &answer.remember {
-            match value.fill(variables) {
-                Ok(value) => {
-                    self.remembered.insert(name.clone(), value);
-                }
-                Err(why) => return Said::failed(why),
-            }
-        }
-        let after_ms = answer.after_ms;
-        match &answer.reply {
-            Reply::Silent => Said { answer: Answered::Silent, after_ms, said: "nothing".to_owned() },
-            Reply::Cut => Said { answer: Answered::Cut, after_ms, said: "nothing, its network is cut".to_owned() },
-            Reply::Failed(why) => Said { after_ms, ..Said::failed(why.text(variables).unwrap_or_else(|why| why)) },
-            Reply::With(with) => {
-                let said = with.fill(variables).and_then(|said| {
-                    let answer = serde_json::from_value(json!({ kind: said.clone() }));
-                    let with = |answer| Said { answer: Answered::With(answer), after_ms, said: said.to_string() };
-                    answer.map(with).map_err(|error| error.to_string())
-                });
-                said.unwrap_or_else(Said::failed)
             }
         }
     }

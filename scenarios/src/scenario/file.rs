@@ -90,6 +90,8 @@ struct AnswerFile {
 struct VariantFile {
     name: String,
     title: String,
+    #[serde(rename = "answers", default)]
+    clauses: Vec<String>,
     #[serde(rename = "let", default)]
     values: BTreeMap<String, toml::Value>,
     #[serde(rename = "answer", default)]
@@ -167,7 +169,7 @@ fn scenario(
         name: read.name,
         title: read.title,
         clause: read.clause,
-        answers: read.answers,
+        clauses: read.answers,
         values: read.values.into_iter().map(|(name, value)| (name, json(value))).collect(),
         chance: read.chance.into_iter().map(left_to_chance).collect::<Result<_, _>>()?,
         settings: json(toml::Value::Table(read.settings)),
@@ -289,6 +291,7 @@ impl Reader<'_> {
         Ok(Variant {
             name: read.name,
             title: read.title,
+            clauses: read.clauses,
             values: read.values.into_iter().map(|(name, value)| (name, json(value))).collect(),
             answers,
             acts,
@@ -312,6 +315,9 @@ fn answer(read: Spanned<AnswerFile>) -> Result<Answer, Mistake> {
         (None, None, false, true) => Reply::Cut,
         _ => return Err((at, "an answer is one of `with`, `failed`, `silent` and `cut`".to_owned())),
     };
+    if let Some(after) = read.after_ms.as_ref().filter(|_| matches!(reply, Reply::Silent | Reply::Cut)) {
+        return Err((after.span().start, "`after_ms` belongs to an answer that is given".to_owned()));
+    }
     Ok(Answer {
         to: read.to.into_inner(),
         when: read.when.map(expression).transpose()?,

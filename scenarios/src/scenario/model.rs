@@ -20,7 +20,7 @@ pub struct Scenario {
     /// The flow that its trace is judged by, besides FGMV-29 9.1 and 9.2.
     pub flow: Arc<Flow>,
     /// The clauses of the texts that it answers if it holds, besides the steps that are taken.
-    pub answers: Vec<String>,
+    pub clauses: Vec<String>,
     /// Values by name, for expressions.
     pub values: BTreeMap<String, Value>,
     /// What is left to chance: by name, the values that the seed draws one of.
@@ -42,6 +42,8 @@ pub struct Variant {
     pub name: String,
     /// What is different.
     pub title: String,
+    /// The clauses of the texts that it answers if it holds, besides the steps that are taken.
+    pub clauses: Vec<String>,
     /// Values that take the place of the scenario's.
     pub values: BTreeMap<String, Value>,
     /// What parties answer instead, by the party's name.
@@ -204,6 +206,12 @@ impl Scenario {
     /// There is no variant of this name.
     pub fn varied(&self, variant: Option<&str>, seed: u64) -> Result<Self, String> {
         vary::varied(self, variant, seed)
+    }
+
+    /// The variant of this name.
+    #[must_use]
+    pub fn variant(&self, name: &str) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.name == name)
     }
 
     /// The party of this name.

@@ -12,7 +12,7 @@ pub(super) fn varied(scenario: &Scenario, variant: Option<&str>, seed: u64) -> R
     let mut varied = scenario.clone();
     draw(&mut varied, seed);
     let Some(name) = variant else { return Ok(varied) };
-    let Some(variant) = scenario.variants.iter().find(|variant| variant.name == name) else {
+    let Some(variant) = scenario.variant(name) else {
         let known: Vec<&str> = scenario.variants.iter().map(|variant| variant.name.as_str()).collect();
         return Err(format!("`{}` has no variant `{name}`; known are: {}", scenario.name, known.join(", ")));
     };
