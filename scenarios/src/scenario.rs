@@ -32,6 +32,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("7.1.2.toml", include_bytes!("../worlds/7.1.2.toml")),
     ("7.1.3.toml", include_bytes!("../worlds/7.1.3.toml")),
     ("7.2.1.toml", include_bytes!("../worlds/7.2.1.toml")),
+    ("7.2.1/guest.png", include_bytes!("../worlds/7.2.1/guest.png")),
     ("7.3.1.toml", include_bytes!("../worlds/7.3.1.toml")),
     ("7.3.1/press.png", include_bytes!("../worlds/7.3.1/press.png")),
     ("7.3.2.toml", include_bytes!("../worlds/7.3.2.toml")),

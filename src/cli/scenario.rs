@@ -88,7 +88,8 @@ fn run_all(options: &ScenarioOptions, output: &mut Output) -> Result<(), Failure
     blocking(async {
         let (all, mut bad) = (wanted.len(), Vec::new());
         for (world, variant) in wanted {
-            let (scenario, name) = (find(&world)?, shown_name(&world, variant.as_deref()));
+            let scenario = find(&world)?;
+            let name = shown_name(&scenario.name, variant.as_deref());
             let picture = options.picture.as_deref();
             let options = RunOptions {
                 program: std::env::current_exe().map_err(|error| Failure::other(format!("this program: {error}")))?,
@@ -235,10 +236,11 @@ fn line<T: Serialize>(value: &T, output: &mut Output) -> Result<(), Failure> {
 
 fn told_line(told: &Told, output: &mut Output) -> Result<(), Failure> {
     match told {
-        Told::Act(ActDone { step, by, to, says, ms, failed, .. }) => {
+        Told::Act(ActDone { step, by, to, says, together, ms, failed, .. }) => {
             let way = if to.is_empty() { by.clone() } else { format!("{by} → {to}") };
             let step = step.as_deref().unwrap_or("");
-            output.line(&printable(&format!("  {step:>5}  {way:<32}  {says}  {ms} ms")))?;
+            let at_once = if together.is_some() { ", at once with others" } else { "" };
+            output.line(&printable(&format!("  {step:>5}  {way:<32}  {says}  {ms} ms{at_once}")))?;
             match failed {
                 Some(why) => output.line(&printable(&format!("         does not hold: {why}"))),
                 None => Ok(()),

@@ -60,6 +60,8 @@ pub struct ActDone {
     pub to: String,
     /// What was done.
     pub says: String,
+    /// What it was done at the same time with, by a name of its own; absent: it was done alone.
+    pub together: Option<String>,
     /// How long it took, in milliseconds.
     pub ms: u64,
     /// What does not hold; absent: all does.
@@ -186,8 +188,8 @@ impl Director<'_> {
         };
         let says = act.says.text(&variables).unwrap_or_else(|why| why);
         let by = act.by.text(&variables).unwrap_or_else(|why| why);
-        let (to, step) = (act.to.clone(), act.step.clone());
-        let done = ActDone { line: act.line, step, by, to, says, ms: done.ms, failed };
+        let (to, step, together) = (act.to.clone(), act.step.clone(), act.together.clone());
+        let done = ActDone { line: act.line, step, by, to, says, together, ms: done.ms, failed };
         (self.tell)(Told::Act(done.clone()));
         self.done.push(done);
     }
