@@ -135,6 +135,7 @@ async fn live(base_url: &str, tokens: DemoTokens, story: &Story) -> Result<(), D
         plaza.integrate_third_party().await?;
         plaza.be_rejected_using_a_third_party().await?;
         story.begin("Both procedures are done. The home lives on; Ctrl-C ends it.");
+        story.say("The seven use cases of FGMV-28, in turn, a line a step: twinway scenario run --demo");
         tokio::try_join!(home.live(), plaza.watch()).map(|_| ())
     };
     tokio::select! {

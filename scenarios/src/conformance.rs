@@ -89,12 +89,11 @@ pub fn run(play: Option<Play<'_>>, mut progress: impl FnMut(Progress<'_>)) -> Re
             let name = variant.map_or_else(|| scenario.name.clone(), |variant| format!("{} {variant}", scenario.name));
             progress(Progress { name: &name, done: evidence.len(), all });
             let (result, steps) = play(scenario, variant);
-            let mut shown =
-                Evidence::new("scenario", &name, &scenario.title, result).taking(scenario.flow.name(), &steps);
-            if variant.is_none() {
-                shown = shown.answering(&scenario.answers);
-            }
-            evidence.push(shown);
+            let variant = variant.and_then(|variant| scenario.variant(variant));
+            let (title, clauses) =
+                variant.map_or((&scenario.title, &scenario.clauses), |variant| (&variant.title, &variant.clauses));
+            let shown = Evidence::new("scenario", &name, title, result).taking(scenario.flow.name(), &steps);
+            evidence.push(shown.answering(clauses));
         }
     }
     Report::of(clauses(), evidence)

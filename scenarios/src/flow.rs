@@ -18,7 +18,7 @@ use twinway_protocol::flow::Flow;
 
 pub use error::{FlowFileError, Place};
 pub use file::read;
-pub use show::{Form, show};
+pub use show::{Form, Picture, Row, show};
 
 /// Bytes that a flow file may have.
 pub const FILE_BYTES_MAX: usize = 1 << 20;

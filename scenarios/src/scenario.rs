@@ -8,13 +8,16 @@ mod error;
 mod file;
 mod fill;
 mod model;
+mod start;
+mod vary;
 
 use std::{path::Path, sync::LazyLock};
 
 pub use error::ScenarioError;
 pub use file::read;
 pub use fill::{Fill, Variables};
-pub use model::{Act, Answer, Call, Deed, Hear, Kind, Party, Reply, Scenario, Variant};
+pub use model::{Act, Answer, Call, Deed, Hear, Kind, Party, Place, Reply, Scenario, Variant};
+pub use start::{START_MS_MAX, Start, starts};
 
 /// Bytes that a world file may have.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +32,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("7.1.2.toml", include_bytes!("../worlds/7.1.2.toml")),
     ("7.1.3.toml", include_bytes!("../worlds/7.1.3.toml")),
     ("7.2.1.toml", include_bytes!("../worlds/7.2.1.toml")),
+    ("7.2.1/guest.png", include_bytes!("../worlds/7.2.1/guest.png")),
     ("7.3.1.toml", include_bytes!("../worlds/7.3.1.toml")),
     ("7.3.1/press.png", include_bytes!("../worlds/7.3.1/press.png")),
     ("7.3.2.toml", include_bytes!("../worlds/7.3.2.toml")),

@@ -26,8 +26,10 @@ fn ids() -> BTreeSet<String> {
 fn what_checks_and_scenarios_answer_is_asked_for() {
     let known = ids();
     let said = conformance::checks().flat_map(|check| check.answers.iter().map(|id| (check.name, (*id).to_owned())));
-    let of_scenarios =
-        scenario::embedded().iter().flat_map(|one| one.answers.iter().map(|id| (one.name.as_str(), id.clone())));
+    let of_scenarios = scenario::embedded().iter().flat_map(|one| {
+        let of_variants = one.variants.iter().flat_map(|variant| &variant.clauses);
+        one.clauses.iter().chain(of_variants).map(|id| (one.name.as_str(), id.clone()))
+    });
     let unknown: Vec<_> = said.chain(of_scenarios).filter(|(_, id)| !known.contains(id)).collect();
     assert_eq!(unknown, [], "nobody asks for it");
 }

@@ -47,6 +47,7 @@ pub(crate) fn run(options: &ConformanceOptions, output: &mut Output) -> Result<(
             world: scenario.name.clone(),
             variant: variant.map(str::to_owned),
             seed: 0,
+            trace: None,
         };
         played(scenario, &options)
     };

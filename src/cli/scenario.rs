@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use tokio::{io::BufReader, task::LocalSet};
 use twinway::{
@@ -22,23 +22,7 @@ pub(crate) enum ScenarioCommand {
     List,
     /// Runs a scenario: a daemon of its own, each external system a process. Ends with 0 only if all holds, with 8 if not,
     /// and with 2 if the world file cannot be read.
-    Run {
-        /// Its name, such as 7.2.1, or a world file.
-        #[arg(value_name = "SCENARIO", required_unless_present = "all")]
-        name: Option<String>,
-        /// Which variant: an unhappy path, as `scenario list` shows it.
-        #[arg(long, value_name = "NAME")]
-        variant: Option<String>,
-        /// Runs the scenario and then each of its variants; without a name, all scenarios in turn.
-        #[arg(long, visible_alias = "demo", conflicts_with = "variant")]
-        all: bool,
-        /// What chance the scenario has.
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        seed: u64,
-        /// Writes a JSON document a line instead of text.
-        #[arg(long)]
-        json: bool,
-    },
+    Run(ScenarioOptions),
     /// Plays one party of a scenario; `scenario run` starts these.
     #[command(hide = true)]
     Party {
@@ -46,6 +30,8 @@ pub(crate) enum ScenarioCommand {
         world: String,
         #[arg(long)]
         variant: Option<String>,
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
         #[arg(long)]
         name: String,
         #[arg(long)]
@@ -55,35 +41,75 @@ pub(crate) enum ScenarioCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ScenarioOptions {
+    /// Its name, such as 7.2.1, or a world file.
+    #[arg(value_name = "SCENARIO", required_unless_present_any = ["all", "demo"])]
+    name: Option<String>,
+    /// Which variant: an unhappy path, as `scenario list` shows it.
+    #[arg(long, value_name = "NAME")]
+    variant: Option<String>,
+    /// Runs the scenario and then each of its variants; without a name, all of all scenarios.
+    #[arg(long, conflicts_with = "variant")]
+    all: bool,
+    /// Runs the seven scenarios of FGMV-28 in turn, each as it should go.
+    #[arg(long, conflicts_with_all = ["name", "variant", "all"])]
+    demo: bool,
+    /// What chance the scenario has: who begins first, who ranks above whom, what there is. The same seed gives the same.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Keeps the daemon's trace, for `twinway flow check`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "demo"])]
+    trace: Option<PathBuf>,
+    /// Draws what was said between whom, as SVG.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["all", "demo"])]
+    picture: Option<PathBuf>,
+    /// Writes a JSON document a line instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
 pub(crate) fn run(command: ScenarioCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         ScenarioCommand::List => list(output),
-        ScenarioCommand::Run { name, variant, all, seed, json } => {
-            let wanted = wanted(name.as_deref(), variant, all)?;
-            let as_json = json || output.format() == Format::Json;
-            blocking(async {
-                let mut bad = Vec::new();
-                for (world, variant) in wanted {
-                    let scenario = find(&world)?;
-                    let name = shown_name(&scenario.name, variant.as_deref());
-                    let holds = one(&scenario, world, variant, seed, as_json, output).await?;
-                    if !holds {
-                        bad.push(name);
-                    }
-                }
-                if bad.is_empty() {
-                    return Ok(());
-                }
-                Err(Failure::Other(Exit::CheckFailed, format!("does not hold: {}", bad.join(", "))))
-            })
-        }
-        ScenarioCommand::Party { world, variant, name, url, token } => {
-            let scenario = find(&world)?.varied(variant.as_deref()).map_err(Failure::usage)?;
+        ScenarioCommand::Run(options) => run_all(&options, output),
+        ScenarioCommand::Party { world, variant, seed, name, url, token } => {
+            let scenario = find(&world)?.varied(variant.as_deref(), seed).map_err(Failure::usage)?;
             let input = BufReader::new(tokio::io::stdin());
             let playing = scenario::party(&scenario, &name, Client::new(url, token), input, tokio::io::stdout());
             blocking(async { playing.await.map_err(Failure::other) })
         }
     }
+}
+
+fn run_all(options: &ScenarioOptions, output: &mut Output) -> Result<(), Failure> {
+    let wanted = wanted(options)?;
+    let as_json = options.json || output.format() == Format::Json;
+    blocking(async {
+        let (all, mut bad) = (wanted.len(), Vec::new());
+        for (world, variant) in wanted {
+            let scenario = find(&world)?;
+            let name = shown_name(&scenario.name, variant.as_deref());
+            let picture = options.picture.as_deref();
+            let options = RunOptions {
+                program: std::env::current_exe().map_err(|error| Failure::other(format!("this program: {error}")))?,
+                world,
+                variant,
+                seed: options.seed,
+                trace: options.trace.clone(),
+            };
+            if !one(&scenario, &name, &options, picture, as_json, output).await? {
+                bad.push(name);
+            }
+        }
+        if all > 1 && !as_json {
+            output.line(&format!("{} of {all} runs hold", all - bad.len()))?;
+        }
+        if bad.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Other(Exit::CheckFailed, format!("does not hold: {}", bad.join(", "))))
+    })
 }
 
 pub(super) fn blocking<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -97,13 +123,13 @@ pub(super) fn blocking<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 }
 
 /// What is to be run: the scenario, or its file, and the variant.
-fn wanted(name: Option<&str>, variant: Option<String>, all: bool) -> Result<Vec<(String, Option<String>)>, Failure> {
-    let names: Vec<String> = match name {
-        Some(name) => vec![name.to_owned()],
+fn wanted(options: &ScenarioOptions) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let names: Vec<String> = match &options.name {
+        Some(name) => vec![name.clone()],
         None => worlds::embedded().iter().map(|scenario| scenario.name.clone()).collect(),
     };
-    if !all {
-        return Ok(names.into_iter().map(|name| (name, variant.clone())).collect());
+    if !options.all {
+        return Ok(names.into_iter().map(|name| (name, options.variant.clone())).collect());
     }
     let mut wanted = Vec::new();
     for name in names {
@@ -163,35 +189,44 @@ fn shown_name(scenario: &str, variant: Option<&str>) -> String {
 
 async fn one(
     scenario: &Scenario,
-    world: String,
-    variant: Option<String>,
-    seed: u64,
+    name: &str,
+    options: &RunOptions,
+    picture: Option<&Path>,
     as_json: bool,
     output: &mut Output,
 ) -> Result<bool, Failure> {
-    let program = std::env::current_exe().map_err(|error| Failure::other(format!("this program: {error}")))?;
-    let name = shown_name(&scenario.name, variant.as_deref());
     if !as_json {
-        let other = scenario.variants.iter().find(|other| Some(&other.name) == variant.as_ref());
-        output.line(&format!(
-            "{name}  {}  ({})",
-            other.map_or(&scenario.title, |other| &other.title),
-            scenario.clause
-        ))?;
+        let other = scenario.variants.iter().find(|other| Some(&other.name) == options.variant.as_ref());
+        let title = other.map_or(&scenario.title, |other| &other.title);
+        output.line(&printable(&format!("{name}  {title}  ({})", scenario.clause)))?;
     }
-    let options = RunOptions { program, world, variant, seed };
+    let mut all = Vec::new();
     let tell = |told: Told| {
+        if picture.is_some() {
+            all.push(told.clone());
+        }
         // Whoever reads may have hung up: the scenario goes on, and its exit code tells.
         let _ = if as_json { line(&told, output) } else { told_line(&told, output) };
     };
     let outcome =
-        scenario::run(scenario, &options, tell).await.map_err(|why| Failure::other(format!("{name}: {why}")))?;
+        scenario::run(scenario, options, tell).await.map_err(|why| Failure::other(format!("{name}: {why}")))?;
+    if let Some(file) = picture {
+        let varied = scenario.varied(options.variant.as_deref(), options.seed).map_err(Failure::usage)?;
+        let drawn = std::fs::write(file, scenario::picture(&varied, &all).svg());
+        drawn.map_err(|error| Failure::other(format!("{}: {error}", file.display())))?;
+    }
     if as_json {
         line(&outcome, output)?
     } else {
-        conclude(&outcome, output)?
+        conclude(&outcome, &again(options), output)?
     }
     Ok(outcome.holds)
+}
+
+/// The command that gives the same course again.
+fn again(options: &RunOptions) -> String {
+    let variant = options.variant.as_ref().map(|variant| format!(" --variant {variant}")).unwrap_or_default();
+    format!("twinway scenario run {}{variant} --seed {}", options.world, options.seed)
 }
 
 fn line<T: Serialize>(value: &T, output: &mut Output) -> Result<(), Failure> {
@@ -201,10 +236,11 @@ fn line<T: Serialize>(value: &T, output: &mut Output) -> Result<(), Failure> {
 
 fn told_line(told: &Told, output: &mut Output) -> Result<(), Failure> {
     match told {
-        Told::Act(ActDone { step, by, to, says, ms, failed, .. }) => {
+        Told::Act(ActDone { step, by, to, says, together, ms, failed, .. }) => {
             let way = if to.is_empty() { by.clone() } else { format!("{by} → {to}") };
             let step = step.as_deref().unwrap_or("");
-            output.line(&printable(&format!("  {step:>5}  {way:<32}  {says}  {ms} ms")))?;
+            let at_once = if together.is_some() { ", at once with others" } else { "" };
+            output.line(&printable(&format!("  {step:>5}  {way:<32}  {says}  {ms} ms{at_once}")))?;
             match failed {
                 Some(why) => output.line(&printable(&format!("         does not hold: {why}"))),
                 None => Ok(()),
@@ -217,7 +253,7 @@ fn told_line(told: &Told, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn conclude(outcome: &Outcome, output: &mut Output) -> Result<(), Failure> {
+fn conclude(outcome: &Outcome, again: &str, output: &mut Output) -> Result<(), Failure> {
     let Verdict { flows, .. } = &outcome.verdict;
     for flow in flows {
         let verdict = if flow.holds { "holds" } else { "does not hold" };
@@ -227,6 +263,9 @@ fn conclude(outcome: &Outcome, output: &mut Output) -> Result<(), Failure> {
             output.line(&printable(&format!("    {finding}")))?;
         }
     }
+    let drawn: Vec<String> = outcome.drawn.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let drawn = if drawn.is_empty() { String::new() } else { format!(" drew {}", drawn.join(", ")) };
+    output.line(&printable(&format!("  seed {}{drawn}; the same again: {again}", outcome.seed)))?;
     let verdict = if outcome.holds { "holds" } else { "does not hold" };
     output.line(&format!("  {} acts in {} ms: {verdict}", outcome.acts.len(), outcome.ms))
 }

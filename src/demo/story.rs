@@ -41,6 +41,11 @@ impl Story {
         (telling.out)(headline.to_owned());
     }
 
+    /// Something beside the procedures.
+    pub(super) fn say(&self, text: &str) {
+        (self.telling.lock().out)(text.to_owned());
+    }
+
     /// A step, with the milliseconds since the procedure began.
     pub(super) fn step(&self, number: &str, way: &Way, message: &str, result: &str) {
         let way = match way {

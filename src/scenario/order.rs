@@ -9,6 +9,8 @@ use twinway_scenarios::scenario::Variables;
 pub struct Order {
     /// The act, by its place in the scenario.
     pub act: usize,
+    /// How long the party waits before it begins, in milliseconds: what is done at once begins in the seed's order.
+    pub after_ms: u64,
     /// What is known so far.
     pub variables: Variables,
 }
@@ -39,7 +41,8 @@ pub struct Done {
     pub act: usize,
     /// How long it took, in milliseconds.
     pub ms: u64,
-    /// What can be spoken of afterwards: `status`, `body` and `headers` of a call, `event` of a wait.
+    /// What can be spoken of afterwards: `status`, `statuses`, `body` and `headers` of a call, `event` of a wait, `heard`
+    /// of a look back.
     pub variables: Variables,
     /// Why it could not be done at all.
     pub error: Option<String>,

@@ -9,9 +9,13 @@ use tokio::{
     time::Instant,
 };
 use twinway_protocol::message::{OutsideAnswer, OutsideRequest};
-use twinway_scenarios::scenario::{Answer, Call, Deed, Hear, Kind, Party, Reply, Scenario, Variables};
+use twinway_scenarios::scenario::{Deed, Hear, Kind, Party, Scenario, Variables};
 
-use super::order::{Done, Order, Told};
+use super::{
+    answering::{self, Answered, Said},
+    exchange,
+    order::{Done, Order, Told},
+};
 use crate::{
     client::{Client, Closing, CloudEvent, EventStream, Incoming, StandingSession, Told as Event},
     outside::{EventsFrom, SystemKind},
@@ -41,7 +45,11 @@ pub async fn party(
         ear: Ear::Deaf,
         remembered,
         events: VecDeque::new(),
+        heard: VecDeque::new(),
+        heard_so_far: 0,
         waiting: Vec::new(),
+        answering: Vec::new(),
+        seen: None,
         done,
         output,
     };
@@ -58,6 +66,13 @@ struct Waiting {
     variables: Variables,
 }
 
+/// An answer that takes its time.
+struct Answering {
+    at: Instant,
+    id: String,
+    answer: OutsideAnswer,
+}
+
 struct Process<'s, W> {
     scenario: &'s Scenario,
     party: &'s Party,
@@ -67,7 +82,14 @@ struct Process<'s, W> {
     remembered: Variables,
     /// What happened and was not waited for yet.
     events: VecDeque<Value>,
+    /// Everything that happened, each with its number as `n`.
+    heard: VecDeque<Value>,
+    heard_so_far: u64,
     waiting: Vec<Waiting>,
+    /// Answers that take their time.
+    answering: Vec<Answering>,
+    /// The last event that its device has seen, behind which it goes on.
+    seen: Option<u64>,
     done: mpsc::UnboundedSender<Done>,
     output: W,
 }
@@ -97,7 +119,8 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
         mut finished: mpsc::UnboundedReceiver<Done>,
     ) -> Result<(), String> {
         loop {
-            let deadline = self.waiting.iter().map(Waiting::deadline).min();
+            let answers = self.answering.iter().map(|answering| answering.at);
+            let deadline = self.waiting.iter().map(Waiting::deadline).chain(answers).min();
             let next = tokio::select! {
                 line = lines.next_line() => Next::Line(line.map_err(|error| error.to_string())?),
                 incoming = self.ear.next() => Next::Incoming(incoming),
@@ -112,7 +135,10 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
                 }
                 Next::Incoming(incoming) => self.take(incoming).await?,
                 Next::Done(done) => self.tell(&Told::Done(Box::new(done))).await?,
-                Next::Late => self.give_up().await?,
+                Next::Late => {
+                    self.answer_late().await;
+                    self.give_up().await?;
+                }
             }
         }
     }
@@ -128,7 +154,7 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
     }
 
     /// It is this party's turn.
-    async fn obey(&mut self, Order { act, variables }: Order) -> Result<(), String> {
+    async fn obey(&mut self, Order { act, after_ms, variables }: Order) -> Result<(), String> {
         let Some(deed) = self.scenario.acts.get(act).map(|act| &act.deed) else {
             return Err(format!("there is no act {act}"));
         };
@@ -138,7 +164,9 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
                 let (client, call, done) = (self.client.clone(), (**call).clone(), self.done.clone());
                 // The daemon may ask this very party before it answers.
                 tokio::spawn(async move {
-                    let answered = exchange(&client, &call, &variables).await;
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    let since = Instant::now();
+                    let answered = exchange::calls(&client, &call, &variables).await;
                     let ms = elapsed_ms(since);
                     let (variables, error) = match answered {
                         Ok(variables) => (variables, None),
@@ -160,6 +188,11 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
                 }
                 Err(error) => Some(error),
             }),
+            Deed::Recall => {
+                let heard = Value::Array(self.heard.iter().cloned().collect());
+                let variables = Variables::from_iter([("heard".to_owned(), heard)]);
+                return self.tell(&Told::Done(Box::new(Done { act, ms: 0, variables, error: None }))).await;
+            }
             Deed::Away => {
                 self.ear = Ear::Deaf;
                 None
@@ -172,9 +205,12 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
 
     async fn back(&mut self) -> Result<(), String> {
         let kind = kind(self.party.kind);
+        // A device that comes back hears what it missed, also if it has heard nothing before.
+        let from = self.seen.map_or(EventsFrom::Now, EventsFrom::After);
+        self.seen.get_or_insert(0);
         let ear = match (self.party.session, self.party.kind) {
             (false, _) => Ok(Ear::Deaf),
-            (true, Kind::UserDevice) => self.client.events(kind, EventsFrom::Now).await.map(Ear::Events),
+            (true, Kind::UserDevice) => self.client.events(kind, from).await.map(Ear::Events),
             (true, _) => self.client.standing_session(kind).await.map(Ear::Session),
         };
         self.ear = ear.map_err(|error| error.to_string())?;
@@ -184,21 +220,32 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
     async fn take(&mut self, incoming: Incoming) -> Result<(), String> {
         match incoming {
             Incoming::Request { id, body } => self.asked(&id, *body).await,
-            Incoming::Event { event, .. } => {
+            Incoming::Event { number, event } => {
+                self.seen = Some(number);
                 self.happened(shown(&event));
                 self.look_back().await
             }
-            Incoming::Gap(gap) => self.tell(&Told::Failed(format!("{} events were missed", gap.missed))).await,
+            // An act that waits for what was missed says so.
+            Incoming::Gap(gap) => {
+                self.happened(json!({"type": "gap", "data": {"missed": gap.missed}}));
+                self.look_back().await
+            }
             Incoming::Subscription { .. } | Incoming::Reply { .. } => Ok(()),
             Incoming::Closed(why) => Err(format!("the session is over: {why:?}")),
         }
     }
 
-    fn happened(&mut self, event: Value) {
-        if self.events.len() == EVENTS_KEPT {
-            self.events.pop_front();
+    fn happened(&mut self, mut event: Value) {
+        self.heard_so_far += 1;
+        if let Value::Object(members) = &mut event {
+            members.insert("n".to_owned(), json!(self.heard_so_far));
         }
-        self.events.push_back(event);
+        for events in [&mut self.events, &mut self.heard] {
+            if events.len() == EVENTS_KEPT {
+                events.pop_front();
+            }
+            events.push_back(event.clone());
+        }
     }
 
     /// The daemon asks: the first answer of the scenario that fits is given.
@@ -207,45 +254,29 @@ impl<W: AsyncWrite + Unpin> Process<'_, W> {
         let kind = asked.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
         let mut variables = self.remembered.clone();
         variables.insert("request".to_owned(), asked.get("data").cloned().unwrap_or_default());
-        let (answer, said) = self.answer(&kind, &variables);
-        if let (Some(answer), Ear::Session(session)) = (answer, &mut self.ear) {
-            // A session that broke meanwhile is opened again; the daemon tells whoever asked.
-            let _ = session.answer(id, &answer).await;
+        let Said { answer, after_ms, said } = answering::said(self.party, &mut self.remembered, &kind, &variables);
+        match answer {
+            Answered::With(answer) => {
+                let at = Instant::now() + Duration::from_millis(after_ms);
+                self.answering.push(Answering { at, id: id.to_owned(), answer });
+                self.answer_late().await;
+            }
+            Answered::Silent => {}
+            Answered::Cut => self.ear = Ear::Deaf,
         }
         self.happened(json!({"type": format!("asked.{kind}"), "data": variables.get("request")}));
         self.tell(&Told::Asked { kind, said }).await?;
         self.look_back().await
     }
 
-    fn answer(&mut self, kind: &str, variables: &Variables) -> (Option<OutsideAnswer>, String) {
-        let failed = |why: String| (Some(OutsideAnswer::Failed(why.clone())), why);
-        let fits = |answer: &&Answer| {
-            answer.to == kind
-                && answer
-                    .when
-                    .as_ref()
-                    .is_none_or(|when| when.evaluate(variables).is_ok_and(|fits| fits == json!(true)))
-        };
-        let Some(answer) = self.party.answers.iter().find(fits) else {
-            return failed(format!("`{}` does not do that", self.party.name));
-        };
-        for (name, value) in &answer.remember {
-            match value.fill(variables) {
-                Ok(value) => {
-                    self.remembered.insert(name.clone(), value);
-                }
-                Err(why) => return failed(why),
-            }
-        }
-        match &answer.reply {
-            Reply::Silent => (None, "nothing".to_owned()),
-            Reply::Failed(why) => failed(why.text(variables).unwrap_or_else(|why| why)),
-            Reply::With(with) => {
-                let said = with.fill(variables).and_then(|said| {
-                    let answer = serde_json::from_value(json!({ kind: said.clone() }));
-                    answer.map(|answer| (Some(answer), said.to_string())).map_err(|error| error.to_string())
-                });
-                said.unwrap_or_else(failed)
+    /// Gives the answers whose time has come.
+    async fn answer_late(&mut self) {
+        let now = Instant::now();
+        let ripe: Vec<Answering> = self.answering.extract_if(.., |answering| answering.at <= now).collect();
+        for Answering { id, answer, .. } in ripe {
+            if let Ear::Session(session) = &mut self.ear {
+                // A session that broke meanwhile is opened again; the daemon tells whoever asked.
+                let _ = session.answer(&id, &answer).await;
             }
         }
     }
@@ -347,28 +378,4 @@ fn shown(event: &CloudEvent) -> Value {
     let name = event.event_type.strip_prefix("io.twinway.").unwrap_or(&event.event_type);
     let data = event.data.read::<Value>().unwrap_or_default();
     json!({"type": name, "subject": event.subject, "data": data})
-}
-
-async fn exchange(client: &Client, call: &Call, variables: &Variables) -> Result<Variables, String> {
-    let path = call.path.text(variables)?;
-    let mut headers = Vec::new();
-    for (name, value) in &call.headers {
-        headers.push((name.clone(), value.text(variables)?));
-    }
-    let body = match (&call.bytes, &call.body) {
-        (Some(bytes), _) => Some(bytes.to_vec()),
-        (None, Some(body)) => Some(body.fill(variables)?.to_string().into_bytes()),
-        (None, None) => None,
-    };
-    let answer = client.exchange(&call.method, &path, &headers, body).await.map_err(|error| error.to_string())?;
-    let body = match serde_json::from_slice(&answer.body) {
-        Ok(body) => body,
-        Err(_) => Value::String(String::from_utf8_lossy(&answer.body).into_owned()),
-    };
-    let headers: Variables = answer.headers.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-    Ok(Variables::from_iter([
-        ("status".to_owned(), json!(answer.status)),
-        ("body".to_owned(), body),
-        ("headers".to_owned(), Value::Object(headers)),
-    ]))
 }

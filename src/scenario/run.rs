@@ -3,13 +3,13 @@
 use std::{path::PathBuf, time::Instant};
 
 use serde::Serialize;
-use serde_json::{Value, json};
-use twinway_scenarios::scenario::{Act, Scenario, Variables};
+use serde_json::Value;
+use twinway_scenarios::scenario::{Act, Scenario, Start, Variables, starts};
 
 use super::{
     judge::{self, Verdict},
     order::{Done, Order, Told as PartyTold},
-    stage::{Program, Stage, trace_file},
+    stage::{Stage, trace_file},
 };
 
 /// How a scenario is run.
@@ -21,8 +21,11 @@ pub struct RunOptions {
     pub world: String,
     /// Which variant is run; absent: the scenario itself.
     pub variant: Option<String>,
-    /// What the values `seed` and `${seed}` are.
+    /// What chance the scenario has: what its `[chance]` draws, and in which order begins what is done at once. The same
+    /// seed gives the same.
     pub seed: u64,
+    /// Where the daemon's trace is kept, for `twinway flow check` and others; absent: it is not.
+    pub trace: Option<PathBuf>,
 }
 
 /// What the director tells while it runs.
@@ -57,6 +60,8 @@ pub struct ActDone {
     pub to: String,
     /// What was done.
     pub says: String,
+    /// What it was done at the same time with, by a name of its own; absent: it was done alone.
+    pub together: Option<String>,
     /// How long it took, in milliseconds.
     pub ms: u64,
     /// What does not hold; absent: all does.
@@ -71,6 +76,10 @@ pub struct Outcome {
     pub scenario: String,
     /// The variant.
     pub variant: Option<String>,
+    /// The seed, which gives the same course again.
+    pub seed: u64,
+    /// What it drew, by name.
+    pub drawn: Variables,
     /// Whether every expectation and every order held.
     pub holds: bool,
     /// The acts that were done.
@@ -86,15 +95,14 @@ pub struct Outcome {
 /// # Errors
 /// What kept it from being run at all. That something did not hold is an [`Outcome`].
 pub async fn run(scenario: &Scenario, options: &RunOptions, mut tell: impl FnMut(Told)) -> Result<Outcome, String> {
-    let varied = scenario.varied(options.variant.as_deref())?;
-    let program =
-        Program { path: options.program.clone(), world: options.world.clone(), variant: options.variant.clone() };
-    let mut stage = Stage::begin(&varied, &program).await?;
+    let varied = scenario.varied(options.variant.as_deref(), options.seed)?;
+    let mut stage = Stage::begin(&varied, options).await?;
     let began = Instant::now();
-    let variables = varied.values.iter().map(|(name, value)| (name.clone(), value.clone()));
+    let known = |(name, value): (&String, &Value)| (name.clone(), value.clone());
     let mut director = Director {
         scenario: &varied,
-        variables: variables.chain([("seed".to_owned(), json!(options.seed))]).collect(),
+        seed: options.seed,
+        variables: varied.values.iter().map(known).collect(),
         done: Vec::new(),
         tell: &mut tell,
     };
@@ -103,14 +111,20 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, mut tell: impl FnMut
     let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let directory = stage.end().await?;
     played?;
+    if let Some(kept) = &options.trace {
+        let copied = std::fs::copy(trace_file(directory.path()), kept);
+        copied.map_err(|error| format!("{}: {error}", kept.display()))?;
+    }
     let verdict = judge::judge(&varied, &acts, &trace_file(directory.path()))?;
     let holds = verdict.holds && acts.len() == varied.acts.len() && acts.iter().all(|act| act.failed.is_none());
-    let (scenario, variant) = (scenario.name.clone(), options.variant.clone());
-    Ok(Outcome { scenario, variant, holds, acts, verdict, ms })
+    let drawn = varied.values.iter().filter(|(name, _)| varied.chance.contains_key(*name)).map(known).collect();
+    let (scenario, variant, seed) = (scenario.name.clone(), options.variant.clone(), options.seed);
+    Ok(Outcome { scenario, variant, seed, drawn, holds, acts, verdict, ms })
 }
 
 struct Director<'s> {
     scenario: &'s Scenario,
+    seed: u64,
     variables: Variables,
     done: Vec<ActDone>,
     tell: &'s mut dyn FnMut(Told),
@@ -124,8 +138,8 @@ impl Director<'_> {
             let together = |act: &&Act| first.together.is_some() && act.together == first.together;
             let count = self.scenario.acts.iter().skip(next).take_while(together).count().max(1);
             let acts = next..next + count;
-            for act in acts.clone() {
-                self.order(stage, act).await?;
+            for Start { which, after_ms } in starts(self.seed, next, count) {
+                self.order(stage, next + which, after_ms).await?;
             }
             let mut answered: Vec<Done> = Vec::new();
             while answered.len() < count {
@@ -155,11 +169,12 @@ impl Director<'_> {
         self.scenario.parties.get(party).map(|party| party.name.clone()).unwrap_or_default()
     }
 
-    async fn order(&self, stage: &mut Stage, act: usize) -> Result<(), String> {
-        let by = self.scenario.acts.get(act).map(|act| act.by.as_str()).unwrap_or_default();
+    async fn order(&self, stage: &mut Stage, act: usize, after_ms: u64) -> Result<(), String> {
+        let Some(of) = self.scenario.acts.get(act) else { return Err(format!("there is no act {act}")) };
+        let by = of.by.text(&self.variables).map_err(|why| format!("line {}: {why}", of.line))?;
         let party = self.scenario.parties.iter().position(|party| party.name == by);
-        let party = party.ok_or_else(|| format!("there is no party `{by}`"))?;
-        stage.order(party, &Order { act, variables: self.variables.clone() }).await
+        let party = party.ok_or_else(|| format!("line {}: there is no party `{by}`", of.line))?;
+        stage.order(party, &Order { act, after_ms, variables: self.variables.clone() }).await
     }
 
     /// What must hold after an act, and what later acts can speak of.
@@ -172,8 +187,9 @@ impl Director<'_> {
             None => self.judge(act, &mut variables),
         };
         let says = act.says.text(&variables).unwrap_or_else(|why| why);
-        let (by, to, step) = (act.by.clone(), act.to.clone(), act.step.clone());
-        let done = ActDone { line: act.line, step, by, to, says, ms: done.ms, failed };
+        let by = act.by.text(&variables).unwrap_or_else(|why| why);
+        let (to, step, together) = (act.to.clone(), act.step.clone(), act.together.clone());
+        let done = ActDone { line: act.line, step, by, to, says, together, ms: done.ms, failed };
         (self.tell)(Told::Act(done.clone()));
         self.done.push(done);
     }
@@ -201,6 +217,6 @@ impl Director<'_> {
 /// What came of an act, in short.
 fn shown(variables: &Variables) -> String {
     let part = |name: &str| variables.get(name).map(|value| format!("; {name}: {value}")).unwrap_or_default();
-    let text = ["status", "body", "event"].map(part).concat();
+    let text = ["status", "body", "event", "heard"].map(part).concat();
     text.chars().take(1_000).collect()
 }

@@ -15,7 +15,7 @@ use tokio::{
 use twinway_protocol::SystemId;
 use twinway_scenarios::scenario::{Kind, Scenario};
 
-use super::{Order, order::Told};
+use super::{Order, RunOptions, order::Told};
 use crate::{
     config::{Config, Secret, TokenConfig},
     daemon::Daemon,
@@ -30,14 +30,6 @@ const TOKEN_BYTES: usize = 32;
 const PARTY_WITHIN: Duration = Duration::from_secs(30);
 /// How much of what a party says when it fails is shown, in bytes.
 const COMPLAINT_BYTES_MAX: u64 = 4_096;
-
-/// Where the parties' program is, and how it finds the scenario.
-#[derive(Clone, Debug)]
-pub(super) struct Program {
-    pub(super) path: PathBuf,
-    pub(super) world: String,
-    pub(super) variant: Option<String>,
-}
 
 /// A daemon and its parties.
 pub(super) struct Stage {
@@ -56,7 +48,7 @@ struct Running {
 
 impl Stage {
     /// Starts everything. Call it within a tokio `LocalSet`.
-    pub(super) async fn begin(scenario: &Scenario, program: &Program) -> Result<Self, String> {
+    pub(super) async fn begin(scenario: &Scenario, options: &RunOptions) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("a place for the daemon's data: {error}"))?;
         let settings = scenario.settings.clone();
         let mut config: Config = serde_json::from_value(settings).map_err(|error| format!("`settings`: {error}"))?;
@@ -73,7 +65,7 @@ impl Stage {
         let (tell, told) = mpsc::unbounded_channel();
         let mut stage = Self { daemon, directory, parties: Vec::new(), told };
         for (number, (party, token)) in scenario.parties.iter().zip(&secrets).enumerate() {
-            let running = Running::start(program, &party.name, &stage.daemon.url(), token, number, tell.clone())?;
+            let running = Running::start(options, &party.name, &stage.daemon.url(), token, number, tell.clone())?;
             stage.parties.push(running);
         }
         drop(tell);
@@ -139,21 +131,22 @@ pub(super) fn trace_file(directory: &Path) -> PathBuf {
 
 impl Running {
     fn start(
-        program: &Program,
+        options: &RunOptions,
         name: &str,
         url: &str,
         token: &str,
         number: usize,
         tell: mpsc::UnboundedSender<(usize, Told)>,
     ) -> Result<Self, String> {
-        let mut command = Command::new(&program.path);
-        command.args(["scenario", "party", &program.world, "--name", name, "--url", url]);
-        if let Some(variant) = &program.variant {
+        let mut command = Command::new(&options.program);
+        command.args(["scenario", "party", &options.world, "--name", name, "--url", url]);
+        if let Some(variant) = &options.variant {
             command.args(["--variant", variant]);
         }
+        command.args(["--seed", &options.seed.to_string()]);
         command.env(TOKEN_VARIABLE, token).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.path.display()))?;
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", options.program.display()))?;
         let (orders, output, complaints) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let reader = tokio::spawn(async move {
             if let Some(output) = output {

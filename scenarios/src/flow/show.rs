@@ -7,6 +7,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use twinway_protocol::flow::{Branch, Flow, FlowStep};
 
+pub use svg::{Picture, Row};
+
 /// How a flow is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {

@@ -1,5 +1,7 @@
 //! Reading a world file: TOML, with the place of everything that can be wrong.
 
+mod act;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     str,
@@ -13,19 +15,17 @@ use twinway_actors::expression::Expression;
 use twinway_protocol::{SystemId, flow::Flow};
 
 use super::{
-    ACTS_MAX, Act, Answer, Call, Deed, FILE_BYTES_MAX, Fill, Hear, Kind, PARTIES_MAX, Party, Reply, Scenario,
-    ScenarioError, Variant,
+    ACTS_MAX, Act, Answer, FILE_BYTES_MAX, Fill, Kind, PARTIES_MAX, Party, Place, Reply, Scenario, ScenarioError,
+    Variant,
 };
 use crate::flow;
+use act::ActFile;
 
-/// How long an act waits for an event unless it says otherwise, in milliseconds.
-const HEARD_WITHIN_MS: u64 = 10_000;
-/// The longest that an act may wait, in milliseconds.
+/// The longest that an act may wait, and that an answer may take, in milliseconds.
 const WITHIN_MS_MAX: u64 = 600_000;
 
 /// The types of requests that a party can be asked.
 const REQUESTS: [&str; 5] = ["authorizeUser", "executeService", "describeTwins", "applyChange", "fenceDevice"];
-const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +38,8 @@ struct WorldFile {
     answers: Vec<String>,
     #[serde(rename = "let", default)]
     values: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    chance: BTreeMap<String, Spanned<Vec<toml::Value>>>,
     #[serde(default)]
     settings: toml::Table,
     #[serde(rename = "party")]
@@ -77,50 +79,27 @@ struct AnswerFile {
     #[serde(default)]
     silent: bool,
     #[serde(default)]
+    cut: bool,
+    after_ms: Option<Spanned<u64>>,
+    #[serde(default)]
     remember: BTreeMap<String, Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ActFile {
-    #[serde(default)]
-    name: String,
-    by: Spanned<String>,
-    step: Option<Spanned<String>>,
-    #[serde(default)]
-    to: String,
-    says: Spanned<String>,
-    together: Option<String>,
-    call: Option<Spanned<String>>,
-    #[serde(default)]
-    headers: BTreeMap<String, Spanned<String>>,
-    body: Option<Spanned<toml::Value>>,
-    upload: Option<Spanned<String>>,
-    hear: Option<Spanned<String>>,
-    #[serde(rename = "where")]
-    that: Option<Spanned<String>>,
-    within_ms: Option<Spanned<u64>>,
-    remember: Option<BTreeMap<String, Spanned<toml::Value>>>,
-    #[serde(default)]
-    away: bool,
-    #[serde(default)]
-    back: bool,
-    expect: Option<Spanned<String>>,
-    #[serde(default)]
-    keep: BTreeMap<String, Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct VariantFile {
-    name: Spanned<String>,
+    name: String,
     title: String,
+    #[serde(rename = "answers", default)]
+    clauses: Vec<String>,
     #[serde(rename = "let", default)]
     values: BTreeMap<String, toml::Value>,
     #[serde(rename = "answer", default)]
     answers: Vec<Spanned<AnswerFile>>,
     #[serde(rename = "act", default)]
     acts: Vec<Spanned<ActFile>>,
+    #[serde(default)]
+    without: Vec<Spanned<String>>,
     until: Option<Spanned<String>>,
 }
 
@@ -178,23 +157,45 @@ fn scenario(
             return Err((at, format!("`{}` is a party already", name.get_ref())));
         }
     }
-    let acts = reader.acts(read.acts)?;
-    let names: BTreeSet<&str> = acts.iter().map(|act| act.name.as_str()).filter(|name| !name.is_empty()).collect();
-    let variants =
-        read.variants.into_iter().map(|variant| reader.variant(variant.into_inner(), &names)).collect::<Result<_, _>>();
-    let variants: Vec<Variant> = variants?;
+    if let Some(over) = read.acts.get(ACTS_MAX) {
+        return Err((over.span().start, format!("a scenario has at most {ACTS_MAX} acts")));
+    }
+    let named = read.acts.iter().map(Spanned::get_ref).filter(|act| !act.name.is_empty());
+    let named: BTreeMap<String, ActFile> = named.map(|act| (act.name.clone(), act.clone())).collect();
+    let acts = read.acts.into_iter().map(|act| reader.act(act)).collect::<Result<_, _>>()?;
+    let variants = read.variants.into_iter().map(|variant| reader.variant(variant.into_inner(), &named));
+    let variants = variants.collect::<Result<_, _>>()?;
     Ok(Scenario {
         name: read.name,
         title: read.title,
         clause: read.clause,
-        answers: read.answers,
+        clauses: read.answers,
         values: read.values.into_iter().map(|(name, value)| (name, json(value))).collect(),
+        chance: read.chance.into_iter().map(left_to_chance).collect::<Result<_, _>>()?,
         settings: json(toml::Value::Table(read.settings)),
         parties: read.parties.into_iter().map(|party| reader.party(party.into_inner())).collect::<Result<_, _>>()?,
         acts,
         variants,
         flow: reader.flow,
     })
+}
+
+fn left_to_chance((name, values): (String, Spanned<Vec<toml::Value>>)) -> Result<(String, Vec<Value>), Mistake> {
+    if values.get_ref().is_empty() {
+        return Err((values.span().start, format!("there is nothing to draw `{name}` from")));
+    }
+    Ok((name, values.into_inner().into_iter().map(json).collect()))
+}
+
+/// A time that somebody may be kept waiting, in milliseconds.
+fn patience(ms: Option<Spanned<u64>>, usual: u64) -> Result<u64, Mistake> {
+    match ms {
+        Some(ms) if *ms.get_ref() > WITHIN_MS_MAX => {
+            Err((ms.span().start, format!("nobody is kept waiting for more than {WITHIN_MS_MAX} ms")))
+        }
+        Some(ms) => Ok(ms.into_inner()),
+        None => Ok(usual),
+    }
 }
 
 fn expression(text: Spanned<String>) -> Result<Expression, Mistake> {
@@ -236,10 +237,6 @@ fn json(value: toml::Value) -> Value {
 }
 
 impl Reader<'_> {
-    fn line(&self, at: usize) -> usize {
-        self.bytes.get(..at).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count() + 1
-    }
-
     fn known_party(&self, name: &Spanned<String>) -> Result<(), Mistake> {
         if self.parties.contains(name.get_ref()) {
             return Ok(());
@@ -268,107 +265,21 @@ impl Reader<'_> {
         })
     }
 
-    fn acts(&self, read: Vec<Spanned<ActFile>>) -> Result<Vec<Act>, Mistake> {
-        if let Some(over) = read.get(ACTS_MAX) {
-            return Err((over.span().start, format!("a scenario has at most {ACTS_MAX} acts")));
-        }
-        read.into_iter().map(|act| self.act(act)).collect()
-    }
-
-    fn act(&self, read: Spanned<ActFile>) -> Result<Act, Mistake> {
-        let line = self.line(read.span().start);
-        let mut read = read.into_inner();
-        self.known_party(&read.by)?;
-        if let Some(step) = &read.step
-            && !self.flow.steps().iter().any(|known| known.number == *step.get_ref())
-        {
-            let message = format!("{} has no step `{}`", self.flow.name(), step.get_ref());
-            return Err((step.span().start, message));
-        }
-        let deed = self.deed(&mut read)?;
-        Ok(Act {
-            line,
-            name: read.name,
-            by: read.by.into_inner(),
-            step: read.step.map(Spanned::into_inner),
-            to: read.to,
-            says: text(read.says)?,
-            together: read.together,
-            deed,
-            expect: read.expect.map(expression).transpose()?,
-            keep: expressions(read.keep)?,
-        })
-    }
-
-    fn deed(&self, read: &mut ActFile) -> Result<Deed, Mistake> {
-        let at = read.by.span().start;
-        let ways = [read.call.is_some(), read.hear.is_some(), read.remember.is_some(), read.away, read.back];
-        if ways.iter().filter(|way| **way).count() > 1 {
-            return Err((at, "an act is one of `call`, `hear`, `remember`, `away` and `back`".to_owned()));
-        }
-        if read.call.is_none() && (read.body.is_some() || read.upload.is_some() || !read.headers.is_empty()) {
-            return Err((at, "`headers`, `body` and `upload` belong to a `call`".to_owned()));
-        }
-        if read.hear.is_none() && (read.that.is_some() || read.within_ms.is_some()) {
-            return Err((at, "`where` and `within_ms` belong to a `hear`".to_owned()));
-        }
-        if let Some(call) = read.call.take() {
-            return self.call(call, read).map(Deed::Call);
-        }
-        if let Some(event) = read.hear.take() {
-            let within_ms = read.within_ms.take();
-            if let Some(within) = within_ms.as_ref().filter(|within| *within.get_ref() > WITHIN_MS_MAX) {
-                return Err((within.span().start, format!("an act waits at most {WITHIN_MS_MAX} ms")));
-            }
-            let within_ms = within_ms.map_or(HEARD_WITHIN_MS, Spanned::into_inner);
-            let that = read.that.take().map(expression).transpose()?;
-            return Ok(Deed::Hear(Box::new(Hear { event: event.into_inner(), that, within_ms })));
-        }
-        Ok(match (read.remember.take(), read.away, read.back) {
-            (Some(remember), _, _) => Deed::Remember(documents(remember)?),
-            (None, true, _) => Deed::Away,
-            (None, false, true) => Deed::Back,
-            (None, false, false) => Deed::Think,
-        })
-    }
-
-    fn call(&self, call: Spanned<String>, read: &mut ActFile) -> Result<Box<Call>, Mistake> {
-        let at = call.span().start;
-        let form = || (at, format!("`{}` is no call: it looks like `POST /mii/v1/selection`", call.get_ref()));
-        let (method, path) = call.get_ref().split_once(' ').ok_or_else(form)?;
-        if !METHODS.contains(&method) || !path.starts_with('/') {
-            return Err(form());
-        }
-        let bytes = match read.upload.take() {
-            Some(file) => {
-                let bytes = (self.beside)(file.get_ref());
-                let wrong = |why| (file.span().start, format!("`{}`: {why}", file.get_ref()));
-                Some(Arc::from(bytes.map_err(wrong)?))
-            }
-            None => None,
+    fn variant(&self, read: VariantFile, of_scenario: &BTreeMap<String, ActFile>) -> Result<Variant, Mistake> {
+        let unknown = |name: &Spanned<String>| {
+            (name.span().start, format!("no act of the scenario has the name `{}`", name.get_ref()))
         };
-        if bytes.is_some() && read.body.is_some() {
-            return Err((at, "a call has a `body` or an `upload`, not both".to_owned()));
+        let acts: Vec<(Place, Act)> =
+            read.acts.into_iter().map(|act| self.act_of_variant(act, of_scenario)).collect::<Result<_, _>>()?;
+        let own = |name: &str| acts.iter().any(|(_, act)| act.name == name);
+        if let Some(until) = &read.until
+            && !of_scenario.contains_key(until.get_ref())
+            && !own(until.get_ref())
+        {
+            return Err(unknown(until));
         }
-        let headers = std::mem::take(&mut read.headers);
-        Ok(Box::new(Call {
-            method: method.to_owned(),
-            path: Fill::read(&Value::String(path.to_owned())).map_err(|why| (at, why))?,
-            headers: headers.into_iter().map(|(name, value)| Ok((name, text(value)?))).collect::<Result<_, _>>()?,
-            body: read.body.take().map(document).transpose()?,
-            bytes,
-        }))
-    }
-
-    fn variant(&self, read: VariantFile, names: &BTreeSet<&str>) -> Result<Variant, Mistake> {
-        let at = read.name.span().start;
-        let unknown = |name: &str| format!("no act of the scenario has the name `{name}`");
-        let acts = self.acts(read.acts)?;
-        if let Some(act) = acts.iter().find(|act| !names.contains(act.name.as_str())) {
-            return Err((at, unknown(&act.name)));
-        }
-        if let Some(until) = read.until.as_ref().filter(|until| !names.contains(until.get_ref().as_str())) {
-            return Err((until.span().start, unknown(until.get_ref())));
+        if let Some(without) = read.without.iter().find(|name| !of_scenario.contains_key(name.get_ref())) {
+            return Err(unknown(without));
         }
         let mut answers = Vec::new();
         for read in read.answers {
@@ -378,11 +289,13 @@ impl Reader<'_> {
             answers.push((by.into_inner(), answer(read)?));
         }
         Ok(Variant {
-            name: read.name.into_inner(),
+            name: read.name,
             title: read.title,
+            clauses: read.clauses,
             values: read.values.into_iter().map(|(name, value)| (name, json(value))).collect(),
             answers,
             acts,
+            without: read.without.into_iter().map(Spanned::into_inner).collect(),
             until: read.until.map(Spanned::into_inner),
         })
     }
@@ -395,16 +308,21 @@ fn answer(read: Spanned<AnswerFile>) -> Result<Answer, Mistake> {
         let message = format!("nobody is asked `{}`; known are {}", read.to.get_ref(), REQUESTS.join(", "));
         return Err((read.to.span().start, message));
     }
-    let reply = match (read.with, read.failed, read.silent) {
-        (Some(with), None, false) => Reply::With(document(with)?),
-        (None, Some(failed), false) => Reply::Failed(text(failed)?),
-        (None, None, true) => Reply::Silent,
-        _ => return Err((at, "an answer is one of `with`, `failed` and `silent`".to_owned())),
+    let reply = match (read.with, read.failed, read.silent, read.cut) {
+        (Some(with), None, false, false) => Reply::With(document(with)?),
+        (None, Some(failed), false, false) => Reply::Failed(text(failed)?),
+        (None, None, true, false) => Reply::Silent,
+        (None, None, false, true) => Reply::Cut,
+        _ => return Err((at, "an answer is one of `with`, `failed`, `silent` and `cut`".to_owned())),
     };
+    if let Some(after) = read.after_ms.as_ref().filter(|_| matches!(reply, Reply::Silent | Reply::Cut)) {
+        return Err((after.span().start, "`after_ms` belongs to an answer that is given".to_owned()));
+    }
     Ok(Answer {
         to: read.to.into_inner(),
         when: read.when.map(expression).transpose()?,
         reply,
+        after_ms: patience(read.after_ms, 0)?,
         remember: documents(read.remember)?,
     })
 }

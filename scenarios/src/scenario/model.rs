@@ -6,7 +6,7 @@ use serde_json::Value;
 use twinway_actors::expression::Expression;
 use twinway_protocol::flow::Flow;
 
-use super::Fill;
+use super::{Fill, vary};
 
 /// A use case: who takes part, and what is done in which order.
 #[derive(Clone, Debug)]
@@ -20,9 +20,11 @@ pub struct Scenario {
     /// The flow that its trace is judged by, besides FGMV-29 9.1 and 9.2.
     pub flow: Arc<Flow>,
     /// The clauses of the texts that it answers if it holds, besides the steps that are taken.
-    pub answers: Vec<String>,
+    pub clauses: Vec<String>,
     /// Values by name, for expressions.
     pub values: BTreeMap<String, Value>,
+    /// What is left to chance: by name, the values that the seed draws one of.
+    pub chance: BTreeMap<String, Vec<Value>>,
     /// What the daemon's configuration says besides what every run needs: its tables, as JSON.
     pub settings: Value,
     /// Who takes part.
@@ -40,14 +42,29 @@ pub struct Variant {
     pub name: String,
     /// What is different.
     pub title: String,
+    /// The clauses of the texts that it answers if it holds, besides the steps that are taken.
+    pub clauses: Vec<String>,
     /// Values that take the place of the scenario's.
     pub values: BTreeMap<String, Value>,
     /// What parties answer instead, by the party's name.
     pub answers: Vec<(String, Answer)>,
-    /// Acts in the place of those with the same name.
-    pub acts: Vec<Act>,
+    /// Acts of its own, each with its place.
+    pub acts: Vec<(Place, Act)>,
+    /// The names of acts that are not done.
+    pub without: Vec<String>,
     /// The name of the last act that is done; absent: all are.
     pub until: Option<String>,
+}
+
+/// Where an act of a variant stands among those of the scenario, which it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the place of this one.
+    Of(String),
+    /// Before this one.
+    Before(String),
+    /// After this one, and after what else was put there.
+    After(String),
 }
 
 /// What kind of external system a party is.
@@ -87,6 +104,8 @@ pub struct Answer {
     pub when: Option<Expression>,
     /// What it says.
     pub reply: Reply,
+    /// How long it takes to say so, in milliseconds.
+    pub after_ms: u64,
     /// What the party remembers afterwards, by name.
     pub remember: BTreeMap<String, Fill>,
 }
@@ -100,6 +119,8 @@ pub enum Reply {
     Failed(Fill),
     /// Nothing at all.
     Silent,
+    /// Nothing: its connections break, and it is not reached until it is back.
+    Cut,
 }
 
 /// One thing that a party does.
@@ -109,8 +130,8 @@ pub struct Act {
     pub line: usize,
     /// Its name, for variants; may be empty.
     pub name: String,
-    /// Who does it.
-    pub by: String,
+    /// Who does it: the name of a party, which may only be known when it is done.
+    pub by: Fill,
     /// The step of the flow that it is; absent: it prepares.
     pub step: Option<String>,
     /// Whom it reaches, for people; empty: nobody.
@@ -134,6 +155,8 @@ pub enum Deed {
     Call(Box<Call>),
     /// Waits for an event. Afterwards `event` can be spoken of.
     Hear(Box<Hear>),
+    /// Looks back at everything that the party has heard until now. Afterwards `heard` can be spoken of.
+    Recall,
     /// Changes what the party remembers, which its answers speak of.
     Remember(BTreeMap<String, Fill>),
     /// The party's connections break, and it is not reached until it is `back`.
@@ -157,6 +180,12 @@ pub struct Call {
     pub body: Option<Fill>,
     /// The body, byte for byte, in the place of `body`.
     pub bytes: Option<Arc<[u8]>>,
+    /// What the answer must be, byte for byte.
+    pub download: Option<Arc<[u8]>>,
+    /// How often it is done; each time `n` is one more, from 1.
+    pub times: u32,
+    /// How long after one time the next begins, in milliseconds.
+    pub every_ms: u64,
 }
 
 /// The wait for an event.
@@ -171,34 +200,18 @@ pub struct Hear {
 }
 
 impl Scenario {
-    /// The same scenario as `variant` has it; without a name it is as it is.
+    /// The same scenario as `variant` has it, with what `seed` draws; without a name it is the scenario itself.
     ///
     /// # Errors
     /// There is no variant of this name.
-    pub fn varied(&self, variant: Option<&str>) -> Result<Self, String> {
-        let Some(name) = variant else { return Ok(self.clone()) };
-        let Some(variant) = self.variants.iter().find(|variant| variant.name == name) else {
-            let known: Vec<&str> = self.variants.iter().map(|variant| variant.name.as_str()).collect();
-            return Err(format!("`{}` has no variant `{name}`; known are: {}", self.name, known.join(", ")));
-        };
-        let mut varied = self.clone();
-        varied.values.extend(variant.values.clone());
-        for (party, answer) in variant.answers.iter().rev() {
-            for party in varied.parties.iter_mut().filter(|known| known.name == *party) {
-                party.answers.insert(0, answer.clone());
-            }
-        }
-        for act in &variant.acts {
-            for other in varied.acts.iter_mut().filter(|known| known.name == act.name) {
-                *other = act.clone();
-            }
-        }
-        if let Some(last) = &variant.until
-            && let Some(at) = varied.acts.iter().position(|act| act.name == *last)
-        {
-            varied.acts.truncate(at + 1);
-        }
-        Ok(varied)
+    pub fn varied(&self, variant: Option<&str>, seed: u64) -> Result<Self, String> {
+        vary::varied(self, variant, seed)
+    }
+
+    /// The variant of this name.
+    #[must_use]
+    pub fn variant(&self, name: &str) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.name == name)
     }
 
     /// The party of this name.

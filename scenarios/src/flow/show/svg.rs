@@ -10,36 +10,68 @@ const ROW: usize = 34;
 const HEAD: usize = 70;
 const LETTER: usize = 7;
 
-/// One row of the picture.
-struct Row {
-    from: usize,
-    to: usize,
-    label: String,
-    dashed: bool,
+/// A sequence diagram: columns from left to right, rows from top to bottom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// What it shows.
+    pub title: String,
+    /// A name and a longer one for each.
+    pub columns: Vec<(String, String)>,
+    /// In their order.
+    pub rows: Vec<Row>,
+}
+
+/// One row of a picture: an arrow from a column to another, or a mark on one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The column where it begins, from 0.
+    pub from: usize,
+    /// The column where it ends.
+    pub to: usize,
+    /// What stands at it.
+    pub label: String,
+    /// Whether it is drawn with dashes.
+    pub dashed: bool,
 }
 
 pub(super) fn svg(flow: &Flow) -> String {
     let column = |name: &str| flow.entities().iter().position(|entity| entity.name == name).unwrap_or_default();
-    let rows: Vec<Row> = flow.steps().iter().flat_map(|step| rows(step, &column)).collect();
+    let picture = Picture {
+        title: format!("{} {}", flow.name(), flow.title()),
+        columns: flow.entities().iter().map(|entity| (entity.name.clone(), entity.title.clone())).collect(),
+        rows: flow.steps().iter().flat_map(|step| rows(step, &column)).collect(),
+    };
+    picture.svg()
+}
+
+impl Picture {
+    /// The picture as an SVG document.
+    #[must_use]
+    pub fn svg(&self) -> String {
+        drawn(self)
+    }
+}
+
+fn drawn(Picture { title, columns, rows }: &Picture) -> String {
     let longest = rows.iter().map(|row| middle(row.from.min(row.to)) + row.label.chars().count() * LETTER + 20).max();
-    let width = (flow.entities().len() * COLUMN).max(longest.unwrap_or_default());
+    let width = (columns.len() * COLUMN).max(longest.unwrap_or_default());
     let height = HEAD + (rows.len() + 1) * ROW;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<title>{}</title>\n\
          <defs><marker id=\"head\" markerWidth=\"8\" markerHeight=\"8\" refX=\"8\" refY=\"4\" orient=\"auto\">\
          <path d=\"M0,0 L8,4 L0,8 z\"/></marker></defs>\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-        escaped(&format!("{} {}", flow.name(), flow.title())),
+        escaped(title),
     );
-    for (at, entity) in flow.entities().iter().enumerate() {
+    for (at, (name, title)) in columns.iter().enumerate() {
         let x = middle(at);
         let _ = writeln!(
             out,
             "<text x=\"{x}\" y=\"24\" text-anchor=\"middle\" font-weight=\"bold\">{}</text>\n\
              <text x=\"{x}\" y=\"40\" text-anchor=\"middle\" font-size=\"9\">{}</text>\n\
              <line x1=\"{x}\" y1=\"50\" x2=\"{x}\" y2=\"{height}\" stroke=\"#bbb\"/>",
-            escaped(&entity.name),
-            escaped(&entity.title),
+            escaped(name),
+            escaped(title),
         );
     }
     for (at, row) in rows.iter().enumerate() {
