@@ -121,8 +121,13 @@ impl Index {
     /// The slot that an entry has, or that a new one will be given.
     #[must_use]
     pub fn slot_for(&self, id: &EntryId) -> u32 {
-        let end = || u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slot_of(id).or_else(|| self.vacant.first().copied()).unwrap_or_else(end)
+        self.slot_of(id).or_else(|| self.vacant.first().copied()).unwrap_or_else(|| self.slots_end())
+    }
+
+    /// One more than the highest slot that was ever given.
+    #[must_use]
+    pub fn slots_end(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
     /// Puts an entry into a slot, in place of what was there, and gives that back. The place must be finite.

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use twinway::{
     client::Client,
     protocol::{
-        MapId, UserId,
-        spatial::{EntryView, LocalizationRequest, MapView, Point, PoseDocument},
+        EntryId, MapId, UserId,
+        spatial::{EntryView, LocalizationRequest, MapView, ObservationId, Point, PoseDocument},
     },
 };
 
@@ -44,6 +44,36 @@ pub(crate) enum MapCommand {
     },
     /// Shows what is at a place: the nearest first (FGMV-28 7.3.3).
     Near(Near),
+    /// Deletes a map, with all that stands on it and was recorded for it.
+    Delete {
+        /// Its id.
+        id: MapId,
+    },
+    /// Takes an entry off a map.
+    Remove {
+        /// The map's id.
+        id: MapId,
+        /// The entry's id.
+        entry: EntryId,
+    },
+    /// Lists what users' devices recorded for a map.
+    Observations {
+        /// The map's id.
+        id: MapId,
+    },
+    /// Writes the bytes of an observation to a file.
+    Observation {
+        /// Its id.
+        id: ObservationId,
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Forgets an observation: its bytes are gone, unless others name them.
+    Forget {
+        /// Its id.
+        id: ObservationId,
+    },
 }
 
 /// What a map is written as.
@@ -117,6 +147,16 @@ pub(crate) async fn run(client: Client, command: MapCommand, output: &mut Output
             }
         }
         MapCommand::Near(near) => show_near(&client, near, output).await,
+        MapCommand::Delete { id } => Ok(client.delete_map(&id).await?),
+        MapCommand::Remove { id, entry } => Ok(client.remove_map_entry(&id, &entry).await?),
+        MapCommand::Observations { id } => list_observations(&client, &id, output).await,
+        MapCommand::Observation { id, to } => {
+            let unwritten = |error| Failure::other(format!("{}: {error}", to.display()));
+            let mut file = std::fs::File::create(&to).map_err(unwritten)?;
+            client.read_observation(&id, &mut file).await?;
+            Ok(())
+        }
+        MapCommand::Forget { id } => Ok(client.delete_observation(&id).await?),
     }
 }
 
@@ -129,6 +169,25 @@ async fn whole(client: &Client, id: &MapId, user: Option<&UserId>) -> Result<Map
         map.next = page.next;
     }
     Ok(map)
+}
+
+async fn list_observations(client: &Client, id: &MapId, output: &mut Output) -> Result<(), Failure> {
+    let mut page = client.observations(id, None, None).await?;
+    let mut kept = Vec::new();
+    loop {
+        kept.append(&mut page.items);
+        let Some(cursor) = page.next.take() else { break };
+        page = client.observations(id, Some(&cursor), None).await?;
+    }
+    if output.format() == Format::Json {
+        return output.json(&kept);
+    }
+    let rows = kept.iter().map(|kept| {
+        let serial = kept.serial_number.clone().unwrap_or_default();
+        let (media, bytes) = (kept.media_type.name().to_owned(), kept.bytes.to_string());
+        vec![kept.id.to_string(), kept.user.to_string(), media, bytes, serial, kept.at.to_string()]
+    });
+    output.table(&["OBSERVATION", "USER", "TYPE", "BYTES", "SERIAL NUMBER", "AT"], rows)
 }
 
 async fn show_near(client: &Client, near: Near, output: &mut Output) -> Result<(), Failure> {

@@ -283,8 +283,8 @@ async fn what_is_not_acceptable_is_told_with_its_place_and_the_map_stays_as_it_w
 
 #[actix_web::test]
 async fn an_upload_that_is_not_what_it_says_too_large_or_not_asked_for_is_refused() {
-    let config = GatewayConfig { body_bytes_max: 1_000, ..GatewayConfig::default() };
-    let observations = Observations::new(Arc::new(MemoryStore::new(40)));
+    let config = GatewayConfig { upload_bytes_max: 1_000, ..GatewayConfig::default() };
+    let observations = Observations::new(MemoryStore::new(40));
     let options = EnablerOptions { observations, ..EnablerOptions::default() };
     let world = world_of(config, Arc::new(NoHost), options).await;
     world.factory().await;

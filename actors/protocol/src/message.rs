@@ -15,6 +15,7 @@ mod rights;
 mod sif;
 mod spatial;
 mod twins;
+mod upkeep;
 
 pub use acquiring::*;
 pub use authorizing::*;
@@ -28,6 +29,7 @@ pub use rights::*;
 pub use sif::*;
 pub use spatial::*;
 pub use twins::*;
+pub use upkeep::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -152,9 +154,9 @@ mailboxes! {
             asks {
                 KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
                 ForgetTwinSystem, VerifyAction, CancelAction, ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission,
-                ReadCharacteristics, SetCharacteristics, RefreshTwin
+                ReadCharacteristics, SetCharacteristics, RefreshTwin, FollowTwinPermission
             }
-            tells { Reannounce }
+            tells { Reannounce, UnfollowTwinPermission }
             hears { Kept, ActionStopping, TwinRefreshed }
         }
         /// What third-party system interaction accepts (FGMV-29 8.3.6).
@@ -173,18 +175,19 @@ mailboxes! {
                 ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution,
                 ListExecutions, DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap,
                 FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization, InvokeAction,
-                CancelAction, ListTwinPermissions, RefreshTwin, TellUser
+                CancelAction, ListTwinPermissions, RefreshTwin, TellUser, DeleteMap, TakeTwinOffMap, KeepObservation,
+                ForgetObservation, ListObservations, WithdrawLocation
             }
             tells {
                 UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher,
-                ExecutionEnded
+                ExecutionEnded, TwinPermissionChanged
             }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
                 AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested, ActionInvoked,
-                ActionStopping, TwinPermissionsListed, TwinRefreshed
+                ActionStopping, TwinPermissionsListed, TwinRefreshed, TwinPermissionFollowed
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -195,7 +198,7 @@ mailboxes! {
                 RenewRegistration, Heartbeat, ForgetTwinSystem, UploadObservation, ConstructSpatialMap, AuthorizeLocation,
                 RequestLocalization, CarryOutAction, StopAction, ReportAction, ListTwinPermissions, GrantTwinPermission,
                 RevokeTwinPermission, ReadCharacteristics, SetCharacteristics, EmitTwinEvent, ReadTwinProperties, KeepThingModel,
-                ReadThingModel
+                ReadThingModel, TakeTwinOffMap
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
             hears {
@@ -227,10 +230,10 @@ mailboxes! {
         UserDevice(UserDeviceMsg) = 16 {
             asks {
                 OpenSystem, AttachUserDevice, StartCapture, RequestObservations, CheckObservationRequest, UploadObservation,
-                AuthorizeLocation, RequestLocalization
+                AuthorizeLocation, RequestLocalization, ForgetObservation, WithdrawLocation
             }
             tells { NotifyUser, SendSpatialMap, LocationSynchronized }
-            hears { UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
+            hears { Kept, UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
@@ -265,13 +268,15 @@ mailboxes! {
                 SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed,
                 LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested, ObservationUploaded,
                 SpatialMapConstructed, LocationAuthorized, LocalizationFound, ActionInvoked, ActionStopping, TwinPermissionsListed,
-                CharacteristicsShown, TwinRefreshed, ThingModelShown, TwinSubscriptionShown, TwinSubscriptionsListed
+                CharacteristicsShown, TwinRefreshed, ThingModelShown, TwinSubscriptionShown, TwinSubscriptionsListed,
+                ObservationRequestStands, ObservationsListed
             }
         }
     }
 
     answers {
-        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), DigitalTwinSystem(DigitalTwinSystemMsg),
+            UserDevice(UserDeviceMsg), Caller(CallerMsg);
         ThirdPartySystemRegistered => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
         ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAndPermissionInformation => Tpsaa(TpsaaMsg);
@@ -320,6 +325,9 @@ mailboxes! {
         ExecutionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         ExecutionsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         LocationsUpdated => Caller(CallerMsg);
+        ObservationRequestStands => Caller(CallerMsg);
+        ObservationsListed => Caller(CallerMsg);
+        TwinPermissionFollowed => MetaverseSystem(MetaverseSystemMsg);
         MapShown => Caller(CallerMsg);
         MapsListed => Caller(CallerMsg);
         MapWatched => Caller(CallerMsg);

@@ -12,20 +12,20 @@ use twinway_protocol::{
     message::{
         ActionInvoked, ActionStopping, AttachUserDevice, AuthorizationSettled, CancelAction, CancelExecution,
         CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DefineMap,
-        EXECUTION_ENDED, ExecutionEnded, ExecutionShown, ExecutionsListed, FindAtPlace, ForwardLocalization,
-        InvokeAction, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListSyncLeases, ListTwinPermissions, ListTwins,
-        ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher,
-        OpenSystem, PropertyValues, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
-        ReadUserAuthorization, ReflectChange, ReflectLease, RefreshTwin, ReleaseSyncLease, RemoveMapEntry,
-        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
-        RequestUserAuthorization, ReserveSync, RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR,
-        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning,
-        ShareData, StopTwin, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept,
-        SyncLeasesListed, SyncReserved, TPSAA, TPSD, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessage,
-        TwinMessageSent, TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
-        TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem,
-        UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire,
-        YieldSyncLease, own,
+        DeleteMap, EXECUTION_ENDED, ExecutionEnded, ExecutionShown, ExecutionsListed, FindAtPlace, ForgetObservation,
+        ForwardLocalization, InvokeAction, KeepObservation, KeepSyncLeases, Kept, ListExecutions, ListMaps,
+        ListObservations, ListSyncLeases, ListTwinPermissions, ListTwins, ListUserAuthorizations, MetaverseSystemMsg,
+        NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher, OpenSystem, PropertyValues, PutMapEntries,
+        ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission, ReadUserAuthorization, ReflectChange, ReflectLease,
+        RefreshTwin, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease, RequestSyncLease, RequestSyncLeases,
+        RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync, RevokeUserAuthorization, RunChain,
+        RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage,
+        ServiceResult, ServiceRunning, ShareData, StopTwin, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown,
+        SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed, SyncReserved, TPSAA, TPSD, TakeTwinOffMap, TellUser,
+        ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent, TwinPermissionShown, TwinPermissionsListed,
+        TwinPropertiesAndPermissionGranted, TwinRefreshed, TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap,
+        UpdateLocations, UseThirdPartySystem, UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached,
+        UserDeviceMsg, WatchMap, Wire, WithdrawLocation, YieldSyncLease, own,
     },
     signal::{Event, Signal},
     time::Timestamp,
@@ -263,11 +263,7 @@ impl Behaviour for MetaverseSystem {
             Msg::RequestTwinPropertiesAndPermission(message) => pass(pending, meta, message, out),
             Msg::TwinPropertiesAndPermissionGranted(answer) => Heard::hear(pending, meta, answer, out),
             Msg::ReadTwinPermission(message) => pass(pending, meta, message, out),
-            Msg::TwinPermissionShown(answer) => {
-                if let Some(answer) = self.maps.permission_shown(meta.pending, answer, out) {
-                    Heard::hear(pending, meta, answer, out);
-                }
-            }
+            Msg::TwinPermissionShown(answer) => Heard::hear(pending, meta, answer, out),
             // FGMV-29 9.2 step 13.
             Msg::RunService(_) => {
                 out.own(own::TWIN_SERVICE_RUN);
@@ -351,6 +347,24 @@ impl Behaviour for MetaverseSystem {
                 let own = self.id().cloned();
                 self.maps.authorize_location(meta.asker(out.event()), own, message, out);
             }
+            Msg::TwinPermissionFollowed(answer) => self.maps.followed(meta.pending, answer, &self.devices, out),
+            Msg::TwinPermissionChanged(change) => self.maps.permission_changed(change, &self.devices, out),
+            Msg::WithdrawLocation(message) => {
+                answer::<WithdrawLocation>(meta, self.maps.withdraw_location(&message, &self.devices, out), out);
+            }
+            Msg::DeleteMap(message) => answer::<DeleteMap>(meta, self.maps.delete(&message, &self.devices, out), out),
+            Msg::TakeTwinOffMap(message) => {
+                answer::<TakeTwinOffMap>(meta, self.maps.take_twin_off(&message, &self.devices, out), out);
+            }
+            Msg::KeepObservation(message) => {
+                answer::<KeepObservation>(meta, self.maps.keep_observation(message, out), out);
+            }
+            Msg::ForgetObservation(message) => {
+                answer::<ForgetObservation>(meta, self.maps.forget_observation(&message, &self.devices, out), out);
+            }
+            Msg::ListObservations(message) => {
+                answer::<ListObservations>(meta, self.maps.list_observations(&message), out);
+            }
             Msg::ForwardLocalization(message) => {
                 answer::<ForwardLocalization>(meta, self.maps.localize(message, &self.devices, out), out);
             }
@@ -376,9 +390,13 @@ impl Behaviour for MetaverseSystem {
         into.extend(self.devices.iter().map(attached));
     }
 
-    fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
-        if let Some(opened) = &self.opened {
-            opened.signal(out);
+    fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.maps.tell_references(out);
+        let Some(opened) = &self.opened else { return };
+        opened.signal(out);
+        // When the daemon starts, DTAC recovers too and tells everybody.
+        if why == Recovery::Failure {
+            self.maps.follow_all(&opened.id, out);
         }
     }
 }

@@ -246,6 +246,10 @@ pub enum ChangeKind {
     Moved,
     /// It left, or was taken away.
     Left,
+    /// Its twin's location moves it from now on (FGMV-28 7.3.2).
+    Followed,
+    /// Its twin's location moves it no longer: its user withdrew that, or lost the permission.
+    Unfollowed,
 }
 
 /// What happened to an entry in a part of a map that is watched.

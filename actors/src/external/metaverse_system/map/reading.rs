@@ -12,7 +12,7 @@ use twinway_protocol::{
 };
 
 use super::{Maps, MetaverseSystem};
-use crate::spatial::sees;
+use crate::spatial::{Slot, sees};
 
 impl Maps {
     /// Whether a user may look at a map at all.
@@ -35,7 +35,7 @@ impl Maps {
         message: &ReadMap,
         devices: &BTreeMap<UserId, Ref<UserDeviceMsg>>,
     ) -> Result<MapShown, Problem> {
-        let (_, kept, definition) = self.kept(&message.map)?;
+        let (number, kept, definition) = self.kept(&message.map)?;
         if let Viewer::User(user) = &message.viewer {
             Self::may_look(definition, user)?;
             if message.by_device {
@@ -45,11 +45,11 @@ impl Maps {
         let metaverse = metaverse.cloned();
         let metaverse = metaverse.ok_or_else(|| Problem::new(ProblemKind::Internal, "the system has no name"))?;
         let limit = message.limit.clamp(1, FOUND_MAX) as usize;
-        let visible = |at: &&crate::spatial::Slot| sees(&definition.regions, &message.viewer, at.placed.pose.local);
+        let visible = |at: &&Slot| sees(&definition.regions, &message.viewer, at.placed.pose.local);
         let mut page = kept.index.after(message.after.as_ref()).filter(visible).peekable();
         let mut entries = Vec::new();
         while let Some(slot) = page.next_if(|_| entries.len() < limit) {
-            entries.push(EntryView::new(&slot.facts, &slot.placed, &definition.frame));
+            entries.push(self.view(number, slot, definition));
         }
         let next = page.peek().and_then(|_| entries.last().map(|last| last.id.clone()));
         let view = MapView {
@@ -95,8 +95,13 @@ impl Maps {
         Ok(LocalizationFound { found: Box::new(found) })
     }
 
+    fn view(&self, map: u32, slot: &Slot, definition: &MapDefinition) -> EntryView {
+        let following = self.following(map, slot.facts.twin.as_ref());
+        EntryView::new(&slot.facts, &slot.placed, &definition.frame, following)
+    }
+
     fn find(&self, map: &MapId, viewer: &Viewer, request: &LocalizationRequest) -> Result<Localization, Problem> {
-        let (_, kept, definition) = self.kept(map)?;
+        let (number, kept, definition) = self.kept(map)?;
         if let Viewer::User(user) = viewer {
             Self::may_look(definition, user)?;
         }
@@ -104,7 +109,7 @@ impl Maps {
         let near = matches!(query.place, Place::Near(..));
         let found = kept.index.find(&query, |at| sees(&definition.regions, viewer, at));
         let entries = found.into_iter().map(|(distance_2, slot)| Found {
-            entry: EntryView::new(&slot.facts, &slot.placed, &definition.frame),
+            entry: self.view(number, slot, definition),
             distance_m: near.then(|| distance_2.sqrt()),
         });
         Ok(Localization::fitted(map.clone(), entries.collect(), request))

@@ -177,6 +177,18 @@ fn reflected(value: &str, at: Timestamp, version: u64) -> ReflectChange {
     ReflectChange { twin, values: Arc::new(values), at, version, reporter: None }
 }
 
+/// What Ada may do with the robot.
+fn permitted(rights: &[Right]) -> TwinPermission {
+    TwinPermission {
+        id: permission(),
+        metaverse: system_id("plaza"),
+        user: ada(),
+        twin: robot(),
+        rights: rights.iter().copied().collect(),
+        expires_at: None,
+    }
+}
+
 /// Ada lets the robot's location be kept the same; DTAC says that she may do this with the robot.
 fn authorize(plaza: &mut Trial<MetaverseSystem>, rights: &[Right]) -> Result<LocationAuthorized, Problem> {
     let message = AuthorizeLocation {
@@ -188,16 +200,9 @@ fn authorize(plaza: &mut Trial<MetaverseSystem>, rights: &[Right]) -> Result<Loc
         property: "pose".into(),
     };
     let (asked, _) = to_kind(plaza.deliver(PLANT, key(8), message), DtacMsg::KIND);
-    let permission = TwinPermission {
-        id: permission(),
-        metaverse: system_id("plaza"),
-        user: ada(),
-        twin: robot(),
-        rights: rights.iter().copied().collect(),
-        expires_at: None,
-    };
-    let shown = TwinPermissionShown { permission: Box::new(permission) };
-    let effects = plaza.deliver(asked.to, asked.pending, Ok::<_, Problem>(shown));
+    let permission = Some(Box::new(permitted(rights)));
+    let followed = TwinPermissionFollowed { user: ada(), twin: robot(), permission };
+    let effects = plaza.deliver(asked.to, asked.pending, Ok::<_, Problem>(followed));
     answer::<LocationAuthorized>(effects, PLANT, key(8)).expect("it is answered")
 }
 
