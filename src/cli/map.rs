@@ -7,7 +7,7 @@ use twinway::{
     client::Client,
     protocol::{
         EntryId, MapId, UserId,
-        spatial::{EntryView, LocalizationRequest, MapView, ObservationId, Point, PoseDocument},
+        spatial::{EntryView, LocalizationRequest, MapView, ObservationId, Point, PoseDocument, svg},
     },
 };
 
@@ -28,7 +28,7 @@ pub(crate) enum MapCommand {
         #[arg(long)]
         user: Option<UserId>,
     },
-    /// Writes a map down: a glTF 2.0 scene, which viewers open, or JSON.
+    /// Writes a map down: a glTF 2.0 scene, which viewers open, a plan as SVG, or JSON.
     Export {
         /// Its id.
         id: MapId,
@@ -84,6 +84,8 @@ pub(crate) enum Form {
     Gltf,
     /// JSON.
     Json,
+    /// A plan, seen from above, for people.
+    Svg,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +113,9 @@ pub(crate) struct Near {
     /// Only entries at which this operation is offered.
     #[arg(long, value_name = "OPERATION")]
     service: Vec<String>,
+    /// Only third-party systems of which this CEL expression holds, as in searches.
+    #[arg(long, value_name = "CEL")]
+    filter: Option<String>,
     /// For this user.
     #[arg(long)]
     user: Option<UserId>,
@@ -136,6 +141,7 @@ pub(crate) async fn run(client: Client, command: MapCommand, output: &mut Output
         MapCommand::Export { id, form, user, to } => {
             let text = match form {
                 Form::Gltf => client.map_scene(&id, user.as_ref()).await?.as_str().to_owned(),
+                Form::Svg => svg(&whole(&client, &id, user.as_ref()).await?),
                 Form::Json => serde_json::to_string_pretty(&whole(&client, &id, user.as_ref()).await?)
                     .map_err(|error| Failure::other(error.to_string()))?,
             };
@@ -191,13 +197,14 @@ async fn list_observations(client: &Client, id: &MapId, output: &mut Output) -> 
 }
 
 async fn show_near(client: &Client, near: Near, output: &mut Output) -> Result<(), Failure> {
-    let Near { id, x, y, z, radius, limit, class, service, user } = near;
+    let Near { id, x, y, z, radius, limit, class, service, filter, user } = near;
     let request = LocalizationRequest {
         near: Some(PoseDocument { local: Some(Point::new(x, y, z)), ..PoseDocument::default() }),
         radius_m: radius,
         limit: Some(limit),
         classes: class.into_iter().collect(),
         services: service.into_iter().collect(),
+        filter,
         ..LocalizationRequest::default()
     };
     let found = client.find_at_place(&id, user.as_ref(), &request).await?;
@@ -205,7 +212,16 @@ async fn show_near(client: &Client, near: Near, output: &mut Output) -> Result<(
         return output.json(&found);
     }
     let rows = found.entries.iter().map(|found| row(&found.entry, found.distance_m));
-    output.table(&["ENTRY", "CLASS", "METRES", "X", "Y", "Z", "SINCE", "SERVICES"], rows)
+    output.table(&["ENTRY", "CLASS", "METRES", "X", "Y", "Z", "SINCE", "SERVICES"], rows)?;
+    if found.places.is_empty() {
+        return Ok(());
+    }
+    let rows = found.places.iter().map(|place| {
+        let metres = place.distance_m.map(|metres| format!("{metres:.2}")).unwrap_or_default();
+        let operations: Vec<_> = place.operations.iter().map(String::as_str).collect();
+        vec![place.system.to_string(), place.system_type.clone(), metres, operations.join(" ")]
+    });
+    output.table(&["SYSTEM", "TYPE", "METRES", "OPERATIONS"], rows)
 }
 
 fn row(entry: &EntryView, distance: Option<f64>) -> Vec<String> {

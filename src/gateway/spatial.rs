@@ -5,7 +5,7 @@ use twinway_protocol::{
     EntryId, MapId, Problem, ProblemKind, SystemId, TwinId, UserId,
     spatial::{
         DefinitionDocument, EntryDocument, FOUND_MAX, Localization, LocalizationRequest, LocationDocument, MapView,
-        WatchDocument, gltf,
+        WatchDocument, gltf, svg,
     },
 };
 use utoipa::ToSchema;
@@ -23,6 +23,7 @@ const SII: Access = Access::Only(Role::ThirdParty);
 const DEVICE: Access = Access::Only(Role::Device);
 
 const GLTF: &str = "model/gltf+json";
+const SVG: &str = "image/svg+xml";
 const MAP: Parameter = Parameter::needed("id", "The map's id.");
 const USER: Parameter =
     Parameter::text("user", "For this user: only what the user may see. Absent: for the system itself.");
@@ -31,6 +32,7 @@ const OF_METAVERSE: Parameter = Parameter::needed("map", "The map's id.");
 const SHOWN: &[Answer] = &[
     Answer::new(200, "The map, or a page of it.", JSON, Some(schema::<MapView>)),
     Answer::new(200, "All of it as a glTF 2.0 scene, if `Accept` prefers that.", GLTF, None),
+    Answer::new(200, "All of it as a plan, seen from above, if `Accept` prefers that.", SVG, None),
 ];
 const FOUND: &[Answer] = &[Answer::new(200, "Services and information.", JSON, Some(schema::<Localization>))];
 
@@ -283,6 +285,14 @@ fn define(call: Call<'_>) -> Later<'_> {
     })
 }
 
+/// As what the caller would rather have a map than as JSON.
+fn form(call: &Call<'_>) -> Option<fn(&MapView) -> Result<Reply, Problem>> {
+    if call.prefers(GLTF) {
+        return Some(scene);
+    }
+    call.prefers(SVG).then_some(|map| Ok(Reply::new(200, SVG, svg(map))))
+}
+
 fn scene(map: &MapView) -> Result<Reply, Problem> {
     let document = gltf(map);
     let body = serde_json::to_vec(&document).map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
@@ -292,8 +302,8 @@ fn scene(map: &MapView) -> Result<Reply, Problem> {
 fn read(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (map, user) = (call.name(0)?, user(&call)?);
-        if call.prefers(GLTF) {
-            return scene(&call.mii()?.whole_map(&map, user).await?);
+        if let Some(form) = form(&call) {
+            return form(&call.mii()?.whole_map(&map, user).await?);
         }
         let after = call.text("cursor").map(|text| text.parse::<EntryId>()).transpose();
         let after = after.map_err(|error| invalid(format!("`cursor`: {error}")))?;
@@ -389,7 +399,7 @@ fn read_on_device(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (metaverse, map): (SystemId, MapId) = (call.name(0)?, call.name(1)?);
         let whole = call.device()?.whole_map(&metaverse, &map).await?;
-        if call.prefers(GLTF) { scene(&whole) } else { Reply::json(200, &whole) }
+        form(&call).unwrap_or(|whole| Reply::json(200, whole))(&whole)
     })
 }
 

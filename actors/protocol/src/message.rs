@@ -10,6 +10,7 @@ mod dtif;
 mod external;
 mod lease;
 mod models;
+mod places;
 mod registering;
 mod rights;
 mod sif;
@@ -24,6 +25,7 @@ pub use dtif::*;
 pub use external::*;
 pub use lease::*;
 pub use models::*;
+pub use places::*;
 pub use registering::*;
 pub use rights::*;
 pub use sif::*;
@@ -92,7 +94,7 @@ mailboxes! {
         }
         /// What third-party system discovery accepts (FGMV-29 8.2.2).
         Tpsd(TpsdMsg) = 2 {
-            asks { KeepThirdPartySystem, SearchThirdPartySystems, ForgetThirdPartySystem }
+            asks { KeepThirdPartySystem, SearchThirdPartySystems, ForgetThirdPartySystem, FindRegisteredPlaces }
             tells { KeepStanding }
             hears {}
         }
@@ -187,7 +189,8 @@ mailboxes! {
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
                 AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested, ActionInvoked,
-                ActionStopping, TwinPermissionsListed, TwinRefreshed, TwinPermissionFollowed
+                ActionStopping, TwinPermissionsListed, TwinRefreshed, TwinPermissionFollowed,
+                RegisteredPlacesFound
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -328,6 +331,7 @@ mailboxes! {
         ObservationRequestStands => Caller(CallerMsg);
         ObservationsListed => Caller(CallerMsg);
         TwinPermissionFollowed => MetaverseSystem(MetaverseSystemMsg);
+        RegisteredPlacesFound => MetaverseSystem(MetaverseSystemMsg);
         MapShown => Caller(CallerMsg);
         MapsListed => Caller(CallerMsg);
         MapWatched => Caller(CallerMsg);

@@ -390,6 +390,16 @@ impl EntryView {
     }
 }
 
+/// A region of a map that not everybody may see, as those see it who may.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = VisibleMapRegion))]
+pub struct MapRegion {
+    /// Its name.
+    pub id: RegionId,
+    /// What it takes in.
+    pub bounds: Bounds,
+}
+
 /// A map as readers see it, or a page of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = SpatialMap))]
@@ -407,6 +417,9 @@ pub struct MapView {
     pub entry_count: u32,
     /// What stands on it, in the order of ids.
     pub entries: Vec<EntryView>,
+    /// The regions that not everybody may see, and this reader may.
+    #[serde(default)]
+    pub regions: Vec<MapRegion>,
     /// The `cursor` of the next page; absent: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<EntryId>,

@@ -18,8 +18,8 @@ use twinway_protocol::{
     message::{AuthorizeLocation, NotifyUser, RequestObservations, UserDeviceMsg},
     signal::{Event, Signal},
     spatial::{
-        ChangeKind, EntryFacts, KeptObservation, MapChange, MapDefinition, ObservationId, Placed, Point, WatchDocument,
-        Watched,
+        ChangeKind, EntryFacts, KeptObservation, Localization, MapChange, MapDefinition, ObservationId, Placed, Point,
+        WatchDocument, Watched,
     },
 };
 
@@ -29,6 +29,7 @@ use crate::{
     spatial::{Index, Watches},
 };
 use observing::References;
+use reading::Finder;
 
 /// What is written down of maps. They go by number: a record of a location is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -157,6 +158,8 @@ pub struct Located {
 enum Waiting {
     Requesting(Asker<RequestObservations>, RequestObservations),
     Locating(Asker<AuthorizeLocation>, MapId, TwinId, Located),
+    /// What was found on the map, and what the user prefers.
+    Finding(Finder, Box<Localization>, BTreeSet<String>),
 }
 
 /// One map.

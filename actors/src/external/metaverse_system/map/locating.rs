@@ -121,7 +121,7 @@ impl Maps {
         match self.waiting.insert(Waiting::Locating(asker, map, twin, located)) {
             Ok(key) => out.ask(DTAC, question, key),
             Err(Waiting::Locating(asker, ..)) => out.reply(asker, Err(pending_full())),
-            Err(Waiting::Requesting(..)) => {}
+            Err(_) => {}
         }
     }
 

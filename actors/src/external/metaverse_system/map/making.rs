@@ -179,7 +179,7 @@ impl Maps {
             Ok(device) => match self.waiting.insert(Waiting::Requesting(asker, message.clone())) {
                 Ok(key) => out.ask(device, message, key),
                 Err(Waiting::Requesting(asker, _)) => out.reply(asker, Err(pending_full())),
-                Err(Waiting::Locating(..)) => {}
+                Err(_) => {}
             },
         }
     }
