@@ -4,7 +4,6 @@ use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use twinway_protocol::{
     MapId, Problem, ProblemKind, SystemId, UserId,
-    registry::Page,
     spatial::{KeptObservation, MediaType, Observation, ObservationId, PoseDocument},
     time::Timestamp,
 };
@@ -21,7 +20,7 @@ use super::{
     call::{BodyStream, Call, JSON, Reply},
     json,
     routes::{Access, Answer, Later, Parameter, Route, Upload},
-    schemas::{Components, schema},
+    schemas::{Components, page_of, schema},
 };
 use crate::enabler::Recorded;
 
@@ -37,7 +36,7 @@ const PAGE: &[Parameter] = &[
     Parameter::text("cursor", "The `next` of the page before."),
     Parameter::number("limit", "How many a page has, at most 1000."),
 ];
-const LISTED: &[Answer] = &[Answer::new(200, "A page of them.", JSON, Some(schema::<Page<KeptObservation>>))];
+const LISTED: &[Answer] = &[Answer::new(200, "A page of them.", JSON, Some(page_of::<KeptObservation>))];
 const FORGOTTEN: &[Answer] = &[Answer::empty(204, "It is forgotten; its bytes are gone unless others name them.")];
 
 pub(super) const ROUTES: &[Route] = &[

@@ -107,9 +107,10 @@ impl Observations {
         let (done, answer) = oneshot::channel();
         let shared = Arc::clone(&self.0);
         let begun = std::thread::Builder::new().name("observations".to_owned()).spawn(move || {
-            // Its place is taken until the last byte of it is gone from the disk, or kept.
-            let _place = place;
-            if let Some(received) = write(&shared, media_type, coming).transpose() {
+            let received = write(&shared, media_type, coming).transpose();
+            // Its place is taken until the last byte of it is gone from the disk, or kept; who is answered has it back.
+            drop(place);
+            if let Some(received) = received {
                 // Who sent it may have gone: then nobody will name it.
                 let _gone = done.send(received);
             }

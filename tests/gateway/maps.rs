@@ -168,7 +168,7 @@ async fn the_three_scenarios_of_7_3_hold_over_sockets() {
         let report = json!({"twin": "robot", "values": {"pose": {"local": {"x": x, "y": 0, "z": 0}}}});
         assert_eq!(world.post("home-token", "/dii/v1/changes", report).await.status(), 200);
     }
-    for (change, x) in [("moved", json!(3.0)), ("moved", json!(4.0)), ("left", Value::Null)] {
+    for (change, x) in [("followed", json!(0.0)), ("moved", json!(3.0)), ("moved", json!(4.0)), ("left", Value::Null)] {
         let told = event(&mut plaza, "map.changed").await;
         let told = &told["changes"][0];
         assert_eq!((&told["entry"], &told["change"]), (&json!("robot"), &json!(change)));
