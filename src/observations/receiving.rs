@@ -118,8 +118,16 @@ impl Observations {
         begun.map_err(failed)?;
         let mut bytes = pin!(bytes);
         while let Some(piece) = bytes.next().await {
-            // Leaving here drops the channel: the thread gives up what is not at its end.
-            if pieces.send(Piece::Bytes(piece?)).await.is_err() {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(problem) => {
+                    // The thread gives up what is not at its end. Nothing of it is left when this answers.
+                    drop(pieces);
+                    let _ended = answer.await;
+                    return Err(problem);
+                }
+            };
+            if pieces.send(Piece::Bytes(piece)).await.is_err() {
                 return answer.await.map_err(failed)?;
             }
         }
