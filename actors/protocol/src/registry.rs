@@ -239,6 +239,33 @@ pub struct SystemQuery {
     pub limit: Option<u32>,
 }
 
+/// What a search for twins asks for (FGMV-29 9.2 step 6). All that is given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TwinQuery {
+    /// Twins that this twin system lists.
+    #[serde(default)]
+    pub system: Option<SystemId>,
+    /// Twins that stand for this object.
+    #[serde(default)]
+    pub physical_object: Option<String>,
+    /// The beginnings of words of id, title or description, whatever the case: all of them.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// A CEL expression over the twin: `"brightness" in twin.properties`.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Fields to sort by, with commas between and `-` before those that go down. Absent: by id, which also decides between equals.
+    #[serde(default)]
+    pub sort: Option<String>,
+    /// Where the page before ended.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// At most this many; absent or 0: [`PAGE_ITEMS_DEFAULT`], never over [`PAGE_ITEMS_MAX`].
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
 /// How many items a page has when the request does not say.
 pub const PAGE_ITEMS_DEFAULT: u32 = 50;
 /// The most items that a page has.

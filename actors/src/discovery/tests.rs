@@ -26,6 +26,8 @@ struct Shop {
 
 impl Subject for Shop {
     const KIND: Kind = Kind::ThirdParty;
+    type Id = SystemId;
+    const LISTS: &'static [Field] = &[Field::Apis];
 
     fn id(&self) -> &SystemId {
         &self.id
@@ -75,12 +77,8 @@ struct World {
 
 impl World {
     fn keep(&mut self, shop: Shop) {
-        let before = self.shops.insert(shop.id.clone(), shop.clone());
-        for api in before.into_iter().flat_map(|before| before.apis) {
-            self.index.unlink(Field::Apis, api, &shop.id);
-        }
-        self.index.keep(shop.clone());
-        shop.apis.iter().for_each(|api| self.index.link(Field::Apis, api, &shop.id));
+        self.shops.insert(shop.id.clone(), shop.clone());
+        self.index.keep(shop);
     }
 
     fn measure(&mut self, id: &SystemId, p99: Option<f64>, health: &'static str) {
@@ -91,15 +89,13 @@ impl World {
     }
 
     fn forget(&mut self, id: &SystemId) {
-        if let Some(shop) = self.shops.remove(id) {
-            shop.apis.iter().for_each(|api| self.index.unlink(Field::Apis, api, id));
-            self.index.forget(id);
-        }
+        self.shops.remove(id);
+        self.index.forget(id);
     }
 
     fn page_within(&mut self, query: &SystemQuery, limits: &SearchLimits) -> Result<Page<Shop>, Problem> {
         self.chance += 1;
-        self.searches.page(&self.index, query, limits, self.chance, Shop::clone)
+        self.searches.page(&self.index, &query.clone().into(), limits, self.chance, Shop::clone)
     }
 
     fn page(&mut self, query: &SystemQuery) -> Result<Page<Shop>, Problem> {

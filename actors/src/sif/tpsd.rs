@@ -48,6 +48,8 @@ impl Known {
 
 impl Subject for Known {
     const KIND: Kind = Kind::ThirdParty;
+    type Id = SystemId;
+    const LISTS: &'static [Field] = &[Field::Apis];
 
     fn id(&self) -> &SystemId {
         &self.system.description.id
@@ -80,20 +82,9 @@ impl Subject for Known {
 
 impl Tpsd {
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
-        let id = system.description.id.clone();
-        self.unlink(&id);
-        let standing = self.systems.get(&id).map(|known| Arc::clone(&known.standing)).unwrap_or_default();
-        self.systems.keep(Known { system: Arc::clone(&system), standing });
-        for api in &system.description.apis {
-            self.systems.link(Field::Apis, &api.operation, &id);
-        }
-    }
-
-    fn unlink(&mut self, id: &SystemId) {
-        let Some(system) = self.systems.get(id).map(|known| Arc::clone(&known.system)) else { return };
-        for api in &system.description.apis {
-            self.systems.unlink(Field::Apis, &api.operation, id);
-        }
+        let known = self.systems.get(&system.description.id);
+        let standing = known.map(|known| Arc::clone(&known.standing)).unwrap_or_default();
+        self.systems.keep(Known { system, standing });
     }
 }
 
@@ -116,7 +107,6 @@ impl Behaviour for Tpsd {
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
             }
             TpsdMsg::ForgetThirdPartySystem(message) => {
-                self.unlink(&message.system);
                 self.systems.forget(&message.system);
                 out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
             }
@@ -125,7 +115,8 @@ impl Behaviour for Tpsd {
             }
             TpsdMsg::SearchThirdPartySystems(message) => {
                 let chance = out.chance();
-                let page = self.searches.page(&self.systems, &message.query, &self.limits, chance, Known::listing);
+                let query = (*message.query).into();
+                let page = self.searches.page(&self.systems, &query, &self.limits, chance, Known::listing);
                 let found = page.map(|page| ThirdPartySystemsFound { page });
                 out.reply(meta.asker::<SearchThirdPartySystems>(event), found);
             }
