@@ -170,6 +170,7 @@ pub(crate) fn standing_fact(standing: &Standing, field: Field) -> Fact<'_> {
     match field {
         Field::Health => Fact::Text(field::health(standing.health)),
         Field::Reason => Fact::text(standing.reason.as_deref()),
+        Field::BreakerState => Fact::Text(field::breaker(standing.breaker.unwrap_or_default().state)),
         Field::Calls => Fact::Count(measured.calls),
         Field::Failed => Fact::Count(measured.failed),
         Field::ErrorRate => Fact::number(Some(measured.error_rate)),

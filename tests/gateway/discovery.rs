@@ -149,7 +149,7 @@ async fn a_list_of_twins_is_searched_by_filter_words_and_order() {
 async fn a_search_for_twins_has_the_place_of_a_mistake_and_the_access_of_a_list() {
     let world = house().await;
     for (filter, what) in [
-        ("twin.title <", "line 1 column 12"),
+        ("twin.title <", "line 1 column 13"),
         ("'on' in twin.properties && twin.title < 5", "line 1 column 39"),
         ("twin.values.on == true", "twins have no `twin.values.on`"),
     ] {

@@ -4,7 +4,7 @@ mod standing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use standing::{Health, Performance, Standing};
+pub use standing::{Breaker, BreakerState, Health, Performance, Standing};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,12 @@ pub struct ThirdPartyDescription {
     /// What it can be called for.
     #[serde(default)]
     pub apis: Vec<Api>,
+    /// How the system's own API is asked what a user may do (9.1 step 7); absent: by session or webhook. Its expressions know
+    /// `input` (with `authorization`, the id, and `scope`), `user`, `metaverse` and `idempotencyKey`, and `output` makes the
+    /// decision: `{'granted': {'userInformation': body.customer, 'scope': input.scope}}`, or `pending` with where to log in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ApiMapping>))]
+    pub authorization: Option<Arc<ApiMapping>>,
     /// How it is reached.
     #[serde(default)]
     pub reach: Reach,

@@ -1,6 +1,9 @@
 //! What a filter may name, and a search may be sorted by.
 
-use twinway_protocol::{registry::Health, twin::TwinClass};
+use twinway_protocol::{
+    registry::{BreakerState, Health},
+    twin::TwinClass,
+};
 
 use super::Kind;
 
@@ -109,6 +112,7 @@ fields! {
     Apis = "apis", Texts, indexed, third, "never", "the names of the operations that it offers: `\"order\" in apis`";
     Health = "standing.health", Text, indexed, both, "never", "`healthy`, `degraded`, `offline` or `expired`";
     Reason = "standing.reason", Text, read, both, "if it is healthy", "why it is that";
+    BreakerState = "breaker.state", Text, indexed, third, "never", "whether it is called: `closed`, `open` or `halfOpen`";
     MeasuredP50 = "performance.p50_ms", Number, indexed, both, "if no call was answered", "the measured time for half of the calls, in milliseconds";
     MeasuredP99 = "performance.p99_ms", Number, indexed, both, "if no call was answered", "the measured time for 99 of 100 calls, in milliseconds";
     ErrorRate = "performance.error_rate", Number, indexed, both, "never", "the share of calls that failed, from 0 to 1";
@@ -148,6 +152,7 @@ impl Field {
     pub(super) const fn vocabulary(self) -> Option<(&'static str, &'static [&'static str])> {
         match self {
             Self::Health => Some(("a health", &HEALTHS)),
+            Self::BreakerState => Some(("a breaker", &BREAKERS)),
             Self::TwinClass => Some(("a class", &CLASSES)),
             _ => None,
         }
@@ -168,6 +173,18 @@ pub(super) const fn health(health: Health) -> &'static str {
         Health::Expired => "expired",
     }
 }
+
+/// The word for a breaker.
+pub(super) const fn breaker(state: BreakerState) -> &'static str {
+    match state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "halfOpen",
+    }
+}
+
+const BREAKERS: [&str; 3] =
+    [breaker(BreakerState::Closed), breaker(BreakerState::Open), breaker(BreakerState::HalfOpen)];
 
 /// The word for a class of twins.
 pub(super) const fn class(class: TwinClass) -> &'static str {

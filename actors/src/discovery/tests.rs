@@ -335,6 +335,7 @@ fn a_filter_that_cannot_be_about_systems_is_refused_with_the_place() {
         ("charge.amount", "this is a number, and true or false is needed"),
         ("charge == 5", "have no `charge`, but: charge.amount, charge.currency, charge.per"),
         ("standing.health == 'helthy'", "a health is one of: healthy, degraded, offline, expired"),
+        ("breaker.state == 'half-open'", "a breaker is one of: closed, open, halfOpen"),
         ("'order' in system.type", "`in` does not fit a text and a text"),
         ("5 in apis", "`in` does not fit a number and a list"),
         ("apis.exists(a, a < 5)", "`<` does not fit a text and a number"),

@@ -147,7 +147,10 @@ mod tests {
             ForgetThirdPartySystem, KeepStanding, KeepThirdPartySystem, SearchThirdPartySystems,
             ThirdPartySystemsFound, TpsdMsg, TpsrMsg,
         },
-        registry::{Api, Health, Performance, ServiceCharge, ServiceLevel, Standing, SystemQuery, ThirdPartySystem},
+        registry::{
+            Api, Breaker, BreakerState, Health, Performance, ServiceCharge, ServiceLevel, Standing, SystemQuery,
+            ThirdPartySystem,
+        },
     };
 
     use super::Tpsd;
@@ -247,6 +250,12 @@ mod tests {
         assert_eq!(found(&mut tpsd, filtered("standing.health == 'healthy'")), ["bank"]);
         let promised = "performance.p99_ms < level.p99_ms && level.availability >= 0.99 && performance.calls > 5";
         assert_eq!(found(&mut tpsd, filtered(promised)), ["shop"]);
+        assert_eq!(found(&mut tpsd, filtered("breaker.state == 'closed'")), ["bank", "shop"]);
+        let broken = Some(Breaker { state: BreakerState::HalfOpen, ..Breaker::default() });
+        let standing =
+            Standing { breaker: broken, health: Health::Degraded, performance: measured, ..Standing::default() };
+        tpsd.deliver(TPSR, key(1), KeepStanding { system: system_id("shop"), standing: Arc::new(standing) });
+        assert_eq!(found(&mut tpsd, filtered("breaker.state != 'closed' && breaker.state == 'halfOpen'")), ["shop"]);
         let region = "system.properties.region == 'eu' && charge.per in ['call', 'month'] && 'pay' in apis";
         assert_eq!(found(&mut tpsd, filtered(region)), ["shop"]);
         let sorted =
