@@ -121,6 +121,9 @@ fn request(asked: &Asked) -> Result<Request, Problem> {
             set(EXECUTION, context.execution.as_str())?;
         }
     }
+    if let OutsideRequest::AuthorizeUser(question) = &*asked.body {
+        set(IDEMPOTENCY_KEY, question.authorization.as_str())?;
+    }
     if let Some((media, text)) = &call.body {
         set(CONTENT_TYPE.as_str(), media)?;
         *request.body_mut() = Some(text.clone().into());
