@@ -127,6 +127,14 @@ impl<S: Subject> Index<S> {
         self.ids.len()
     }
 
+    /// How much is kept in all indexes together.
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> usize {
+        let texts = self.texts.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum::<usize>();
+        let numbers = self.numbers.values().map(BTreeSet::len).sum::<usize>();
+        self.ids.len() + texts + numbers + self.words.values().map(BTreeSet::len).sum::<usize>()
+    }
+
     /// The system of this id.
     pub(crate) fn get(&self, id: &S::Id) -> Option<&S> {
         self.entry(*self.ids.get(id)?).map(|entry| &entry.subject)

@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{prelude::*, sample::select};

@@ -117,3 +117,13 @@ fn a_refusal_is_no_failure() {
         assert_eq!(told(&executed(&mut sdc, sent, Some(ProblemKind::OutsideFailed))), []);
     }
 }
+
+#[test]
+fn failures_that_are_long_ago_open_nothing() {
+    let mut sdc = sdc(&SETTINGS());
+    for _ in 0..4 {
+        let sent = asked(&mut sdc).1.expect("it is called");
+        assert_eq!(told(&executed(&mut sdc, sent, Some(ProblemKind::OutsideTimeout))), []);
+        sdc.now.monotonic_ms += SETTINGS().circuit_window_ms + 1;
+    }
+}

@@ -91,3 +91,11 @@ fn a_login_is_pending_a_refusal_is_a_denial_and_a_failure_decides_nothing() {
     }
     assert_eq!(tpsaa.records.len(), decisions, "nothing was decided");
 }
+
+#[test]
+fn an_answer_of_an_api_that_was_not_asked_is_a_failure() {
+    let mut tpsaa = tpsaa();
+    let effects = request(&mut tpsaa, &["order"]);
+    let problem = answered(&mut tpsaa, effects, 200, json!({"customer": 7})).expect_err("it was not asked so");
+    assert_eq!((problem.kind, tpsaa.records.len()), (ProblemKind::OutsideFailed, 0));
+}
