@@ -64,7 +64,7 @@ async fn answer(client: &Client, request: &OutsideRequest) -> OutsideAnswer {
                     expires_at: None,
                 })
             };
-            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
         }
         OutsideRequest::ExecuteService(asked) => match advise(client, &asked.request).await {
             Ok(output) => OutsideAnswer::ExecuteService(ServiceExecuted { output }),

@@ -1,8 +1,12 @@
-//! What both kinds of discovery share (FGMV-29 8.2.2 and 8.3.2): an index of registered systems, and searches in it.
+//! What all discovery shares (FGMV-29 8.2.2 and 8.3.2, and the lists of twins of 8.3.1): an index of registered systems, or of
+//! their twins, and searches in it.
 //!
 //! A search has conditions (`type`, `operation`, `physicalObject`, the words of `text`, and the parts of `filter` that `&&`
 //! joins) and an order. The planner takes the conditions that an index answers, goes through the smallest of them, and
 //! checks the others per candidate: the cost grows with the answer, and not with the register.
+//!
+//! What is said of systems below holds for twins: a filter names of a twin what its entry and its Thing Description say, never
+//! a value of it, for which a permission may be needed.
 //!
 //! # The variables of a filter
 //! A filter is an [expression](crate::expression) that is true or false of a system. [`Field`] has the table of what it may name.
@@ -21,24 +25,27 @@ mod check;
 mod field;
 mod index;
 mod plan;
+mod query;
 mod search;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Debug, str::FromStr};
 
 use serde_json::{Map, Value};
 use twinway_protocol::{
-    JsonDoc, SystemId,
+    JsonDoc,
     registry::{ServiceLevel, Standing},
+    twin::TwinClass,
 };
 
 use crate::{
     Settings,
     expression::{Gap, Variables, descend},
 };
-pub use field::{FILTER_HELP, Field};
+pub use field::{FILTER_HELP, Field, TWIN_FILTER_HELP};
 pub(crate) use index::Index;
+pub(crate) use query::Query;
 pub(crate) use search::{Conditions, Searches};
 
 /// How much a search may take.
@@ -62,13 +69,15 @@ impl From<&Settings> for SearchLimits {
     }
 }
 
-/// The two kinds of systems that are searched for.
+/// What is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Third-party systems, by TPSD.
     ThirdParty,
     /// Digital twin systems, by DTSD.
     TwinSystem,
+    /// Twins, by DTIA.
+    Twin,
 }
 
 impl Kind {
@@ -76,11 +85,20 @@ impl Kind {
         match self {
             Self::ThirdParty => "third-party systems",
             Self::TwinSystem => "digital twin systems",
+            Self::Twin => "twins",
+        }
+    }
+
+    /// The fields whose words `text` finds.
+    pub(crate) const fn words(self) -> [Field; 3] {
+        match self {
+            Self::ThirdParty | Self::TwinSystem => [Field::Id, Field::Title, Field::Description],
+            Self::Twin => [Field::TwinId, Field::TwinTitle, Field::TwinDescription],
         }
     }
 }
 
-/// What is known of one field of a system.
+/// What is known of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fact<'a> {
     /// Nothing.
@@ -130,12 +148,16 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// A registered system, as an index sees it.
+/// A registered system or a twin, as an index sees it.
 pub(crate) trait Subject {
-    /// Which kind of system it is.
+    /// What kind it is.
     const KIND: Kind;
+    /// What names it: cursors are its names.
+    type Id: Clone + Debug + Ord + FromStr + ToString;
+    /// Its lists of which the index takes the items by itself: those that are short.
+    const LISTS: &'static [Field];
     /// Its id.
-    fn id(&self) -> &SystemId;
+    fn id(&self) -> &Self::Id;
     /// What is known of it.
     fn fact(&self, field: Field) -> Fact<'_>;
     /// Whether a field that is a list has this item.
@@ -148,6 +170,7 @@ pub(crate) fn standing_fact(standing: &Standing, field: Field) -> Fact<'_> {
     match field {
         Field::Health => Fact::Text(field::health(standing.health)),
         Field::Reason => Fact::text(standing.reason.as_deref()),
+        Field::BreakerState => Fact::Text(field::breaker(standing.breaker.unwrap_or_default().state)),
         Field::Calls => Fact::Count(measured.calls),
         Field::Failed => Fact::Count(measured.failed),
         Field::ErrorRate => Fact::number(Some(measured.error_rate)),
@@ -156,6 +179,11 @@ pub(crate) fn standing_fact(standing: &Standing, field: Field) -> Fact<'_> {
         Field::MeasuredAvailability => Fact::number(measured.availability),
         _ => Fact::Absent,
     }
+}
+
+/// What a class of twins is called.
+pub(crate) const fn class_fact(class: TwinClass) -> Fact<'static> {
+    Fact::Text(field::class(class))
 }
 
 /// What a system promises, as a field.
@@ -168,7 +196,7 @@ pub(crate) fn promised_fact(level: Option<&ServiceLevel>, field: Field) -> Fact<
     }
 }
 
-/// A system as the variables of a filter.
+/// A system or a twin as the variables of a filter.
 struct Seen<'s, S>(&'s S);
 
 impl<S: Subject> Variables for Seen<'_, S> {

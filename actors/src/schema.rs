@@ -255,8 +255,11 @@ mod tests {
             let named: Vec<_> = unjudged(&description).into_iter().map(|(place, _)| place).collect();
             assert_eq!(named, ["/properties/p"], "{schema}");
         }
-        let deep = format!("{}{}", r#"{"items":"#.repeat(20), "{}".to_owned() + &"}".repeat(20));
-        assert_eq!(place_of_misfit(&deep, "[[[[]]]]"), None);
+        let nested =
+            |depth: usize| format!("{}{}{}", r#"{"items":"#.repeat(depth), r#"{"type":"string"}"#, "}".repeat(depth));
+        let value = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(place_of_misfit(&nested(10), &value(10)).is_some());
+        assert_eq!(place_of_misfit(&nested(20), &value(20)), None, "what is deeper is not followed");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The systems integration functions (FGMV-29 8.2).
 
+mod converting;
 pub mod dtda;
 pub mod mapping;
 pub mod sdc;

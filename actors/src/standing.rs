@@ -1,6 +1,8 @@
 //! How registered systems stand (FGMV-29 8.2.1 and 8.3.1): what is measured of them, the lifetime of their registrations,
 //! and what follows from both by the operator's rules. Both registers watch their systems by it.
 
+mod registrar;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -10,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     EntityId, JsonDoc, PendingKey, Problem, ProblemKind, SystemId,
     message::ReportPerformance,
-    registry::{Health, Performance, Reach, ServiceLevel, Standing},
+    registry::{Breaker, BreakerState, Health, Performance, Reach, ServiceLevel, Standing},
     signal::{Event, Signal},
     time::{Now, Timestamp},
 };
 
 use crate::{Settings, settings::HealthRules};
+pub(crate) use registrar::{Registered, Registrar, unknown};
 
 /// The key of the timer by which a register looks at what is due.
 pub(crate) const WATCH: PendingKey = PendingKey::from_bits(u64::MAX - 1);
@@ -49,6 +52,8 @@ pub(crate) struct Terms<'d> {
     pub(crate) reach: &'d Reach,
     /// When it registered.
     pub(crate) registered_at: Timestamp,
+    /// Whether it is one that is called through a circuit breaker.
+    pub(crate) has_breaker: bool,
 }
 
 /// What is known of one system.
@@ -156,6 +161,10 @@ impl Standings {
         if watched.standing.since == Timestamp::default() {
             Arc::make_mut(&mut watched.standing).since = terms.registered_at;
         }
+        if terms.has_breaker && watched.standing.breaker.is_none() {
+            let breaker = Breaker { state: BreakerState::Closed, since: now.wall };
+            Arc::make_mut(&mut watched.standing).breaker = Some(breaker);
+        }
         self.judge(system, now)
     }
 
@@ -203,6 +212,20 @@ impl Standings {
         }
         standing.performance = *performance;
         Some(self.judge(&system, now))
+    }
+
+    /// A third-party system is called in another way than before (FGMV-29 8.2.4).
+    pub(crate) fn breaker(&mut self, system: &SystemId, breaker: Breaker, now: Now) -> Moved {
+        if let Some(watched) = self.watched.get_mut(system) {
+            Arc::make_mut(&mut watched.standing).breaker = Some(breaker);
+        }
+        self.judge(system, now)
+    }
+
+    /// The systems of which a breaker is not closed.
+    pub(crate) fn broken(&self) -> Vec<SystemId> {
+        let is_broken = |watched: &Watched| watched.standing.breaker.is_some_and(|of| of.state != BreakerState::Closed);
+        self.watched.iter().filter(|(_, watched)| is_broken(watched)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Looks at all systems for which something is due.
@@ -267,6 +290,7 @@ fn is_told(told: &Standing, now: &Standing) -> bool {
     let (one, other) = (&told.performance, &now.performance);
     (told.health, told.since, told.heard_at, told.expires_at) == (now.health, now.since, now.heard_at, now.expires_at)
         && told.reason == now.reason
+        && told.breaker == now.breaker
         && (one.calls, one.failed, one.p50_ms, one.p99_ms) == (other.calls, other.failed, other.p50_ms, other.p99_ms)
 }
 
@@ -371,7 +395,7 @@ impl HealthRules {
 ///
 /// # Errors
 /// [`ProblemKind::VersionMismatch`] with the version that it has.
-pub(crate) fn version_mismatch(version: u64, expected: Option<u64>) -> Result<(), Problem> {
+fn version_mismatch(version: u64, expected: Option<u64>) -> Result<(), Problem> {
     match expected.filter(|expected| *expected != version) {
         Some(expected) => {
             let detail = format!("what is registered has the version {version}, not {expected}");
@@ -382,7 +406,7 @@ pub(crate) fn version_mismatch(version: u64, expected: Option<u64>) -> Result<()
 }
 
 /// What the outside is told of a system that stands in another way than before.
-pub(crate) fn signals(entity: EntityId, moved: &Moved, at: Timestamp) -> Vec<Signal> {
+fn signals(entity: EntityId, moved: &Moved, at: Timestamp) -> Vec<Signal> {
     let (system, standing) = (moved.system.clone(), Arc::clone(&moved.standing));
     let mut signals = vec![Signal::Standing { entity, system, standing, changed: moved.stood.is_some() }];
     if moved.stood.is_some() {

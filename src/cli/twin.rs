@@ -1,14 +1,15 @@
 //! `twinway twin`: the digital twins.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use twinway::{
+    actors::discovery::TWIN_FILTER_HELP,
     client::{Client, ClientError},
     protocol::{
         JsonDoc, ProblemKind, SystemId, TwinId, UserId,
         access::Right,
         lease::Token,
         message::{ChangeTerms, PropertyValues, WhatToDo},
-        registry::PAGE_ITEMS_MAX,
+        registry::{PAGE_ITEMS_MAX, TwinQuery},
         twin::{TwinClass, TwinListing, TwinView},
     },
 };
@@ -24,11 +25,10 @@ use super::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TwinCommand {
-    /// Lists the twins.
+    /// Lists the twins (FGMV-29 9.2 step 6).
     List {
-        /// Only those of this twin system.
-        #[arg(long)]
-        system: Option<SystemId>,
+        #[command(flatten)]
+        which: Which,
     },
     /// Shows one, with the values of its properties.
     Show {
@@ -44,10 +44,12 @@ pub(crate) enum TwinCommand {
         #[arg(long, env = "TWINWAY_USER", default_value = "operator")]
         user: UserId,
     },
-    /// Lists the twins whose id, title, system or object contains a text.
+    /// Searches for twins by words of id, title or description.
     Search {
-        /// The text, whatever the case.
+        /// The beginnings of words, whatever the case: all of them.
         text: String,
+        #[command(flatten)]
+        which: Which,
     },
     /// Shows what happens to twins as it happens, until Ctrl-C. It selects them (FGMV-29 9.2 step 6).
     Watch {
@@ -108,14 +110,27 @@ pub(crate) enum TwinCommand {
     },
 }
 
+/// Which twins.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only those that this twin system lists.
+    #[arg(long)]
+    system: Option<SystemId>,
+    /// Only those that stand for this object.
+    #[arg(long, value_name = "URI")]
+    physical_object: Option<String>,
+    /// Only those for which this CEL expression is true: `"brightness" in twin.properties`.
+    #[arg(long, value_name = "EXPRESSION", long_help = TWIN_FILTER_HELP)]
+    filter: Option<String>,
+    /// In the order of these fields, with `-` before those that go down: `twin.system,-twin.title`.
+    #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]
+    sort: Option<String>,
+}
+
 pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
-        TwinCommand::List { system } => show_all(&list(&client, system.as_ref()).await?, output),
-        TwinCommand::Search { text } => {
-            let mut found = list(&client, None).await?;
-            found.retain(|twin| matches(twin, &text));
-            show_all(&found, output)
-        }
+        TwinCommand::List { which } => show_all(&find(&client, which, None).await?, output),
+        TwinCommand::Search { text, which } => show_all(&find(&client, which, Some(text)).await?, output),
         TwinCommand::Show { id, description: true, .. } => {
             let description = client.twin_description(&id).await?;
             output.bytes(description.as_str().as_bytes())?;
@@ -148,14 +163,11 @@ pub(crate) async fn run(client: Client, command: TwinCommand, output: &mut Outpu
     }
 }
 
-async fn list(client: &Client, system: Option<&SystemId>) -> Result<Vec<TwinListing>, ClientError> {
-    all(async |cursor: Option<String>| client.list_twins(system, cursor.as_deref(), Some(PAGE_ITEMS_MAX)).await).await
-}
-
-fn matches(twin: &TwinListing, text: &str) -> bool {
-    let text = text.to_lowercase();
-    let object = twin.physical_object.as_ref().map_or("", |object| object.as_str());
-    [twin.id.as_str(), &twin.title, twin.system.as_str(), object].iter().any(|it| it.to_lowercase().contains(&text))
+async fn find(client: &Client, which: Which, text: Option<String>) -> Result<Vec<TwinListing>, ClientError> {
+    let Which { system, physical_object, filter, sort } = which;
+    let limit = Some(PAGE_ITEMS_MAX);
+    let query = TwinQuery { system, physical_object, text, filter, sort, cursor: None, limit };
+    all(async |cursor| client.search_twins(&TwinQuery { cursor, ..query.clone() }).await).await
 }
 
 fn class(class: TwinClass) -> &'static str {

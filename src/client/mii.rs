@@ -9,7 +9,7 @@ use twinway_protocol::{
     access::{Right, TwinPermission, UserAuthorization},
     lease::Token,
     message::{ChangeTerms, PropertyValues},
-    registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
+    registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinQuery, TwinSystemListing},
     twin::{PropertyValue, TwinListing, TwinView},
 };
 
@@ -186,11 +186,25 @@ impl Client {
         cursor: Option<&str>,
         limit: Option<u32>,
     ) -> Result<Page<TwinListing>, ClientError> {
-        let call = match system {
+        let (system, cursor) = (system.cloned(), cursor.map(str::to_owned));
+        self.search_twins(&TwinQuery { system, cursor, limit, ..TwinQuery::default() }).await
+    }
+
+    /// Searches for twins (9.2 steps 6 and 7), in their entries and Thing Descriptions.
+    ///
+    /// # Errors
+    /// Unknown system, a filter with a mistake (with its place), a cursor that is not known any more.
+    pub async fn search_twins(&self, query: &TwinQuery) -> Result<Page<TwinListing>, ClientError> {
+        let call = match &query.system {
             Some(system) => self.get(&["mii", "v1", "twin-systems", system.as_str(), "twins"]),
             None => self.get(&["mii", "v1", "twins"]),
         };
-        paged(call, cursor, limit).json().await
+        let call = call
+            .query("physicalObject", query.physical_object.as_deref())
+            .query("text", query.text.as_deref())
+            .query("filter", query.filter.as_deref())
+            .query("sort", query.sort.as_deref());
+        paged(call, query.cursor.as_deref(), query.limit).json().await
     }
 
     /// Selects twins and lets others go (9.2 steps 6 and 7), all of it or nothing. Gives all that are selected now.

@@ -40,6 +40,7 @@ pub(super) struct Advisor<'s> {
 impl<'s> Advisor<'s> {
     pub(super) fn new(client: Client, story: &'s Story) -> Result<Self, DemoError> {
         let description = ThirdPartyDescription {
+            authorization: None,
             id: system(ADVISOR)?,
             system_type: "consulting".to_owned(),
             title: "Lighting advisor".to_owned(),
@@ -113,7 +114,7 @@ impl<'s> Advisor<'s> {
             (AuthorizationDecision::Denied(why.clone()), why)
         };
         self.story.step("8", &Way::Between("advisor", "TPSAA"), "UserAndPermissionInformation", &said);
-        OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+        OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
     }
 
     /// 9.1 steps 14 to 19.

@@ -13,7 +13,7 @@ use twinway_protocol::{
         SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ShareData, TellUser, TwinRefusal,
         UseThirdPartySystem,
     },
-    registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinSystemListing},
+    registry::{Page, Reach, SystemQuery, ThirdPartyListing, TwinQuery, TwinSystemListing},
     twin::{TwinListing, TwinView},
 };
 
@@ -175,8 +175,17 @@ impl Mii {
         cursor: Option<String>,
         limit: Option<u32>,
     ) -> Result<Page<TwinListing>, Problem> {
-        let cursor = cursor.map(String::into_boxed_str);
-        let question = ListTwins { metaverse: self.id.clone(), system, cursor, limit };
+        self.search_twins(TwinQuery { system, cursor, limit, ..TwinQuery::default() }).await
+    }
+
+    /// Searches for twins (9.2 steps 6 and 7), in the entries and Thing Descriptions of the lists of all twin systems. What was
+    /// acknowledged is found by the next search; what matches throughout is on exactly one page.
+    ///
+    /// # Errors
+    /// [`ProblemKind::SystemUnknown`], [`ProblemKind::InvalidQuery`] with the place of the mistake in a filter,
+    /// [`ProblemKind::CursorExpired`], [`ProblemKind::LimitReached`] for a sort of too many.
+    pub async fn search_twins(&self, query: TwinQuery) -> Result<Page<TwinListing>, Problem> {
+        let question = ListTwins { metaverse: self.id.clone(), query: Box::new(query) };
         Ok(self.enabler.look(self.actor().await?, question).await?.page)
     }
 

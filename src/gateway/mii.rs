@@ -24,9 +24,10 @@ use crate::outside::{SystemKind, WATCH_FILTER_HELP};
 pub(super) const ACCESS: Access = Access::Only(Role::Metaverse);
 pub(super) const CURSOR: Parameter = Parameter::text("cursor", "Where the page before ended: its `next`.");
 pub(super) const LIMIT: Parameter = Parameter::number("limit", "At most this many items.");
-const TEXT: Parameter = Parameter::text("text", "The beginnings of words of id, title or description: all of them.");
+pub(super) const TEXT: Parameter =
+    Parameter::text("text", "The beginnings of words of id, title or description: all of them.");
 const FILTER: Parameter = Parameter::text("filter", FILTER_HELP);
-const SORT: Parameter = Parameter::text(
+pub(super) const SORT: Parameter = Parameter::text(
     "sort",
     "Fields to sort by, with `-` before those that go down: `performance.p99_ms,-charge.amount`. Without: by id.",
 );

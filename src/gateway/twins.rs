@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use twinway_actors::discovery::TWIN_FILTER_HELP;
 use twinway_protocol::{
-    JsonDoc, Problem, ProblemKind, SystemId, TwinId, UserId,
+    JsonDoc, NameError, Problem, ProblemKind, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::PropertyValues,
+    registry::TwinQuery,
     time::Timestamp,
     twin::{InformationSource, PropertyValue, TwinListing, TwinView},
 };
@@ -17,7 +19,7 @@ use super::{
     call::{Call, JSON, Reply},
     information::TwinReading,
     merge::merged,
-    mii::{ACCESS, CURSOR, LIMIT},
+    mii::{ACCESS, CURSOR, LIMIT, TEXT},
     problem::RefusalDocument,
     routes::{Answer, Later, Parameter, Route},
     schemas::{map_of, page_of, schema},
@@ -37,6 +39,10 @@ pub(super) const DEADLINE: Parameter = Parameter::number(
     "How long it is wanted, in milliseconds: the device must not act on it later; absent: as long as lease and device \
      allow.",
 );
+const TWIN_FILTER: Parameter = Parameter::text("filter", TWIN_FILTER_HELP);
+const TWIN_SORT: Parameter =
+    Parameter::text("sort", "Fields to sort by, with `-` before those that go down: `-twin.title`. Without: by id.");
+const OBJECT: Parameter = Parameter::text("physicalObject", "Twins that stand for this object.");
 /// The media type of a Thing Description (W3C WoT Thing Description 1.1, section 10.1).
 const THING_DESCRIPTION: &str = "application/td+json";
 
@@ -45,14 +51,22 @@ pub(super) const ROUTES: &[Route] = &[
         "/mii/v1/twin-systems/{id}/twins",
         "listTwinsOfSystem",
         ACCESS,
-        "Lists the twins of a system (FGMV-29 9.2 steps 6 and 7).",
+        "Lists the twins of a system, or those of them that match (FGMV-29 9.2 steps 6 and 7).",
     )
     .path_parameters(&[Parameter::needed("id", "The system's id.")])
-    .query(&[CURSOR, LIMIT])
+    .query(&[TEXT, TWIN_FILTER, TWIN_SORT, OBJECT, CURSOR, LIMIT])
     .answers(&[Answer::new(200, "A page of twins.", JSON, Some(page_of::<TwinListing>))])
     .later(list_of_system),
-    Route::get("/mii/v1/twins", "listTwins", ACCESS, "Lists the twins of all systems (FGMV-29 9.2 steps 6 and 7).")
-        .query(&[CURSOR, LIMIT])
+    Route::get("/mii/v1/twins", "listTwins", ACCESS, "Searches the twins of all systems (FGMV-29 9.2 steps 6 and 7).")
+        .query(&[
+            Parameter::text("system", "Twins that this twin system lists."),
+            TEXT,
+            TWIN_FILTER,
+            TWIN_SORT,
+            OBJECT,
+            CURSOR,
+            LIMIT,
+        ])
         .answers(&[Answer::new(200, "A page of twins.", JSON, Some(page_of::<TwinListing>))])
         .later(list),
     Route::post(
@@ -219,13 +233,32 @@ struct TwinMessage {
 
 fn list_of_system(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
-        let system: SystemId = call.name(0)?;
-        Reply::json(200, &call.mii()?.list_twins(Some(system), call.text("cursor"), call.limit()?).await?)
+        let query = query(&call, Some(call.name(0)?))?;
+        Reply::json(200, &call.mii()?.search_twins(query).await?)
+    })
+}
+
+fn query(call: &Call<'_>, system: Option<SystemId>) -> Result<TwinQuery, Problem> {
+    Ok(TwinQuery {
+        system,
+        physical_object: call.text("physicalObject"),
+        text: call.text("text"),
+        filter: call.text("filter"),
+        sort: call.text("sort"),
+        cursor: call.text("cursor"),
+        limit: call.limit()?,
     })
 }
 
 fn list(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move { Reply::json(200, &call.mii()?.list_twins(None, call.text("cursor"), call.limit()?).await?) })
+    Box::pin(async move {
+        let system = call.text("system").map(|system| {
+            let refused = |error: NameError| Problem::new(ProblemKind::InvalidQuery, format!("`system`: {error}"));
+            system.parse().map_err(refused)
+        });
+        let query = query(&call, system.transpose()?)?;
+        Reply::json(200, &call.mii()?.search_twins(query).await?)
+    })
 }
 
 fn select(call: Call<'_>) -> Later<'_> {

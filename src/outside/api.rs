@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use twinway_protocol::{
     JsonDoc, Problem, ProblemKind,
     collaboration::ApiCall,
-    message::{OutsideAnswer, OutsideRequest, ServiceExecuted},
+    message::{OutsideAnswer, OutsideRequest, ServiceExecuted, UserAndPermissionInformation},
 };
 
 use super::{
@@ -87,7 +87,13 @@ impl Webhooks {
         let answer = json!({ "status": status, "headers": headers, "body": text_or_json(&body) });
         let output = JsonDoc::from_value(&answer)
             .map_err(|error| Problem::new(ProblemKind::OutsideUnclear, error.to_string()))?;
-        hand_in(hub, system, asked.request, OutsideAnswer::ExecuteService(ServiceExecuted { output })).await
+        let answer = match &*asked.body {
+            OutsideRequest::AuthorizeUser(_) => {
+                OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Answered(output))
+            }
+            _ => OutsideAnswer::ExecuteService(ServiceExecuted { output }),
+        };
+        hand_in(hub, system, asked.request, answer).await
     }
 }
 
@@ -114,6 +120,9 @@ fn request(asked: &Asked) -> Result<Request, Problem> {
         if let Some(context) = &question.context {
             set(EXECUTION, context.execution.as_str())?;
         }
+    }
+    if let OutsideRequest::AuthorizeUser(question) = &*asked.body {
+        set(IDEMPOTENCY_KEY, question.authorization.as_str())?;
     }
     if let Some((media, text)) = &call.body {
         set(CONTENT_TYPE.as_str(), media)?;

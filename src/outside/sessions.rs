@@ -69,6 +69,7 @@ impl Asked {
     pub(super) fn api_call(&self) -> Option<&ApiCall> {
         match &*self.body {
             OutsideRequest::ExecuteService(question) => question.call.as_deref(),
+            OutsideRequest::AuthorizeUser(question) => question.call.as_deref(),
             _ => None,
         }
     }

@@ -6,6 +6,8 @@ mod authorizations;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod breaker;
+#[cfg(test)]
 mod command;
 #[cfg(test)]
 mod crash;

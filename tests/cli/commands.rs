@@ -84,11 +84,15 @@ fn a_list_is_a_table_for_people_and_json_for_programs() {
     assert!(!table.contains('\u{1b}'), "no colours and no foreign control characters: {table:?}");
     assert!(served.join().expect("it was asked").contains("as=plaza"));
 
-    let (url, _served) = daemon("200 OK", "application/json", TWINS);
-    let output = run(&["twin", "search", "LAMP", "-o", "json", "--url", &url]);
+    let (url, served) = daemon("200 OK", "application/json", TWINS);
+    let filter = "'on'in twin.properties";
+    let output =
+        run(&["twin", "search", "LAMP", "--filter", filter, "--sort=-twin.title", "-o", "json", "--url", &url]);
     assert_eq!((code(&output), text(&output.stderr)), (0, ""));
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is one JSON document");
     assert_eq!(found[0]["id"], "lamp");
+    let asked = served.join().expect("it was asked");
+    assert!(["text=LAMP", "filter=", "twin.properties", "sort="].iter().all(|part| asked.contains(part)), "{asked}");
 }
 
 #[test]

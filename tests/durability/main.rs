@@ -17,6 +17,8 @@ mod full_disk;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod lifetimes;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod loss_window;

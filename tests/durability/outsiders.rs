@@ -68,5 +68,5 @@ fn authorize(request: &ForwardUserAuthorization) -> UserAndPermissionInformation
     } else {
         granted(&request.user)
     };
-    UserAndPermissionInformation { decision }
+    UserAndPermissionInformation::Decision(decision)
 }

@@ -243,9 +243,9 @@ async fn an_expired_permission_permits_nothing_and_can_be_asked_for_again() {
     let shop_system = house.enabler.sii(name("shop"));
     let ended = move |asked: &OutsideRequest| {
         let mut answer = willing(asked);
-        if let OutsideAnswer::AuthorizeUser(UserAndPermissionInformation {
-            decision: AuthorizationDecision::Granted(grant),
-        }) = &mut answer
+        if let OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(AuthorizationDecision::Granted(
+            grant,
+        ))) = &mut answer
         {
             grant.expires_at = Some(past);
         }
@@ -277,7 +277,7 @@ async fn a_denied_permission_is_told_as_denied() {
     drop(answering);
     let denied = |_: &OutsideRequest| {
         let decision = AuthorizationDecision::Denied("you owe us money".to_owned());
-        OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+        OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
     };
     let answering = Answering::third_party(house.enabler.sii(name("shop")), denied).await;
     let problem = world.request_user_authorization(name("shop"), ada(), scope()).await.expect_err("it is denied");
@@ -382,7 +382,7 @@ async fn a_second_answer_is_refused_and_the_first_one_counts() {
     let (asking, request, body) = asked_shop(&house.enabler, &mut session).await;
     shop_system.answer(request, willing(&body)).await.expect("it waits for the answer");
     let denied = AuthorizationDecision::Denied("no".to_owned());
-    let other = OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision: denied });
+    let other = OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(denied));
     for again in [willing(&body), other] {
         assert_eq!(kind(shop_system.answer(request, again).await), ProblemKind::RequestUnknown);
     }
@@ -439,7 +439,7 @@ async fn a_system_that_answers_nonsense_has_failed() {
     // More than what was asked for.
     let generous = |_: &OutsideRequest| {
         let decision = granted(&BTreeSet::from(["*".to_owned()]));
-        OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+        OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
     };
     let answering = Answering::third_party(house.enabler.sii(name("shop")), generous).await;
     let asked = world.request_user_authorization(name("shop"), ada(), scope()).await;

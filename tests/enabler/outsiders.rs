@@ -54,7 +54,7 @@ pub(crate) fn granting_until(asked: &OutsideRequest, expires_at: Option<Timestam
         }
         OutsideRequest::AuthorizeUser(asked) => {
             let decision = granted(&asked.scope);
-            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
         }
         OutsideRequest::FenceDevice(_) => OutsideAnswer::FenceDevice(DeviceFenced::default()),
         OutsideRequest::ExecuteService(_) => {

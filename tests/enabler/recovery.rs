@@ -43,7 +43,7 @@ fn deciding(asked: &OutsideRequest) -> OutsideAnswer {
         "pat" => AuthorizationDecision::Pending("http://shop.example/login".to_owned()),
         _ => granted(&question.scope),
     };
-    OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+    OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
 }
 
 /// Fills an enabler with something of everything. Gives the authorizations of Ada and of Pat.

@@ -89,7 +89,7 @@ mailboxes! {
         /// What third-party system registration accepts (FGMV-29 8.2.1).
         Tpsr(TpsrMsg) = 1 {
             asks { RegisterThirdPartySystem, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat }
-            tells { Reannounce, ReportPerformance }
+            tells { Reannounce, ReportPerformance, ReportBreaker }
             hears { Kept }
         }
         /// What third-party system discovery accepts (FGMV-29 8.2.2).

@@ -4,7 +4,7 @@ mod standing;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use standing::{Health, Performance, Standing};
+pub use standing::{Breaker, BreakerState, Health, Performance, Standing};
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +101,12 @@ pub struct ThirdPartyDescription {
     /// What it can be called for.
     #[serde(default)]
     pub apis: Vec<Api>,
+    /// How the system's own API is asked what a user may do (9.1 step 7); absent: by session or webhook. Its expressions know
+    /// `input` (with `authorization`, the id, and `scope`), `user`, `metaverse` and `idempotencyKey`, and `output` makes the
+    /// decision: `{'granted': {'userInformation': body.customer, 'scope': input.scope}}`, or `pending` with where to log in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<ApiMapping>))]
+    pub authorization: Option<Arc<ApiMapping>>,
     /// How it is reached.
     #[serde(default)]
     pub reach: Reach,
@@ -231,6 +237,33 @@ pub struct SystemQuery {
     /// Twin systems that maintain a twin of this object.
     #[serde(default)]
     pub physical_object: Option<String>,
+    /// Where the page before ended.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// At most this many; absent or 0: [`PAGE_ITEMS_DEFAULT`], never over [`PAGE_ITEMS_MAX`].
+    #[serde(default)]
+    pub limit: Option<u32>,
+}
+
+/// What a search for twins asks for (FGMV-29 9.2 step 6). All that is given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TwinQuery {
+    /// Twins that this twin system lists.
+    #[serde(default)]
+    pub system: Option<SystemId>,
+    /// Twins that stand for this object.
+    #[serde(default)]
+    pub physical_object: Option<String>,
+    /// The beginnings of words of id, title or description, whatever the case: all of them.
+    #[serde(default)]
+    pub text: Option<String>,
+    /// A CEL expression over the twin: `"brightness" in twin.properties`.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Fields to sort by, with commas between and `-` before those that go down. Absent: by id, which also decides between equals.
+    #[serde(default)]
+    pub sort: Option<String>,
     /// Where the page before ended.
     #[serde(default)]
     pub cursor: Option<String>,

@@ -1,8 +1,8 @@
-//! Whether a filter can be about systems at all: names that are there, and types that fit.
+//! Whether a filter can be about what is searched at all: names that are there, and types that fit.
 
 use super::{
     Kind,
-    field::{Field, HEALTHS, Shape},
+    field::{Field, Shape},
 };
 use crate::expression::{Each, Expression, ExpressionError, Fault, Function, Node, NodeKind, Operator};
 
@@ -45,7 +45,7 @@ impl Type {
     }
 }
 
-/// Checks a filter over systems of this kind.
+/// Checks a filter over what is of this kind.
 pub(super) fn check(filter: &Expression, kind: Kind) -> Result<(), ExpressionError> {
     let check = Check { filter, kind };
     let of = check.of(filter.root(), None)?;
@@ -167,7 +167,7 @@ impl Check<'_> {
         }
     }
 
-    /// The field that a path names, if these systems have it.
+    /// The field that a path names, if what is searched has it.
     fn field<'p>(&self, node: &Node, path: &'p [Box<str>]) -> Result<(Field, &'p [Box<str>]), ExpressionError> {
         match Field::at(path) {
             Some((field, rest)) if field.is_of(self.kind) => Ok((field, rest)),
@@ -226,7 +226,7 @@ impl Check<'_> {
         let (left, right) = (self.of(left_node, scope)?, self.of(right_node, scope)?);
         let fits = match operator {
             Operator::Equal | Operator::NotEqual => {
-                self.health(both)?;
+                self.vocabulary(both)?;
                 left.meets(&right)
             }
             Operator::Less | Operator::LessOrEqual | Operator::Greater | Operator::GreaterOrEqual => {
@@ -259,17 +259,17 @@ impl Check<'_> {
         Err(self.mismatch(node, message))
     }
 
-    /// A health that there is not is a slip, and would never be found.
-    fn health(&self, both: &[Node; 2]) -> Result<(), ExpressionError> {
-        let is_health =
-            |node: &Node| matches!(&node.kind, NodeKind::Path(path) if Field::at(path) == Some((Field::Health, &[])));
-        if !both.iter().any(is_health) {
-            return Ok(());
-        }
+    /// A health, say, that there is not.
+    fn vocabulary(&self, both: &[Node; 2]) -> Result<(), ExpressionError> {
+        let known = |node: &Node| match &node.kind {
+            NodeKind::Path(path) => Field::at(path).and_then(|(field, _)| field.vocabulary()),
+            _ => None,
+        };
+        let Some((what, words)) = both.iter().find_map(known) else { return Ok(()) };
         for node in both {
             match &node.kind {
-                NodeKind::Literal(serde_json::Value::String(text)) if !HEALTHS.contains(&text.as_str()) => {
-                    return Err(self.mismatch(node, format!("a health is one of: {}", HEALTHS.join(", "))));
+                NodeKind::Literal(serde_json::Value::String(text)) if !words.contains(&text.as_str()) => {
+                    return Err(self.mismatch(node, format!("{what} is one of: {}", words.join(", "))));
                 }
                 _ => {}
             }

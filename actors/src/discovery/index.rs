@@ -1,4 +1,4 @@
-//! Registered systems, by all that a search asks for.
+//! Registered systems, or twins, by all that a search asks for.
 
 use std::{
     borrow::Borrow,
@@ -7,15 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use twinway_protocol::SystemId;
-
 use super::{
     Fact, Field, Subject,
     field::Shape,
     plan::{Condition, Plan},
 };
 
-/// How many words of one system are found.
+/// How many words of one system or twin are found.
 pub(super) const WORDS_INDEXED_MAX: usize = 1_000;
 
 /// A number as a key: in the order of numbers, where `-0.0` is `0.0`.
@@ -41,19 +39,24 @@ impl Key {
     pub(super) fn above(self) -> Self {
         Self(self.0.saturating_add(1))
     }
+
+    /// In the opposite order.
+    pub(super) const fn turned(self) -> Self {
+        Self(!self.0)
+    }
 }
 
-/// Where a system is kept; with its birth it is told from those that had the place before.
+/// Where one is kept; with its birth it is told from those that had the place before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     slot: u32,
     born: u32,
 }
 
-/// Systems by id, for one value of a field.
-pub(super) type Posting = BTreeMap<SystemId, u32>;
+/// Those that have one value of a field, by id.
+pub(super) type Posting<I> = BTreeMap<I, u32>;
 
-/// A system that is kept.
+/// One that is kept.
 #[derive(Debug)]
 pub(super) struct Entry<S> {
     pub(super) subject: S,
@@ -63,6 +66,11 @@ pub(super) struct Entry<S> {
 }
 
 impl<S> Entry<S> {
+    /// Where it is, in this slot.
+    pub(super) const fn place(&self, slot: u32) -> Place {
+        Place { slot, born: self.born }
+    }
+
     pub(super) fn has_word(&self, prefix: &str) -> bool {
         let at = self.words.partition_point(|word| **word < *prefix);
         self.words.get(at).is_some_and(|word| word.starts_with(prefix))
@@ -75,21 +83,21 @@ pub(super) fn words_of(text: &str) -> BTreeSet<Box<str>> {
     words.map(|word| word.to_lowercase().into()).take(WORDS_INDEXED_MAX).collect()
 }
 
-/// Registered systems of one kind.
+/// All of one kind.
 #[derive(Debug)]
-pub(crate) struct Index<S> {
+pub(crate) struct Index<S: Subject> {
     slots: Vec<Option<Entry<S>>>,
     free: Vec<u32>,
     births: u32,
-    ids: Posting,
+    ids: Posting<S::Id>,
     /// Of texts, and of the items of lists.
-    texts: BTreeMap<Field, BTreeMap<Box<str>, Posting>>,
+    texts: BTreeMap<Field, BTreeMap<Box<str>, Posting<S::Id>>>,
     /// By number and slot: they are gathered, so that they need no order of ids, which takes more room.
     numbers: BTreeMap<Field, BTreeSet<(Key, u32)>>,
     words: BTreeMap<Arc<str>, BTreeSet<u32>>,
 }
 
-impl<S> Default for Index<S> {
+impl<S: Subject> Default for Index<S> {
     fn default() -> Self {
         Self {
             slots: Vec::new(),
@@ -104,7 +112,7 @@ impl<S> Default for Index<S> {
 }
 
 /// Takes `id` out of the posting of `key`, and the posting out when nothing is left in it.
-fn take_out<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(postings: &mut BTreeMap<K, Posting>, key: &Q, id: &SystemId) {
+fn take_out<K: Ord + Borrow<Q>, Q: Ord + ?Sized, I: Ord>(postings: &mut BTreeMap<K, Posting<I>>, key: &Q, id: &I) {
     if let Some(posting) = postings.get_mut(key) {
         posting.remove(id);
         if posting.is_empty() {
@@ -114,27 +122,36 @@ fn take_out<K: Ord + Borrow<Q>, Q: Ord + ?Sized>(postings: &mut BTreeMap<K, Post
 }
 
 impl<S: Subject> Index<S> {
-    /// How many systems are kept.
+    /// How many are kept.
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }
 
+    /// How much is kept in all indexes together.
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> usize {
+        let texts = self.texts.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum::<usize>();
+        let numbers = self.numbers.values().map(BTreeSet::len).sum::<usize>();
+        self.ids.len() + texts + numbers + self.words.values().map(BTreeSet::len).sum::<usize>()
+    }
+
     /// The system of this id.
-    pub(crate) fn get(&self, id: &SystemId) -> Option<&S> {
+    pub(crate) fn get(&self, id: &S::Id) -> Option<&S> {
         self.entry_of(id).map(|entry| &entry.subject)
     }
 
-    pub(super) fn entry_of(&self, id: &SystemId) -> Option<&Entry<S>> {
+    pub(super) fn entry_of(&self, id: &S::Id) -> Option<&Entry<S>> {
         self.entry(*self.ids.get(id)?)
     }
 
     /// The system of this id, to change what no index keeps of it.
-    pub(crate) fn get_mut(&mut self, id: &SystemId) -> Option<&mut S> {
+    pub(crate) fn get_mut(&mut self, id: &S::Id) -> Option<&mut S> {
         let slot = *self.ids.get(id)?;
         self.slots.get_mut(slot as usize)?.as_mut().map(|entry| &mut entry.subject)
     }
 
-    /// Keeps a system, in place of what was kept of it. The items of its lists are told apart, with [`Index::link`].
+    /// Keeps a system, in place of what was kept of it. The items of lists beside [`Subject::LISTS`] are told apart, with
+    /// [`Index::link`].
     pub(crate) fn keep(&mut self, subject: S) {
         let id = subject.id().clone();
         let slot = match self.ids.get(&id) {
@@ -143,6 +160,7 @@ impl<S: Subject> Index<S> {
         };
         let words = words(&subject);
         let before = self.slots.get_mut(slot as usize).and_then(Option::take);
+        self.index_lists(before.as_ref().map(|entry| &entry.subject), Some(&subject), &id);
         let (keys, born, words_before) = match before {
             Some(entry) => (keys(Some(&entry.subject)), entry.born, entry.words),
             None => {
@@ -158,7 +176,7 @@ impl<S: Subject> Index<S> {
     }
 
     /// Changes a system in what is not written in words.
-    pub(crate) fn change(&mut self, id: &SystemId, change: impl FnOnce(&mut S)) {
+    pub(crate) fn change(&mut self, id: &S::Id, change: impl FnOnce(&mut S)) {
         let Some(slot) = self.ids.get(id).copied() else { return };
         let Some(mut entry) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
         let before = keys(Some(&entry.subject));
@@ -169,36 +187,49 @@ impl<S: Subject> Index<S> {
         }
     }
 
-    /// Forgets a system. The items of its lists must have been taken out with [`Index::unlink`].
-    pub(crate) fn forget(&mut self, id: &SystemId) {
+    /// Forgets a system. The items of lists beside [`Subject::LISTS`] must have been taken out with [`Index::unlink`].
+    pub(crate) fn forget(&mut self, id: &S::Id) {
         let Some(slot) = self.ids.remove(id) else { return };
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.index_lists(Some(&entry.subject), None, id);
         self.index_words(&BTreeSet::new(), &entry.words, slot);
         self.index_fields(keys(Some(&entry.subject)), None, id, slot);
         self.free.push(slot);
     }
 
     /// A list of the system has this item now.
-    pub(crate) fn link(&mut self, field: Field, item: &str, id: &SystemId) {
+    pub(crate) fn link(&mut self, field: Field, item: &str, id: &S::Id) {
         if let Some(slot) = self.ids.get(id) {
             self.texts.entry(field).or_default().entry(item.into()).or_default().insert(id.clone(), *slot);
         }
     }
 
     /// No list of the system has this item any more.
-    pub(crate) fn unlink(&mut self, field: Field, item: &str, id: &SystemId) {
+    pub(crate) fn unlink(&mut self, field: Field, item: &str, id: &S::Id) {
         if let Some(postings) = self.texts.get_mut(&field) {
             take_out(postings, item, id);
         }
     }
 
-    fn admit(&mut self, id: &SystemId) -> u32 {
+    fn admit(&mut self, id: &S::Id) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.ids.insert(id.clone(), slot);
         slot
+    }
+
+    fn index_lists(&mut self, before: Option<&S>, after: Option<&S>, id: &S::Id) {
+        for field in S::LISTS {
+            let items = |of: Option<&S>| match of.map(|of| of.fact(*field)) {
+                Some(Fact::List(items)) => items.into_iter().map(Box::from).collect::<BTreeSet<Box<str>>>(),
+                _ => BTreeSet::new(),
+            };
+            let (before, after) = (items(before), items(after));
+            before.difference(&after).for_each(|item| self.unlink(*field, item, id));
+            after.difference(&before).for_each(|item| self.link(*field, item, id));
+        }
     }
 
     fn index_words(&mut self, words: &BTreeSet<Box<str>>, before: &[Arc<str>], slot: u32) -> Box<[Arc<str>]> {
@@ -223,7 +254,7 @@ impl<S: Subject> Index<S> {
     }
 
     /// Costs as many changes of the index as there are changed fields.
-    fn index_fields(&mut self, before: Vec<Option<FieldKey>>, after: Option<&S>, id: &SystemId, slot: u32) {
+    fn index_fields(&mut self, before: Vec<Option<FieldKey>>, after: Option<&S>, id: &S::Id, slot: u32) {
         for ((field, before), after) in indexed::<S>().zip(before).zip(keys(after)) {
             if before == after {
                 continue;
@@ -249,11 +280,6 @@ impl<S: Subject> Index<S> {
 
     pub(super) fn entry(&self, slot: u32) -> Option<&Entry<S>> {
         self.slots.get(slot as usize)?.as_ref()
-    }
-
-    /// Where a system is kept now.
-    pub(super) fn place(&self, slot: u32) -> Option<Place> {
-        self.entry(slot).map(|entry| Place { slot, born: entry.born })
     }
 
     /// What is kept at a place, if it is still what was there.
@@ -285,7 +311,7 @@ fn keys<S: Subject>(subject: Option<&S>) -> Vec<Option<FieldKey>> {
 }
 
 fn words<S: Subject>(subject: &S) -> BTreeSet<Box<str>> {
-    let texts = [Field::Id, Field::Title, Field::Description].map(|field| match subject.fact(field) {
+    let texts = S::KIND.words().map(|field| match subject.fact(field) {
         Fact::Text(text) => text,
         _ => "",
     });
@@ -293,9 +319,9 @@ fn words<S: Subject>(subject: &S) -> BTreeSet<Box<str>> {
 }
 
 /// The systems that a search has to look at.
-pub(super) enum Candidates<'i> {
+pub(super) enum Candidates<'i, I> {
     /// These, in the order of ids.
-    Walked(&'i Posting),
+    Walked(&'i Posting<I>),
     /// These, gathered and not in order yet.
     Gathered(Vec<u32>),
     /// None.
@@ -305,7 +331,7 @@ pub(super) enum Candidates<'i> {
 impl<S: Subject> Index<S> {
     /// The fewest candidates that an index gives for a plan. What has to be gathered counts `gathering` times as much as what
     /// is in the order of ids already.
-    pub(super) fn candidates(&self, plan: &Plan, gathering: usize) -> Candidates<'_> {
+    pub(super) fn candidates(&self, plan: &Plan, gathering: usize) -> Candidates<'_, S::Id> {
         let mut walked = &self.ids;
         for condition in &plan.conditions {
             let Some((field, value)) = one_posting(condition) else { continue };

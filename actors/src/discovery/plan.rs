@@ -1,14 +1,15 @@
 //! What a search asks for, made into conditions that an index can answer, and the rest.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use serde_json::Value;
-use twinway_protocol::{Problem, ProblemKind, registry::SystemQuery};
+use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
-    Fact, Kind, Seen, Subject, check,
+    Fact, Kind, Query, Seen, Subject, check,
     field::{Field, Shape},
     index::{Entry, Key, words_of},
+    query::Wanted,
 };
 use crate::expression::{Expression, ExpressionError, Fault, Node, NodeKind, Operator};
 
@@ -26,7 +27,7 @@ pub(super) enum Condition {
     Lists(Field, Box<str>),
     /// A number is between these, both included.
     Between(Field, Key, Key),
-    /// A word of title, description or id begins like this.
+    /// A word of id, title or description begins like this.
     Word(Box<str>),
 }
 
@@ -66,18 +67,17 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Reads a search for systems of this kind.
-    pub(super) fn of(query: &SystemQuery, kind: Kind) -> Result<Self, Problem> {
+    /// Reads a search for what is of this kind.
+    pub(super) fn of(query: &Query, kind: Kind) -> Result<Self, Problem> {
         let mut conditions = Vec::new();
-        if let Some(wanted) = &query.system_type {
-            conditions.push(Condition::Is(Field::Type, vec![wanted.as_str().into()]));
-        }
-        if let Some(operation) = &query.operation {
-            conditions.push(Condition::Lists(of_kind(Field::Apis, kind, "operation")?, operation.as_str().into()));
-        }
-        if let Some(object) = &query.physical_object {
-            let field = of_kind(Field::TwinObjects, kind, "physicalObject")?;
-            conditions.push(Condition::Lists(field, object.as_str().into()));
+        for Wanted { parameter, field, text } in &query.wanted {
+            if !field.is_of(kind) {
+                return Err(invalid(format!("`{parameter}` is not asked of {}", kind.plural())));
+            }
+            conditions.push(match field.shape() {
+                Shape::Texts => Condition::Lists(*field, text.as_str().into()),
+                _ => Condition::Is(*field, vec![text.as_str().into()]),
+            });
         }
         let words = words_of(query.text.as_deref().unwrap_or_default());
         if words.len() > TEXT_WORDS_MAX {
@@ -121,40 +121,34 @@ impl Plan {
         Ok(true)
     }
 
-    /// What a system is sorted by first: read once, for it is compared many times.
-    pub(super) fn first_of<'s, S: Subject>(&self, subject: &'s S) -> Fact<'s> {
-        self.sort.first().map_or(Fact::Absent, |key| subject.fact(key.field))
-    }
-
-    /// Which of two systems comes first; each with [`Plan::first_of`].
-    pub(super) fn order<S: Subject>(
-        &self,
-        (left_first, left): (&Fact<'_>, &S),
-        (right_first, right): (&Fact<'_>, &S),
-    ) -> Ordering {
-        let Some((first, others)) = self.sort.split_first() else { return left.id().cmp(right.id()) };
-        let by_others = || {
-            others
-                .iter()
-                .map(|key| key.order(&left.fact(key.field), &right.fact(key.field)))
-                .find(|order| order.is_ne())
-        };
-        let order = first.order(left_first, right_first);
-        order.then_with(|| by_others().unwrap_or(Ordering::Equal)).then_with(|| left.id().cmp(right.id()))
+    /// The order of two that are equal by the first field of the sort.
+    pub(super) fn order_of_equals<S: Subject>(&self, left: &S, right: &S) -> Ordering {
+        let others = self.sort.iter().skip(1);
+        let order = others.map(|key| key.rank(left).cmp(&key.rank(right))).find(|order| order.is_ne());
+        order.unwrap_or(Ordering::Equal).then_with(|| left.id().cmp(right.id()))
     }
 }
 
+/// Where a fact comes in an order, which goes from the lowest rank up. What has no value comes last, up or down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank<'s> {
+    Number(Key),
+    Up(&'s str),
+    Down(Reverse<&'s str>),
+    Absent,
+}
+
 impl SortKey {
-    /// What has no value comes last, up or down.
-    fn order(self, left: &Fact<'_>, right: &Fact<'_>) -> Ordering {
-        let order = match (left, right) {
-            (Fact::Absent, Fact::Absent) => return Ordering::Equal,
-            (Fact::Absent, _) => return Ordering::Greater,
-            (_, Fact::Absent) => return Ordering::Less,
-            (Fact::Text(left), Fact::Text(right)) => left.cmp(right),
-            _ => left.as_number().map(Key::new).cmp(&right.as_number().map(Key::new)),
-        };
-        if self.descending { order.reverse() } else { order }
+    pub(super) fn rank<S: Subject>(self, subject: &S) -> Rank<'_> {
+        match subject.fact(self.field) {
+            Fact::Text(text) if self.descending => Rank::Down(Reverse(text)),
+            Fact::Text(text) => Rank::Up(text),
+            other => match other.as_number().map(Key::new) {
+                Some(key) if self.descending => Rank::Number(key.turned()),
+                Some(key) => Rank::Number(key),
+                None => Rank::Absent,
+            },
+        }
     }
 }
 
@@ -164,10 +158,6 @@ fn invalid(detail: impl Into<String>) -> Problem {
 
 pub(super) fn in_filter(error: ExpressionError) -> Problem {
     invalid(format!("`filter`: {error}"))
-}
-
-fn of_kind(field: Field, kind: Kind, parameter: &str) -> Result<Field, Problem> {
-    if field.is_of(kind) { Ok(field) } else { Err(invalid(format!("`{parameter}` is not asked of {}", kind.plural()))) }
 }
 
 fn sort_keys(text: &str, kind: Kind) -> Result<Vec<SortKey>, Problem> {

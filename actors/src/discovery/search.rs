@@ -1,16 +1,13 @@
 //! Searches, page by page.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{cmp::Ordering, collections::BTreeMap, ops::Bound};
 
-use twinway_protocol::{
-    Problem, ProblemKind, SystemId,
-    registry::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, Page, SystemQuery},
-};
+use twinway_protocol::{Problem, ProblemKind, registry::Page};
 
 use super::{
-    Fact, Index, SearchLimits, Subject,
+    Index, Query, SearchLimits, Subject,
     index::{Candidates, Entry, Place},
-    plan::{Plan, in_filter},
+    plan::{Plan, Rank, in_filter},
 };
 
 /// What is not in the order of ids is gathered and sorted for each page, where going through the others can stop early. So
@@ -26,7 +23,7 @@ const PAGE_STEPS_MAX: u64 = 200_000;
 #[derive(Debug)]
 struct Kept {
     /// What was asked for, without cursor and limit.
-    query: SystemQuery,
+    query: Query,
     order: Vec<Place>,
     /// When it was last gone on with, in searches.
     used: u64,
@@ -58,8 +55,8 @@ enum Taken {
 }
 
 impl<T> Filling<T> {
-    fn new(query: &SystemQuery, limits: &SearchLimits) -> Self {
-        let limit = query.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
+    fn new(query: &Query, limits: &SearchLimits) -> Self {
+        let limit = Page::<T>::items(query.limit);
         Self { items: Vec::new(), limit, scanned: limits.scanned.max(1), steps: PAGE_STEPS_MAX }
     }
 
@@ -94,7 +91,7 @@ pub(crate) struct Conditions {
 impl Conditions {
     /// # Errors
     /// [`ProblemKind::InvalidQuery`].
-    pub(crate) fn of<S: Subject>(query: &SystemQuery) -> Result<Self, Problem> {
+    pub(crate) fn of<S: Subject>(query: &Query) -> Result<Self, Problem> {
         Ok(Self { plan: Plan::of(query, S::KIND)?, steps: PAGE_STEPS_MAX })
     }
 
@@ -102,7 +99,7 @@ impl Conditions {
     ///
     /// # Errors
     /// [`ProblemKind::InvalidQuery`]: together they took more steps than a page may.
-    pub(crate) fn are_met<S: Subject>(&mut self, index: &Index<S>, id: &SystemId) -> Result<bool, Problem> {
+    pub(crate) fn are_met<S: Subject>(&mut self, index: &Index<S>, id: &S::Id) -> Result<bool, Problem> {
         let Some(entry) = index.entry_of(id) else { return Ok(false) };
         self.plan.matches(entry, &mut self.steps).map_err(in_filter)
     }
@@ -116,7 +113,7 @@ impl Searches {
     pub(crate) fn page<S: Subject, T>(
         &mut self,
         index: &Index<S>,
-        query: &SystemQuery,
+        query: &Query,
         limits: &SearchLimits,
         chance: u64,
         item: impl Fn(&S) -> T,
@@ -125,7 +122,7 @@ impl Searches {
         if plan.sort.is_empty() {
             return by_id(index, &plan, query, limits, item);
         }
-        let asked = SystemQuery { cursor: None, limit: None, ..query.clone() };
+        let asked = Query { cursor: None, limit: None, ..query.clone() };
         self.clock += 1;
         let (number, from) = match &query.cursor {
             None => {
@@ -147,7 +144,7 @@ impl Searches {
         page
     }
 
-    fn go_on(&mut self, cursor: &str, asked: &SystemQuery) -> Result<(u64, usize), Problem> {
+    fn go_on(&mut self, cursor: &str, asked: &Query) -> Result<(u64, usize), Problem> {
         let parts = cursor.split_once('.');
         let number = parts.and_then(|(number, _)| u64::from_str_radix(number, 16).ok());
         let from = parts.and_then(|(_, from)| from.parse::<usize>().ok());
@@ -182,11 +179,11 @@ fn no_cursor() -> Problem {
 fn by_id<S: Subject, T>(
     index: &Index<S>,
     plan: &Plan,
-    query: &SystemQuery,
+    query: &Query,
     limits: &SearchLimits,
     item: impl Fn(&S) -> T,
 ) -> Result<Page<T>, Problem> {
-    let after: Option<SystemId> =
+    let after: Option<S::Id> =
         query.cursor.as_deref().map(|cursor| cursor.parse().map_err(|_| no_cursor())).transpose()?;
     let filling = Filling::new(query, limits);
     match index.candidates(plan, GATHERING_COSTS) {
@@ -205,14 +202,14 @@ fn by_id<S: Subject, T>(
     }
 }
 
-fn in_ids<'i, S: Subject, T>(
+fn in_ids<'i, S: Subject<Id: 'i>, T>(
     index: &Index<S>,
     plan: &Plan,
-    candidates: impl Iterator<Item = (&'i SystemId, u32)>,
+    candidates: impl Iterator<Item = (&'i S::Id, u32)>,
     mut filling: Filling<T>,
     item: impl Fn(&S) -> T,
 ) -> Result<Page<T>, Problem> {
-    let mut last: Option<&SystemId> = None;
+    let mut last: Option<&S::Id> = None;
     for (id, slot) in candidates {
         let Some(entry) = index.entry(slot) else { continue };
         if filling.look(entry, plan, &item)? == Taken::Full {
@@ -230,7 +227,8 @@ fn sorted<S: Subject>(index: &Index<S>, plan: &Plan, limits: &SearchLimits) -> R
         Candidates::Walked(posting) => Box::new(posting.values().copied()),
         Candidates::Gathered(found) => Box::new(found.into_iter()),
     };
-    let mut found: Vec<(Fact<'_>, &Entry<S>, u32)> = Vec::new();
+    let Some(first) = plan.sort.first() else { return Ok(Vec::new()) };
+    let mut found: Vec<(Rank<'_>, Place)> = Vec::new();
     for slot in candidates {
         let Some(entry) = index.entry(slot) else { continue };
         if !plan.conditions.iter().all(|condition| condition.holds(entry)) {
@@ -238,18 +236,25 @@ fn sorted<S: Subject>(index: &Index<S>, plan: &Plan, limits: &SearchLimits) -> R
         }
         if found.len() == limits.sorted {
             let detail = format!(
-                "search_records_sorted_max: a search sorts at most {} of the {} systems; filter for fewer, or leave `sort` out",
+                "search_records_sorted_max: a search sorts at most {} of the {} {}; filter for fewer, or leave `sort` out",
                 limits.sorted,
                 index.len(),
+                S::KIND.plural(),
             );
             return Err(Problem::new(ProblemKind::LimitReached, detail));
         }
-        found.push((plan.first_of(&entry.subject), entry, slot));
+        found.push((first.rank(&entry.subject), entry.place(slot)));
     }
-    found.sort_unstable_by(|(left_first, left, _), (right_first, right, _)| {
-        plan.order((left_first, &left.subject), (right_first, &right.subject))
-    });
-    Ok(found.into_iter().filter_map(|(.., slot)| index.place(slot)).collect())
+    // Ranks lie side by side, and what they are of lies anywhere: that is looked at only where ranks are equal.
+    found.sort_unstable_by_key(|(rank, _)| *rank);
+    for equals in found.chunk_by_mut(|(left, _), (right, _)| left == right).filter(|equals| equals.len() > 1) {
+        equals.sort_unstable_by(|(_, left), (_, right)| match (index.at(*left), index.at(*right)) {
+            (Some(left), Some(right)) => plan.order_of_equals(&left.subject, &right.subject),
+            // Both are there: they were just looked at.
+            _ => Ordering::Equal,
+        });
+    }
+    Ok(found.into_iter().map(|(_, place)| place).collect())
 }
 
 fn in_order<S: Subject, T>(

@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::{prelude::*, sample::select};
@@ -26,6 +28,8 @@ struct Shop {
 
 impl Subject for Shop {
     const KIND: Kind = Kind::ThirdParty;
+    type Id = SystemId;
+    const LISTS: &'static [Field] = &[Field::Apis];
 
     fn id(&self) -> &SystemId {
         &self.id
@@ -75,12 +79,8 @@ struct World {
 
 impl World {
     fn keep(&mut self, shop: Shop) {
-        let before = self.shops.insert(shop.id.clone(), shop.clone());
-        for api in before.into_iter().flat_map(|before| before.apis) {
-            self.index.unlink(Field::Apis, api, &shop.id);
-        }
-        self.index.keep(shop.clone());
-        shop.apis.iter().for_each(|api| self.index.link(Field::Apis, api, &shop.id));
+        self.shops.insert(shop.id.clone(), shop.clone());
+        self.index.keep(shop);
     }
 
     fn measure(&mut self, id: &SystemId, p99: Option<f64>, health: &'static str) {
@@ -91,15 +91,13 @@ impl World {
     }
 
     fn forget(&mut self, id: &SystemId) {
-        if let Some(shop) = self.shops.remove(id) {
-            shop.apis.iter().for_each(|api| self.index.unlink(Field::Apis, api, id));
-            self.index.forget(id);
-        }
+        self.shops.remove(id);
+        self.index.forget(id);
     }
 
     fn page_within(&mut self, query: &SystemQuery, limits: &SearchLimits) -> Result<Page<Shop>, Problem> {
         self.chance += 1;
-        self.searches.page(&self.index, query, limits, self.chance, Shop::clone)
+        self.searches.page(&self.index, &query.clone().into(), limits, self.chance, Shop::clone)
     }
 
     fn page(&mut self, query: &SystemQuery) -> Result<Page<Shop>, Problem> {
@@ -339,6 +337,7 @@ fn a_filter_that_cannot_be_about_systems_is_refused_with_the_place() {
         ("charge.amount", "this is a number, and true or false is needed"),
         ("charge == 5", "have no `charge`, but: charge.amount, charge.currency, charge.per"),
         ("standing.health == 'helthy'", "a health is one of: healthy, degraded, offline, expired"),
+        ("breaker.state == 'half-open'", "a breaker is one of: closed, open, halfOpen"),
         ("'order' in system.type", "`in` does not fit a text and a text"),
         ("5 in apis", "`in` does not fit a number and a list"),
         ("apis.exists(a, a < 5)", "`<` does not fit a text and a number"),

@@ -1,6 +1,7 @@
 //! Digital twin information acquisition (DTIA, FGMV-29 8.3.3): steps 6 to 12 of FGMV-29 9.2, and 17 of 9.1.
 
 mod collecting;
+mod listing;
 mod requesting;
 mod selections;
 
@@ -15,15 +16,21 @@ use twinway_protocol::{
     SystemId, TwinId,
     message::{
         DTSR, DigitalTwinSystemMsg, DtiaMsg, ForgetTwinSystem, KeepTwinSystem, Kept, ListTwins, Reannounce,
-        SelectTwins, TwinMsg, TwinsListed, TwinsSelected, WatchTwin, Wire,
+        SelectTwins, TwinMsg, TwinsSelected, WatchTwin, Wire,
     },
-    registry::{Page, TwinSystem},
-    twin::{Affordances, RegisteredTwin, TwinEntry, TwinListing},
+    registry::TwinSystem,
+    twin::{Affordances, RegisteredTwin, TwinEntry},
 };
 
-use super::{behind, gathering::Gathering, limit_reached, twin_unknown};
-use crate::{Settings, mutation, settings::pending_full};
+use super::{gathering::Gathering, limit_reached, twin_unknown};
+use crate::{
+    Settings,
+    discovery::{Index, Searches},
+    mutation,
+    settings::pending_full,
+};
 use collecting::Collecting;
+use listing::About;
 use requesting::Requesting;
 pub use selections::SelectionChange;
 use selections::Selections;
@@ -36,6 +43,7 @@ struct KnownTwin {
     entity: Ref<TwinMsg>,
     entry: Arc<TwinEntry>,
     affordances: Affordances,
+    about: About,
 }
 
 /// A selection that is written down and waits for its twins to keep it.
@@ -64,9 +72,9 @@ pub enum DtiaRecord {
 /// Digital twin information acquisition.
 #[derive(Debug)]
 pub struct Dtia {
-    /// The twins of each system.
-    systems: BTreeMap<SystemId, BTreeSet<TwinId>>,
-    twins: BTreeMap<TwinId, KnownTwin>,
+    systems: BTreeSet<SystemId>,
+    twins: Index<KnownTwin>,
+    searches: Searches,
     selections: Selections,
     waiting: Pending<Waiting>,
     settings: Settings,
@@ -80,8 +88,9 @@ impl Behaviour for Dtia {
 
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
         Self {
-            systems: BTreeMap::new(),
-            twins: BTreeMap::new(),
+            systems: BTreeSet::new(),
+            twins: Index::default(),
+            searches: Searches::default(),
             selections: Selections::default(),
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             settings: settings.clone(),
@@ -101,8 +110,8 @@ impl Behaviour for Dtia {
                 out.reply(meta.asker::<KeepTwinSystem>(out.event()), kept);
             }
             DtiaMsg::ListTwins(question) => {
-                let page = self.list(&question).map(|page| TwinsListed { page });
-                out.reply(meta.asker::<ListTwins>(out.event()), page);
+                let listed = self.list(question, out);
+                out.reply(meta.asker::<ListTwins>(out.event()), listed);
             }
             DtiaMsg::SelectTwins(question) => self.select(&meta, question, out),
             DtiaMsg::Kept(answer) => self.selected(&meta, answer, out),
@@ -142,29 +151,14 @@ impl Behaviour for Dtia {
 
 impl Dtia {
     fn keep(&mut self, system: &TwinSystem, twins: &[RegisteredTwin]) -> Result<(), Problem> {
-        let ids = self.systems.entry(system.description.id.clone()).or_default();
-        for twin in twins {
-            let known = KnownTwin {
-                system: system.description.id.clone(),
-                system_entity: system.entity,
-                entity: twin.entity,
-                entry: Arc::clone(&twin.entry),
-                affordances: Affordances::read(&twin.entry.description)?,
-            };
-            ids.insert(twin.entry.id.clone());
-            self.twins.insert(twin.entry.id.clone(), known);
-        }
-        Ok(())
+        self.systems.insert(system.description.id.clone());
+        twins.iter().try_for_each(|twin| self.keep_twin(system, twin))
     }
 
     /// FGMV-29 8.3.1: with a twin end the selections of it. Whoever had selected it hears that from the twin.
     fn forget(&mut self, twins: &[RegisteredTwin], out: &mut Out<'_, Self>) {
         for twin in twins {
-            if let Some(known) = self.twins.remove(&twin.entry.id)
-                && let Some(ids) = self.systems.get_mut(&known.system)
-            {
-                ids.remove(&twin.entry.id);
-            }
+            self.twins.forget(&twin.entry.id);
         }
         for change in self.selections.without(twins) {
             out.record(change.number, DtiaRecord::SelectionChanged(change.clone()));
@@ -185,32 +179,6 @@ impl Dtia {
 
     fn known(&self, twin: &TwinId) -> Result<&KnownTwin, Problem> {
         self.twins.get(twin).ok_or_else(|| twin_unknown(twin))
-    }
-
-    /// FGMV-29 9.2 steps 6 and 7: the metaverse system looks at what there is.
-    fn list(&self, question: &ListTwins) -> Result<Page<TwinListing>, Problem> {
-        let range = behind::<TwinId>(question.cursor.as_deref())?;
-        let listing = |(id, known): (&TwinId, &KnownTwin)| TwinListing {
-            id: id.clone(),
-            system: known.system.clone(),
-            title: known.affordances.title.clone(),
-            physical_object: known.entry.physical_object.clone(),
-            class: known.entry.class,
-            selected: self.selections.has(&question.metaverse, id),
-        };
-        Ok(match &question.system {
-            None => {
-                let all = self.twins.range(range).map(|twin| (twin.0.as_str(), twin));
-                Page::of(all, None, question.limit, listing)
-            }
-            Some(system) => {
-                let ids = self.systems.get(system).ok_or_else(|| {
-                    Problem::new(ProblemKind::SystemUnknown, format!("no twin system `{system}` is registered"))
-                })?;
-                let all = ids.range(range).filter_map(|id| self.twins.get_key_value(id));
-                Page::of(all.map(|twin| (twin.0.as_str(), twin)), None, question.limit, listing)
-            }
-        })
     }
 
     /// FGMV-29 9.2 step 6: the metaverse system selects, all or nothing.

@@ -67,6 +67,9 @@ impl Known {
 
 impl Subject for Known {
     const KIND: Kind = Kind::TwinSystem;
+    type Id = SystemId;
+    /// Those of objects are long: what changes in them is told by what changes in the list of twins.
+    const LISTS: &'static [Field] = &[];
 
     fn id(&self) -> &SystemId {
         &self.system.description.id
@@ -156,7 +159,7 @@ impl Behaviour for Dtsd {
             }
             DtsdMsg::SearchTwinSystems(SearchTwinSystems { query }) => {
                 let chance = out.chance();
-                let page = self.searches.page(&self.systems, &query, &self.limits, chance, Known::listing);
+                let page = self.searches.page(&self.systems, &(*query).into(), &self.limits, chance, Known::listing);
                 let found = page.map(|page| TwinSystemsFound { page });
                 if broken(Mutation::SearchAnsweredTwice) {
                     out.reply(meta.asker::<SearchTwinSystems>(out.event()), found.clone());

@@ -16,20 +16,21 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use twinway_protocol::{
     Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Recovery, Ref, SystemId,
-    message::{DtsrMsg, RegisterTwinSystem, TwinSystemRegistered, Wire, own},
+    message::{DTSD, DtsrMsg, KeepStanding, RegisterTwinSystem, TwinSystemRegistered, Wire, own},
     registry::TwinSystem,
     signal::Signal,
+    time::Timestamp,
 };
 
 use crate::{
     Settings,
     mutation::{Mutation, broken},
-    standing::{Standings, WATCH},
+    standing::{Registrar, Standings, Stood},
 };
 use admission::Admission;
 use editing::{Change, Changing, Edit};
 pub use kept::{Described, DtsrRecord, FirstTwinSystem, Listed};
-use register::{Register, part_of};
+use register::Register;
 
 /// Digital twin system registration.
 #[derive(Debug)]
@@ -75,13 +76,9 @@ impl Behaviour for Dtsr {
     }
 
     fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
-        if key == WATCH {
-            for moved in self.standings.tick(out.now()) {
-                self.moved(&moved, out);
-            }
-            return self.arm(out);
+        if !self.look(key, out) {
+            self.tell_again(key, out);
         }
-        self.tell_again(key, out);
     }
 
     fn replay(&mut self, record: DtsrRecord) {
@@ -143,10 +140,33 @@ impl Behaviour for Dtsr {
             let twins = self.register.twins_of(&system.description.id);
             self.announce(&system, &Edit::of(twins), PendingKey::NONE, out);
             out.signal(Signal::TwinSystem(Arc::clone(&system)));
-            let moved = self.standings.watch(&system.description.id, changing::terms(&system), out.now());
-            self.moved(&moved, out);
+            self.watch_again(&system, out);
         }
         self.end_again(out);
+    }
+}
+
+impl Registrar for Dtsr {
+    type System = TwinSystem;
+
+    fn registered(&self, id: &SystemId) -> Option<&Arc<TwinSystem>> {
+        self.register.systems.get(id)
+    }
+
+    fn standings(&mut self) -> &mut Standings {
+        &mut self.standings
+    }
+
+    fn renewed(id: SystemId, expires_at: Option<Timestamp>) -> DtsrRecord {
+        DtsrRecord::Renewed(id, expires_at)
+    }
+
+    fn stood(id: SystemId, stood: Stood) -> DtsrRecord {
+        DtsrRecord::Stood(id, stood)
+    }
+
+    fn tell_standing(keep: KeepStanding, out: &mut Out<'_, Self>) {
+        out.send(DTSD, keep);
     }
 }
 

@@ -43,7 +43,8 @@ pub(crate) struct Measured {
     failed_in_a_row: u32,
     heard_ms: Option<u64>,
     in_session: bool,
-    armed: bool,
+    /// When the register is told next, on the monotonic clock in milliseconds.
+    armed_ms: Option<u64>,
     window_ms: u64,
     report_ms: u64,
 }
@@ -55,7 +56,7 @@ impl Measured {
             failed_in_a_row: 0,
             heard_ms: None,
             in_session: false,
-            armed: false,
+            armed_ms: None,
             window_ms: settings.health.window_ms.max(SLICES),
             report_ms: settings.performance_report_ms.max(1),
         }
@@ -88,7 +89,10 @@ impl Measured {
     }
 
     fn arm<B: Behaviour<Wire = Wire>>(&mut self, after_ms: u64, out: &mut Out<'_, B>) {
-        if !std::mem::replace(&mut self.armed, true) {
+        // What is due sooner is told sooner: after a quiet report the next one is far away.
+        let due_ms = out.now().monotonic_ms.saturating_add(after_ms);
+        if self.armed_ms.is_none_or(|armed_ms| armed_ms > due_ms) {
+            self.armed_ms = Some(due_ms);
             out.timer(after_ms, REPORT);
         }
     }
@@ -122,16 +126,22 @@ impl Measured {
         self.in_session || !self.slices.is_empty()
     }
 
-    /// The timer ran out: there is something to report, and the next report is due when that looks different by itself.
-    pub(crate) fn due<B: Behaviour<Wire = Wire>>(&mut self, out: &mut Out<'_, B>) {
-        self.armed = false;
+    /// A timer ran out: tells whether there is something to report. The next report is due when that looks different by
+    /// itself.
+    pub(crate) fn due<B: Behaviour<Wire = Wire>>(&mut self, out: &mut Out<'_, B>) -> bool {
         let now_ms = out.now().monotonic_ms;
+        // A timer that one which ran out sooner has replaced means nothing.
+        if self.armed_ms.is_none_or(|armed_ms| armed_ms > now_ms) {
+            return false;
+        }
+        self.armed_ms = None;
         self.forget_old(now_ms);
         if let Some(first) = self.slices.first() {
             // Nobody is called: the oldest slice leaves the window at some time, and then there is one less.
             let leaves_ms = first.number.saturating_add(SLICES).saturating_mul(self.slice_ms());
             self.arm(leaves_ms.saturating_sub(now_ms).max(self.report_ms), out);
         }
+        true
     }
 
     /// What the register is told.

@@ -239,8 +239,8 @@ impl OutsideRequests {
         out: &mut Out<'_, B>,
     ) -> Option<ReportPerformance> {
         if request == REPORT {
-            self.measured.due(out);
-            return Some(self.measured.report(system?.clone(), out.now().monotonic_ms));
+            let is_due = self.measured.due(out);
+            return is_due.then(|| Some(self.measured.report(system?.clone(), out.now().monotonic_ms))).flatten();
         }
         if let Some((waiting, _)) = self.waiting.remove(&request) {
             self.measured.unanswered(out);

@@ -75,7 +75,8 @@ impl<M> Inbox<M> {
     /// An empty inbox that refuses messages from outside when `outside_max` wait, and all when `total_max` do.
     #[must_use]
     pub fn new(outside_max: usize, total_max: usize) -> Self {
-        let (control, data, commands) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        // The smallest that grows: most actors of a large register are told one thing at a time.
+        let (control, data, commands) = (VecDeque::new(), VecDeque::with_capacity(1), VecDeque::new());
         Self {
             lanes: Mutex::new(Lanes { control, data, commands, waker: None, closed: false }),
             outside_max,

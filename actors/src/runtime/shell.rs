@@ -73,7 +73,7 @@ pub(super) struct Occasion {
 /// One actix actor and the entities in it.
 pub(crate) struct Shell<B: Behaviour, C: Cells<B>> {
     pub(super) cells: C,
-    pub(super) settings: B::Settings,
+    pub(super) settings: Arc<B::Settings>,
     pub(super) shared: Arc<Shared<B::Wire>>,
     pub(super) inbox: Arc<Inbox<B::Msg>>,
     pub(super) listener: Arc<dyn Listener>,
@@ -131,7 +131,7 @@ const TURNS_PER_STRETCH: usize = 16;
 impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     pub(super) fn new(
         shared: Arc<Shared<B::Wire>>,
-        settings: B::Settings,
+        settings: Arc<B::Settings>,
         cells: C,
         inbox: Arc<Inbox<B::Msg>>,
         dirty: BTreeSet<(EntityId, u64)>,
@@ -149,7 +149,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             turns: 0,
             now: shared.now(),
             now_ns: shared.elapsed_ns(),
-            batch: VecDeque::new(),
+            // It is swapped with the inbox's lane, which begins as small.
+            batch: VecDeque::with_capacity(1),
             held: VecDeque::new(),
             timers: BinaryHeap::new(),
             sleep: None,

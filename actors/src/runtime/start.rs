@@ -77,7 +77,7 @@ trait Kind<W: WireSet>: Send {
 }
 
 struct KindOf<B: Behaviour> {
-    settings: B::Settings,
+    settings: Arc<B::Settings>,
     placement: Placement,
     found: BTreeMap<EntityId, B>,
     dirty: BTreeSet<(EntityId, u64)>,
@@ -99,7 +99,7 @@ impl Arbiters {
 fn launch<B, C>(
     shared: &Arc<Shared<B::Wire>>,
     arbiter: Option<&ArbiterHandle>,
-    settings: B::Settings,
+    settings: Arc<B::Settings>,
     cells: C,
     dirty: BTreeSet<(EntityId, u64)>,
 ) -> Arc<dyn Inlet<B::Wire>>
@@ -162,7 +162,7 @@ where
                     B::new(id, &settings, incarnation)
                 });
                 let cells = Single(Some(Cell::new(id, behaviour)));
-                launch::<B, _>(shared, arbiters.next(), settings.clone(), cells, of(id, &dirty))
+                launch::<B, _>(shared, arbiters.next(), Arc::clone(&settings), cells, of(id, &dirty))
             })
         };
         shared.settle(B::Msg::KIND, Place::Actors { slots: Default::default(), spawner });
@@ -176,7 +176,7 @@ where
 fn place_in_shards<B>(
     shared: &Arc<Shared<B::Wire>>,
     arbiters: &Arc<Arbiters>,
-    settings: B::Settings,
+    settings: Arc<B::Settings>,
     found: BTreeMap<EntityId, B>,
     dirty: &BTreeSet<(EntityId, u64)>,
 ) where
@@ -194,7 +194,7 @@ fn place_in_shards<B>(
     let inlets = shards
         .into_iter()
         .zip(&arbiters.handles)
-        .map(|((slots, dirty), arbiter)| launch::<B, _>(shared, Some(arbiter), settings.clone(), slots, dirty))
+        .map(|((slots, dirty), arbiter)| launch::<B, _>(shared, Some(arbiter), Arc::clone(&settings), slots, dirty))
         .collect();
     shared.settle(B::Msg::KIND, Place::Shards(inlets));
 }
@@ -242,7 +242,8 @@ impl<W: WireSet> Builder<W> {
         B: Behaviour<Wire = W> + Send,
         B::Record: Send,
     {
-        let kind = KindOf::<B> { settings, placement, found: BTreeMap::new(), dirty: BTreeSet::new() };
+        let kind =
+            KindOf::<B> { settings: Arc::new(settings), placement, found: BTreeMap::new(), dirty: BTreeSet::new() };
         self.kinds.insert(B::Msg::KIND, Box::new(kind));
         self
     }

@@ -110,7 +110,8 @@ pub(crate) struct Tracer {
 
 impl Tracer {
     pub(crate) fn new(ring_max: usize, feed: Option<TraceFeed>) -> Self {
-        let (capacity, next) = if feed.is_some() { (CHUNK_EVENTS_MIN, usize::MAX) } else { (ring_max, 0) };
+        // A ring grows as it is filled: most actors of a large register take a few turns in their lives.
+        let (capacity, next) = if feed.is_some() { (CHUNK_EVENTS_MIN, usize::MAX) } else { (0, 0) };
         Self { events: Vec::with_capacity(capacity), next, ring_max, feed, since_ms: None }
     }
 

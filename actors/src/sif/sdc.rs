@@ -25,16 +25,17 @@ use twinway_protocol::{
         ServiceRequest, ServiceResult, ShareData, TPSAA, TPSR, UseThirdPartySystem, UserAuthorizationVerified,
         VerifyUserAuthorization, Wire,
     },
-    registry::{Standing, ThirdPartySystem},
+    registry::{Health, ThirdPartySystem},
 };
 
 pub use self::record::{Happening, Record, Started, Why};
 use self::{
-    calling::{Conversion, Facts},
+    calling::Facts,
     chains::{SETTLED, STALLED, SWEEP},
     circuit::Circuit,
     register::Register,
 };
+use super::converting::Conversion;
 use crate::{
     Settings,
     mutation::{self, Mutation, broken},
@@ -49,8 +50,9 @@ const SHARE: &str = "share";
 #[derive(Debug)]
 pub struct Sdc {
     systems: BTreeMap<SystemId, Arc<ThirdPartySystem>>,
-    standings: BTreeMap<SystemId, Arc<Standing>>,
-    /// Of systems whose last call failed.
+    /// Systems of which the monitoring says that they are offline.
+    away: BTreeSet<SystemId>,
+    /// Of systems whose last call failed, and of those that are or were away.
     circuits: BTreeMap<SystemId, Circuit>,
     register: Register,
     pending: Pending<Waiting>,
@@ -242,7 +244,7 @@ impl Behaviour for Sdc {
     fn new(_id: EntityId, settings: &Settings, incarnation: u32) -> Self {
         Self {
             systems: BTreeMap::new(),
-            standings: BTreeMap::new(),
+            away: BTreeSet::new(),
             circuits: BTreeMap::new(),
             register: Register::default(),
             pending: Pending::new(settings.pending_questions_max, incarnation),
@@ -261,15 +263,16 @@ impl Behaviour for Sdc {
                 let id = message.system.description.id.clone();
                 self.systems.insert(id.clone(), message.system);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
+                self.tell_breaker(&id, out);
                 self.known(&id, out);
             }
             SdcMsg::ForgetThirdPartySystem(message) => {
                 self.systems.remove(&message.system);
-                self.standings.remove(&message.system);
+                self.forget_circuit(&message.system, out);
                 out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
             }
             SdcMsg::KeepStanding(message) => {
-                self.standings.insert(message.system, message.standing);
+                self.monitored(&message.system, message.standing.health == Health::Offline, out);
             }
             SdcMsg::UseThirdPartySystem(message) => {
                 let UseThirdPartySystem { system, metaverse, user, operation, input } = message;

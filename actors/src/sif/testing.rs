@@ -32,6 +32,7 @@ pub(crate) fn json(text: &str) -> JsonDoc {
 /// What the system `id` registers: a shop that sells lamps.
 pub(crate) fn description(id: &str) -> ThirdPartyDescription {
     ThirdPartyDescription {
+        authorization: None,
         id: system_id(id),
         system_type: "commerce".to_owned(),
         title: "Lamp shop".to_owned(),

@@ -1,6 +1,7 @@
 //! Third-party system authentication and authorization (FGMV-29 8.2.3, 9.1 steps 6 to 10 and 13): asks third-party
 //! systems what a user may do, keeps what they say, and answers by it.
 
+mod asking;
 mod register;
 mod revoking;
 
@@ -19,12 +20,14 @@ use twinway_protocol::{
     message::{
         self, AuthorizationSettled, DecideUserAuthorization, ForgetThirdPartySystem, ForwardUserAuthorization,
         KeepThirdPartySystem, ListUserAuthorizations, MetaverseSystemMsg, ReadUserAuthorization, Reannounce,
-        RequestUserAuthorization, RevokeUserAuthorization, TPSR, ThirdPartySystemMsg, TpsaaMsg,
-        UserAndPermissionInformation, UserAuthorizationDecided, UserAuthorizationSettled, UserAuthorizationVerified,
-        UserAuthorizationsListed, VerifyUserAuthorization, Wire, own,
+        RequestUserAuthorization, RevokeUserAuthorization, TPSR, TpsaaMsg, UserAndPermissionInformation,
+        UserAuthorizationDecided, UserAuthorizationSettled, UserAuthorizationVerified, UserAuthorizationsListed,
+        VerifyUserAuthorization, Wire, own,
     },
+    registry::ThirdPartySystem,
 };
 
+use super::converting::Conversion;
 use crate::{
     Settings,
     mutation::{Mutation, broken},
@@ -34,7 +37,7 @@ use crate::{
 /// Third-party system authentication and authorization. The systems that it knows are derived from TPSR's register.
 #[derive(Debug)]
 pub struct Tpsaa {
-    systems: BTreeMap<SystemId, Ref<ThirdPartySystemMsg>>,
+    systems: BTreeMap<SystemId, Arc<ThirdPartySystem>>,
     register: Register,
     pending: Pending<Asked>,
 }
@@ -46,6 +49,8 @@ struct Asked {
     id: PermissionId,
     metaverse_entity: Ref<MetaverseSystemMsg>,
     request: RequestUserAuthorization,
+    /// Where the system's own API is asked.
+    conversion: Option<Conversion>,
 }
 
 /// What it writes down.
@@ -61,31 +66,32 @@ impl Tpsaa {
     /// FGMV-29 9.1 steps 6 and 7.
     fn request(&mut self, meta: Meta, request: RequestUserAuthorization, out: &mut Out<'_, Self>) {
         let asker = meta.asker(out.event());
-        let entity = match self.admit(&request, out) {
-            Ok(entity) => entity,
+        let system = match self.admit(&request, out) {
+            Ok(system) => system,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
         let Some(id) = self.fresh_id(out) else {
             return out.reply(asker, Err(Problem::new(ProblemKind::Internal, "no id could be made")));
+        };
+        let (call, conversion) = match asking::prepare(&system, &id, &request) {
+            Ok(prepared) => prepared.unzip(),
+            Err(problem) => return out.reply(asker, Err(problem)),
         };
         let forward = ForwardUserAuthorization {
             authorization: id.clone(),
             metaverse: request.metaverse.clone(),
             user: request.user.clone(),
             scope: Arc::clone(&request.scope),
+            call: call.map(Box::new),
         };
-        match self.pending.insert(Asked { asker, id, metaverse_entity: Ref::new(meta.from), request }) {
-            Ok(key) => out.ask(entity, forward, key),
+        match self.pending.insert(Asked { asker, id, metaverse_entity: Ref::new(meta.from), request, conversion }) {
+            Ok(key) => out.ask(system.entity, forward, key),
             Err(asked) => out.reply(asked.asker, Err(pending_full())),
         }
     }
 
-    fn admit(
-        &self,
-        request: &RequestUserAuthorization,
-        out: &Out<'_, Self>,
-    ) -> Result<Ref<ThirdPartySystemMsg>, Problem> {
-        let Some(entity) = self.systems.get(&request.system) else {
+    fn admit(&self, request: &RequestUserAuthorization, out: &Out<'_, Self>) -> Result<Arc<ThirdPartySystem>, Problem> {
+        let Some(system) = self.systems.get(&request.system) else {
             let detail = format!("no third-party system `{}` is registered", request.system);
             return Err(Problem::new(ProblemKind::SystemUnknown, detail));
         };
@@ -96,7 +102,7 @@ impl Tpsaa {
         }
         let holder = (request.metaverse.clone(), request.user.clone(), request.system.clone());
         self.register.make_room(&holder, out.now().wall)?;
-        Ok(*entity)
+        Ok(Arc::clone(system))
     }
 
     fn fresh_id(&self, out: &mut Out<'_, Self>) -> Option<PermissionId> {
@@ -110,9 +116,11 @@ impl Tpsaa {
 
     /// FGMV-29 9.1 steps 8 to 10.
     fn decided(&mut self, meta: Meta, answer: Result<UserAndPermissionInformation, Problem>, out: &mut Out<'_, Self>) {
-        let Some(Asked { asker, id, metaverse_entity, request }) = self.pending.take(meta.pending) else { return };
+        let Some(asked) = self.pending.take(meta.pending) else { return };
+        let Asked { asker, id, metaverse_entity, request, conversion } = asked;
         let RequestUserAuthorization { system, metaverse, user, scope } = request;
-        let decision = match answer.and_then(|information| check(&system, &scope, information.decision)) {
+        let decision = answer.and_then(|information| asking::read(&system, information, conversion));
+        let decision = match decision.and_then(|decision| check(&system, &scope, decision)) {
             Ok(decision) => decision,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
@@ -235,7 +243,7 @@ impl Behaviour for Tpsaa {
         let event = out.event();
         match envelope.message {
             TpsaaMsg::KeepThirdPartySystem(message) => {
-                self.systems.insert(message.system.description.id.clone(), message.system.entity);
+                self.systems.insert(message.system.description.id.clone(), message.system);
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(message::Kept));
             }
             TpsaaMsg::ForgetThirdPartySystem(message) => {

@@ -54,6 +54,8 @@ impl Known {
 
 impl Subject for Known {
     const KIND: Kind = Kind::ThirdParty;
+    type Id = SystemId;
+    const LISTS: &'static [Field] = &[Field::Apis];
 
     fn id(&self) -> &SystemId {
         &self.system.description.id
@@ -87,22 +89,12 @@ impl Subject for Known {
 impl Tpsd {
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
         let id = system.description.id.clone();
-        self.unlink(&id);
-        let standing = self.systems.get(&id).map(|known| Arc::clone(&known.standing)).unwrap_or_default();
-        self.systems.keep(Known { system: Arc::clone(&system), standing });
-        for api in &system.description.apis {
-            self.systems.link(Field::Apis, &api.operation, &id);
-        }
+        let known = self.systems.get(&id);
+        let standing = known.map(|known| Arc::clone(&known.standing)).unwrap_or_default();
         // What was registered before places were checked may be none.
         let place = ServicePlace::read(system.description.properties.get(PLACE_PROPERTY)).ok().flatten();
+        self.systems.keep(Known { system, standing });
         self.places.keep(&id, place);
-    }
-
-    fn unlink(&mut self, id: &SystemId) {
-        let Some(system) = self.systems.get(id).map(|known| Arc::clone(&known.system)) else { return };
-        for api in &system.description.apis {
-            self.systems.unlink(Field::Apis, &api.operation, id);
-        }
     }
 }
 
@@ -130,7 +122,6 @@ impl Behaviour for Tpsd {
                 out.reply(meta.asker::<KeepThirdPartySystem>(event), Ok(Kept));
             }
             TpsdMsg::ForgetThirdPartySystem(message) => {
-                self.unlink(&message.system);
                 self.systems.forget(&message.system);
                 self.places.keep(&message.system, None);
                 out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
@@ -143,7 +134,8 @@ impl Behaviour for Tpsd {
             }
             TpsdMsg::SearchThirdPartySystems(message) => {
                 let chance = out.chance();
-                let page = self.searches.page(&self.systems, &message.query, &self.limits, chance, Known::listing);
+                let query = (*message.query).into();
+                let page = self.searches.page(&self.systems, &query, &self.limits, chance, Known::listing);
                 let found = page.map(|page| ThirdPartySystemsFound { page });
                 out.reply(meta.asker::<SearchThirdPartySystems>(event), found);
             }
@@ -174,7 +166,10 @@ mod tests {
             ForgetThirdPartySystem, KeepStanding, KeepThirdPartySystem, SearchThirdPartySystems,
             ThirdPartySystemsFound, TpsdMsg, TpsrMsg,
         },
-        registry::{Api, Health, Performance, ServiceCharge, ServiceLevel, Standing, SystemQuery, ThirdPartySystem},
+        registry::{
+            Api, Breaker, BreakerState, Health, Performance, ServiceCharge, ServiceLevel, Standing, SystemQuery,
+            ThirdPartySystem,
+        },
     };
 
     use super::Tpsd;
@@ -274,6 +269,12 @@ mod tests {
         assert_eq!(found(&mut tpsd, filtered("standing.health == 'healthy'")), ["bank"]);
         let promised = "performance.p99_ms < level.p99_ms && level.availability >= 0.99 && performance.calls > 5";
         assert_eq!(found(&mut tpsd, filtered(promised)), ["shop"]);
+        assert_eq!(found(&mut tpsd, filtered("breaker.state == 'closed'")), ["bank", "shop"]);
+        let broken = Some(Breaker { state: BreakerState::HalfOpen, ..Breaker::default() });
+        let standing =
+            Standing { breaker: broken, health: Health::Degraded, performance: measured, ..Standing::default() };
+        tpsd.deliver(TPSR, key(1), KeepStanding { system: system_id("shop"), standing: Arc::new(standing) });
+        assert_eq!(found(&mut tpsd, filtered("breaker.state != 'closed' && breaker.state == 'halfOpen'")), ["shop"]);
         let region = "system.properties.region == 'eu' && charge.per in ['call', 'month'] && 'pay' in apis";
         assert_eq!(found(&mut tpsd, filtered(region)), ["shop"]);
         let sorted =

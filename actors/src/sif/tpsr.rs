@@ -25,13 +25,14 @@ use twinway_protocol::{
     },
     registry::{ThirdPartyDescription, ThirdPartySystem},
     signal::Signal,
+    time::Timestamp,
 };
 
 use crate::{
     Settings,
     mutation::{Mutation, broken},
     settings::pending_full,
-    standing::{Moved, Standings, Terms, WATCH, signals},
+    standing::{Registered, Registrar, Standings, Stood},
 };
 
 /// Third-party system registration.
@@ -78,9 +79,9 @@ impl Tpsr {
     fn describe(&mut self, system: &Arc<ThirdPartySystem>, out: &mut Out<'_, Self>) -> Result<(), Problem> {
         let record = Record::Described(Box::new(Described::new(system)?));
         if broken(Mutation::RegistrationToldBeforeDurable) {
-            out.record_batched(part_of(system), record);
+            out.record_batched(system.part(), record);
         } else {
-            out.record(part_of(system), record);
+            out.record(system.part(), record);
         }
         self.keep(Arc::clone(system));
         out.signal(Signal::ThirdPartySystem(Arc::clone(system)));
@@ -89,7 +90,7 @@ impl Tpsr {
 
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
         let id = system.description.id.clone();
-        self.parts.insert(part_of(&system), id.clone());
+        self.parts.insert(system.part(), id.clone());
         self.unspread.insert(id.clone());
         self.systems.insert(id, system);
     }
@@ -146,29 +147,30 @@ impl Tpsr {
             self.tell_deriving(system, key, out);
         }
     }
+}
 
-    /// What came of looking at a system is written down, told to those who look for it or use it, and published.
-    fn moved(&mut self, moved: &Moved, out: &mut Out<'_, Self>) {
-        let Some(system) = self.systems.get(&moved.system).cloned() else { return };
-        if let Some(stood) = &moved.stood {
-            out.record(part_of(&system), Record::Stood(moved.system.clone(), stood.clone()));
-        }
-        if !moved.is_news {
-            return self.arm(out);
-        }
-        let keep = || KeepStanding { system: moved.system.clone(), standing: Arc::clone(&moved.standing) };
-        out.send(TPSD, keep());
-        out.send(SDC, keep());
-        for signal in signals(system.entity.id(), moved, out.now().wall) {
-            out.signal(signal);
-        }
-        self.arm(out);
+impl Registrar for Tpsr {
+    type System = ThirdPartySystem;
+
+    fn registered(&self, id: &SystemId) -> Option<&Arc<ThirdPartySystem>> {
+        self.systems.get(id)
     }
 
-    fn arm(&mut self, out: &mut Out<'_, Self>) {
-        if let Some(after_ms) = self.standings.arm(out.now()) {
-            out.timer(after_ms, WATCH);
-        }
+    fn standings(&mut self) -> &mut Standings {
+        &mut self.standings
+    }
+
+    fn renewed(id: SystemId, expires_at: Option<Timestamp>) -> Record {
+        Record::Renewed(id, expires_at)
+    }
+
+    fn stood(id: SystemId, stood: Stood) -> Record {
+        Record::Stood(id, stood)
+    }
+
+    fn tell_standing(keep: KeepStanding, out: &mut Out<'_, Self>) {
+        out.send(TPSD, keep.clone());
+        out.send(SDC, keep);
     }
 }
 
@@ -198,22 +200,19 @@ impl Behaviour for Tpsr {
             TpsrMsg::RegisterThirdPartySystem(message) => self.register(meta, *message.description, out),
             TpsrMsg::UpdateThirdPartySystem(message) => self.update(meta, message, out),
             TpsrMsg::Deregister(message) => self.deregister(meta, &message, out),
-            TpsrMsg::RenewRegistration(message) => self.renew(meta, &message, out),
-            TpsrMsg::Heartbeat(message) => self.heartbeat(meta, &message, out),
-            TpsrMsg::ReportPerformance(report) => self.reported(meta, report, out),
+            TpsrMsg::RenewRegistration(message) => self.renew(&meta, &message, out),
+            TpsrMsg::Heartbeat(message) => self.heartbeat(&meta, &message, out),
+            TpsrMsg::ReportPerformance(report) => self.reported(&meta, report, out),
+            TpsrMsg::ReportBreaker(report) => self.breaker(&report.system, report.breaker, out),
             TpsrMsg::Kept(answer) => self.kept(meta, answer, out),
-            TpsrMsg::Reannounce(_) => self.announce(meta.from.kind(), out),
+            TpsrMsg::Reannounce(_) => self.reannounce(meta.from.kind(), out),
         }
     }
 
     fn timeout(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
-        if key == WATCH {
-            for moved in self.standings.tick(out.now()) {
-                self.moved(&moved, out);
-            }
-            return self.arm(out);
+        if !self.look(key, out) {
+            self.tell_again(key, out);
         }
-        self.tell_again(key, out);
     }
 
     fn replay(&mut self, record: Record) {
@@ -246,19 +245,9 @@ impl Behaviour for Tpsr {
             out.spawn(system.entity);
             out.ask(system.entity, KeepThirdPartySystem { system: Arc::clone(&system) }, PendingKey::NONE);
             out.signal(Signal::ThirdPartySystem(Arc::clone(&system)));
-            let moved = self.standings.watch(&system.description.id, terms(&system), out.now());
-            self.moved(&moved, out);
+            self.watch_again(&system, out);
         }
     }
-}
-
-fn terms(system: &ThirdPartySystem) -> Terms<'_> {
-    let (level, reach) = (system.description.service_level.as_ref(), &system.description.reach);
-    Terms { level, reach, registered_at: system.registered_at }
-}
-
-fn part_of(system: &ThirdPartySystem) -> u64 {
-    u64::from(system.entity.id().slot())
 }
 
 #[cfg(test)]

@@ -18,7 +18,11 @@ fn at(ms: u64) -> Now {
 
 fn watching(reach: &Reach) -> Standings {
     let mut standings = Standings::new(&Settings::default());
-    standings.watch(&system_id("shop"), Terms { level: Some(&LEVEL), reach, registered_at: at(0).wall }, at(0));
+    standings.watch(
+        &system_id("shop"),
+        Terms { level: Some(&LEVEL), reach, registered_at: at(0).wall, has_breaker: true },
+        at(0),
+    );
     standings
 }
 

@@ -173,7 +173,7 @@ pub(super) fn willing(asked: OutsideRequest) -> OutsideAnswer {
             let (user_information, scope) = (json("{}"), (*asked.scope).clone());
             let grant = AuthorizationGrant { user_information, scope, expires_at: None };
             let decision = AuthorizationDecision::Granted(grant);
-            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+            OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
         }
         OutsideRequest::InvokeAction(_) => OutsideAnswer::Failed("nothing is acted here".to_owned()),
         OutsideRequest::ReadProperties(_) => {

@@ -8,7 +8,7 @@ use twinway_protocol::{
         ChangeTerms, ChangeTwin, DigitalTwinSystemMsg, ListTwins, MetaverseSystemMsg, OpenSystem, RegisterTwinSystem,
         ReportPhysicalChange, RequestTwinPropertiesAndPermission, RunService, SearchTwinSystems, SelectTwins, Wire,
     },
-    registry::SystemQuery,
+    registry::{SystemQuery, TwinQuery},
     time::Timestamp,
 };
 
@@ -35,7 +35,10 @@ pub(super) fn registering() -> Line<Wire> {
 /// Steps 4 to 13, once line 0 has registered.
 fn selecting() -> Line<Wire> {
     let search = || SearchTwinSystems { query: Box::new(SystemQuery::default()) };
-    let list = || ListTwins { metaverse: system("world"), system: Some(system("home")), cursor: None, limit: None };
+    let list = || {
+        let query = TwinQuery { system: Some(system("home")), ..TwinQuery::default() };
+        ListTwins { metaverse: system("world"), query: Box::new(query) }
+    };
     let (none, lamps_selected, lamps_used) = (Arc::from([]), lamps(), lamps());
     let select = move || SelectTwins {
         metaverse: system("world"),

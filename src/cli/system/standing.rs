@@ -6,7 +6,7 @@ use twinway::{
     client::Client,
     protocol::{
         JsonDoc,
-        registry::{Health, ServiceLevel, Standing},
+        registry::{Breaker, BreakerState, Health, ServiceLevel, Standing},
     },
 };
 
@@ -33,6 +33,16 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// Whether a third-party system is called at all.
+fn breaker(breaker: Breaker) -> String {
+    let state = match breaker.state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half-open",
+    };
+    format!("{state} since {}", breaker.since)
+}
+
 /// What `show` says of it.
 pub(super) fn details((standing, promised): (&Standing, Option<&ServiceLevel>)) -> Vec<(&'static str, String)> {
     let measured = &standing.performance;
@@ -44,6 +54,7 @@ pub(super) fn details((standing, promised): (&Standing, Option<&ServiceLevel>)) 
         ("why", standing.reason.clone().unwrap_or_default()),
         ("heard of", text(standing.heard_at)),
         ("expires", text(standing.expires_at)),
+        ("breaker", standing.breaker.map(breaker).unwrap_or_default()),
         ("availability", shares(promised.and_then(|level| level.availability), measured.availability)),
         ("p99 ms", shares(promised.and_then(|level| level.p99_ms), measured.p99_ms)),
         ("calls", format!("{} in {} ms, {} failed", measured.calls, measured.window_ms, measured.failed)),

@@ -12,7 +12,7 @@ use crate::{
     JsonDoc, ObjectUri, PendingKey, Problem, Ref, StepId, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     lease::{Synchronization, Token},
-    registry::{Page, SystemQuery, TwinSystem, TwinSystemDescription, TwinSystemListing},
+    registry::{Page, SystemQuery, TwinQuery, TwinSystem, TwinSystemDescription, TwinSystemListing},
     time::Timestamp,
     twin::{RegisteredTwin, TwinListing, TwinView},
 };
@@ -153,17 +153,13 @@ pub struct TwinSystemsFound {
     pub page: Page<TwinSystemListing>,
 }
 
-/// 9.2 step 6: a metaverse system looks at the twins of a system.
+/// 9.2 step 6: a metaverse system looks at the twins of a system, or for those that match.
 #[derive(Clone, Debug)]
 pub struct ListTwins {
     /// Who asks.
     pub metaverse: SystemId,
-    /// Of which twin system; absent: of all.
-    pub system: Option<SystemId>,
-    /// Where the page before ended.
-    pub cursor: Option<Box<str>>,
-    /// At most this many.
-    pub limit: Option<u32>,
+    /// For which twins, and which page of them.
+    pub query: Box<TwinQuery>,
 }
 
 /// 9.2 step 7: they are these.

@@ -8,7 +8,7 @@ use super::{Kept, ThirdPartySystemRegistered, TwinSystemRegistered, steps};
 use crate::{
     Ref, StepId, SystemId, TwinId,
     message::ThirdPartySystemMsg,
-    registry::{Page, Performance, Standing, ThirdPartyDescription, TwinSystem, TwinSystemDescription},
+    registry::{Breaker, Page, Performance, Standing, ThirdPartyDescription, TwinSystem, TwinSystemDescription},
     twin::{RegisteredTwin, TwinEntry},
 };
 
@@ -137,6 +137,15 @@ pub struct KeepStanding {
     pub standing: Arc<Standing>,
 }
 
+/// SDC tells the register that a third-party system is called in another way than before (FGMV-29 8.2.4).
+#[derive(Clone, Debug)]
+pub struct ReportBreaker {
+    /// The system.
+    pub system: SystemId,
+    /// Its breaker now.
+    pub breaker: Breaker,
+}
+
 /// The actor of an external system tells the register what it measured of its system since it last did: by a timer,
 /// never a message a call.
 #[derive(Clone, Debug)]
@@ -177,5 +186,6 @@ steps! {
     tell TwinGone;
     tell KeepStanding;
     tell ReportPerformance;
+    tell ReportBreaker;
     tell SessionChanged;
 }

@@ -77,15 +77,21 @@ pub struct ForwardUserAuthorization {
     /// The operations that the user wants to call.
     #[cfg_attr(feature = "openapi", schema(value_type = BTreeSet<String>))]
     pub scope: Arc<BTreeSet<String>>,
+    /// How the system's own API is called for it; absent: the system is asked by this very document.
+    #[serde(skip)]
+    pub call: Option<Box<ApiCall>>,
 }
 
 /// 9.1 step 8: the third-party system says what it knows of the user and what the user may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UserAndPermissionInformation {
+#[serde(rename_all = "camelCase")]
+pub enum UserAndPermissionInformation {
     /// Its decision.
-    pub decision: AuthorizationDecision,
+    Decision(AuthorizationDecision),
+    /// What its own API answered: its mapping makes the decision of it.
+    #[serde(skip)]
+    Answered(JsonDoc),
 }
 
 /// 9.1 step 8, later: a person has logged in, or the third-party system changed its mind.

@@ -41,6 +41,31 @@ pub struct Performance {
     pub availability: Option<f64>,
 }
 
+/// Whether a third-party system is called at all (FGMV-29 8.2.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum BreakerState {
+    /// It is called.
+    #[default]
+    Closed,
+    /// Too many calls failed, or nothing is heard of it: it is not called for a while.
+    Open,
+    /// One call is let through, or under way, to see whether it answers again; the others wait for what becomes of it.
+    HalfOpen,
+}
+
+/// The circuit breaker of a third-party system. It begins closed whenever the daemon starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Breaker {
+    /// What it is.
+    pub state: BreakerState,
+    /// Since when it is that.
+    pub since: Timestamp,
+}
+
 /// How a registered system stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -58,4 +83,7 @@ pub struct Standing {
     pub expires_at: Option<Timestamp>,
     /// What was measured.
     pub performance: Performance,
+    /// Whether it is called at all; absent: it is a digital twin system, which has no breaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
 }

@@ -1,5 +1,7 @@
 //! FGMV-29 8.3.3, and steps 6 to 12 of 9.2.
 
+mod searching;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use twinway_protocol::{
@@ -11,7 +13,7 @@ use twinway_protocol::{
         TwinPermissionManaged, TwinPropertiesAndPermission, TwinPropertiesAndPermissionGranted, TwinRead, TwinRefusal,
         TwinsListed, TwinsSelected, Wire,
     },
-    registry::Page,
+    registry::{Page, TwinQuery},
     twin::{PropertyValue, TwinClass, TwinListing, TwinView},
 };
 
@@ -77,9 +79,13 @@ fn list(
     limit: Option<u32>,
 ) -> Result<Page<TwinListing>, ProblemKind> {
     let (system, cursor) = (system.map(system_id), cursor.map(Into::into));
-    let question = ListTwins { metaverse: system_id("world"), system, cursor, limit };
+    search(trial, TwinQuery { system, cursor, limit, ..TwinQuery::default() }).map_err(|problem| problem.kind)
+}
+
+fn search(trial: &mut Trial<Dtia>, query: TwinQuery) -> Result<Page<TwinListing>, Problem> {
+    let question = ListTwins { metaverse: system_id("world"), query: Box::new(query) };
     let listed = heard::<TwinsListed>(trial.deliver(caller(), PendingKey::NONE, question)).expect("it is answered");
-    listed.map(|listed| listed.page).map_err(|problem| problem.kind)
+    listed.map(|listed| listed.page)
 }
 
 fn view(id: &str) -> Arc<TwinView> {

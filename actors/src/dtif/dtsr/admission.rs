@@ -37,6 +37,39 @@ pub(super) enum Scope {
     Part(Vec<TwinId>),
 }
 
+/// The twins that a list names. Those that are listed already are known by their slots: a bit each, and no copy of the list.
+struct Named {
+    known: Vec<u64>,
+    known_count: u32,
+    new: BTreeSet<TwinId>,
+}
+
+impl Named {
+    fn new(slots: u32) -> Self {
+        Self { known: vec![0; slots.div_ceil(u64::BITS) as usize], known_count: 0, new: BTreeSet::new() }
+    }
+
+    fn bit(twin: &RegisteredTwin) -> (usize, u64) {
+        let slot = twin.entity.id().slot();
+        ((slot / u64::BITS) as usize, 1 << (slot % u64::BITS))
+    }
+
+    /// Takes a twin in, which is listed already or is not; false: it was named before.
+    fn take(&mut self, listed: Option<&RegisteredTwin>, id: &TwinId) -> bool {
+        let Some((word, bit)) = listed.map(Self::bit) else { return self.new.insert(id.clone()) };
+        // Slots are given in turn: there is a bit for each that was given.
+        let Some(word) = self.known.get_mut(word).filter(|word| **word & bit == 0) else { return false };
+        *word |= bit;
+        self.known_count += 1;
+        true
+    }
+
+    fn has_known(&self, twin: &RegisteredTwin) -> bool {
+        let (word, bit) = Self::bit(twin);
+        self.known.get(word).is_some_and(|word| word & bit != 0)
+    }
+}
+
 impl Dtsr {
     /// Judges a registration and gives addresses to what it brings. Nothing is changed yet.
     pub(super) fn admit(&self, from: EntityId, mut description: TwinSystemDescription) -> Result<Admission, Problem> {
@@ -73,19 +106,19 @@ impl Dtsr {
 
     /// What changes when a system lists these twins. What stays as it was costs a comparison, and is not read again.
     pub(super) fn plan(&self, system: &SystemId, entries: Vec<Arc<TwinEntry>>, scope: Scope) -> Result<Edit, Problem> {
-        let mut named = BTreeSet::new();
+        let mut named = Named::new(self.register.twin_slot_next);
         let mut slots = Slots { twin: self.register.twin_slot_next, object: self.register.object_slot_next };
         let (mut objects, mut put, mut new) = (BTreeMap::new(), Vec::new(), 0_usize);
         if entries.len() > self.settings.system_twins_max {
             return Err(limit_reached("system_twins_max", self.settings.system_twins_max).at("/twins"));
         }
         for (index, entry) in entries.into_iter().enumerate() {
-            let id = entry.id.clone();
-            if !named.insert(id.clone()) {
-                let detail = format!("the list has `{id}` twice");
+            let lister = self.register.twin(&entry.id).filter(|lister| lister.system == *system);
+            if !named.take(lister.map(|lister| &lister.twin), &entry.id) {
+                let detail = format!("the list has `{}` twice", entry.id);
                 return Err(Problem::new(ProblemKind::InvalidDocument, detail).at(format!("/twins/{index}/id")));
             }
-            match self.register.twin(&id).filter(|lister| lister.system == *system) {
+            match lister {
                 Some(lister) if Arc::ptr_eq(&lister.twin.entry, &entry) || lister.twin.entry == entry => {}
                 Some(lister) => {
                     self.check_entry(system, index, &entry)?;
@@ -100,32 +133,35 @@ impl Dtsr {
             }
         }
         let gone = self.gone(system, &named, scope)?;
-        let count = self.register.ids_of(system).count() + new - gone.len();
+        let count = self.register.count(system) as usize + new - gone.len();
         if count > self.settings.system_twins_max {
             return Err(limit_reached("system_twins_max", self.settings.system_twins_max).at("/twins"));
         }
         Ok(Edit { put: put.into(), gone: gone.into() })
     }
 
-    fn gone(&self, system: &SystemId, named: &BTreeSet<TwinId>, scope: Scope) -> Result<Vec<RegisteredTwin>, Problem> {
+    fn gone(&self, system: &SystemId, named: &Named, scope: Scope) -> Result<Vec<RegisteredTwin>, Problem> {
         let listed = |id: &TwinId| self.register.twin(id).filter(|lister| lister.system == *system);
-        let removed = match scope {
+        let remove = match scope {
+            // All that are listed were named: to look for others would cost as much as to look at the list.
+            Scope::Whole if named.known_count == self.register.count(system) => return Ok(Vec::new()),
             Scope::Whole => {
-                self.register.ids_of(system).filter(|id| !named.contains(*id)).cloned().collect::<BTreeSet<_>>()
+                let listed = self.register.ids_of(system).filter_map(listed).map(|lister| &lister.twin);
+                return Ok(listed.filter(|twin| !named.has_known(twin)).cloned().collect());
             }
-            Scope::Part(remove) => {
-                for (index, id) in remove.iter().enumerate() {
-                    let pointer = || format!("/remove/{index}");
-                    if named.contains(id) {
-                        let detail = format!("`{id}` is to be listed and removed at once");
-                        return Err(Problem::new(ProblemKind::InvalidDocument, detail).at(pointer()));
-                    }
-                    listed(id).ok_or_else(|| twin_unknown(id).at(pointer()))?;
-                }
-                remove.into_iter().collect()
-            }
+            Scope::Part(remove) => remove,
         };
-        Ok(removed.iter().filter_map(listed).map(|lister| lister.twin.clone()).collect())
+        let mut gone = BTreeMap::new();
+        for (index, id) in remove.iter().enumerate() {
+            let pointer = || format!("/remove/{index}");
+            let lister = listed(id);
+            if named.new.contains(id) || lister.is_some_and(|lister| named.has_known(&lister.twin)) {
+                let detail = format!("`{id}` is to be listed and removed at once");
+                return Err(Problem::new(ProblemKind::InvalidDocument, detail).at(pointer()));
+            }
+            gone.insert(id, lister.ok_or_else(|| twin_unknown(id).at(pointer()))?.twin.clone());
+        }
+        Ok(gone.into_values().collect())
     }
 
     fn check_entry(&self, system: &SystemId, index: usize, entry: &TwinEntry) -> Result<(), Problem> {

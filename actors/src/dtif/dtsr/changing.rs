@@ -1,43 +1,19 @@
-//! What becomes of registrations (FGMV-29 8.3.1): changed in whole or in part, renewed, watched, ended.
+//! What becomes of registrations (FGMV-29 8.3.1): changed in whole or in part, ended. What is alike for third-party systems is
+//! in [`Registrar`].
 
 use std::{ops::Bound, sync::Arc};
 
 use twinway_protocol::{
-    Meta, Out, Problem, ProblemKind, SystemId, TwinId,
-    message::{
-        ChangeTwinList, DTSD, Deregister, Heartbeat, KeepStanding, ListOwnTwins, OwnTwinsListed, RenewRegistration,
-        ReportPerformance, SystemStands, UpdateTwinSystem,
-    },
+    Meta, Out, TwinId,
+    message::{ChangeTwinList, Deregister, ListOwnTwins, OwnTwinsListed, UpdateTwinSystem},
     registry::{Page, TwinSystem},
     signal::Signal,
 };
 
-use super::{
-    super::behind, Changing, Dtsr, DtsrRecord, Edit, admission::Scope, kept::Described, kept::by_chunk, part_of,
-};
-use crate::standing::{Moved, Terms, WATCH, signals, version_mismatch};
-
-pub(super) fn terms(system: &TwinSystem) -> Terms<'_> {
-    let (level, reach) = (system.description.service_level.as_ref(), &system.description.reach);
-    Terms { level, reach, registered_at: system.registered_at }
-}
-
-fn unknown(id: &SystemId) -> Problem {
-    Problem::new(ProblemKind::SystemUnknown, format!("no twin system `{id}` is registered"))
-}
+use super::{super::behind, Changing, Dtsr, DtsrRecord, Edit, admission::Scope, kept::Described, kept::by_chunk};
+use crate::standing::{Registered, Registrar};
 
 impl Dtsr {
-    /// The registered system, if it is its own actor that speaks, and the version that it expects.
-    fn own(&self, meta: &Meta, id: &SystemId, if_version: Option<u64>) -> Result<Arc<TwinSystem>, Problem> {
-        let system = self.register.systems.get(id).ok_or_else(|| unknown(id))?;
-        if system.entity.id() != meta.from {
-            let detail = format!("`{id}` speaks through another actor");
-            return Err(Problem::new(ProblemKind::NotAllowed, detail));
-        }
-        version_mismatch(system.version, if_version)?;
-        Ok(Arc::clone(system))
-    }
-
     /// FGMV-29 8.3.1: a system describes itself anew, and perhaps its whole list. To repeat it changes nothing, but mends
     /// what an earlier attempt left undone.
     pub(super) fn update(&mut self, meta: &Meta, message: UpdateTwinSystem, out: &mut Out<'_, Self>) {
@@ -109,92 +85,11 @@ impl Dtsr {
         if let Err(problem) = self.write_twins(&system, &edit, out) {
             return self.give_up(key, problem, out);
         }
-        self.write_one(part_of(&system), DtsrRecord::Deregistered(id.clone()), out);
+        self.write_one(system.part(), DtsrRecord::Deregistered(id.clone()), out);
         self.forget_objects(key, &edit);
         let told = self.announce_gone(&system, &edit.gone, key, out);
         self.await_kept(key, told);
         out.signal(Signal::TwinSystemGone(id.clone()));
-    }
-
-    /// FGMV-29 8.3.1: the registration goes on.
-    pub(super) fn renew(&mut self, meta: &Meta, message: &RenewRegistration, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<RenewRegistration>(out.event());
-        let admitted = self.own(meta, &message.system, None).and_then(|system| {
-            self.standings.check_lifetime(message.lifetime_ms)?;
-            Ok(system)
-        });
-        match admitted {
-            Ok(system) => {
-                let moved = self.renew_for(&system, message.lifetime_ms.or(system.description.lifetime_ms), out);
-                out.reply(asker, Ok(SystemStands { standing: moved.standing }));
-            }
-            Err(problem) => out.reply(asker, Err(problem)),
-        }
-    }
-
-    /// The lifetime that the system registered begins, or begins again.
-    pub(super) fn begin_lifetime(&mut self, system: &TwinSystem, out: &mut Out<'_, Self>) {
-        let id = &system.description.id;
-        let moved = self.standings.watch(id, terms(system), out.now());
-        match system.description.lifetime_ms {
-            None if self.standings.expires_at(id).is_none() => self.moved(&moved, out),
-            lifetime_ms => drop(self.renew_for(system, lifetime_ms, out)),
-        }
-    }
-
-    fn renew_for(&mut self, system: &TwinSystem, lifetime_ms: Option<u64>, out: &mut Out<'_, Self>) -> Moved {
-        let id = &system.description.id;
-        let expires_at = lifetime_ms.map(|ms| out.now().wall.plus_ms(ms));
-        if expires_at != self.standings.expires_at(id) {
-            out.record(part_of(system), DtsrRecord::Renewed(id.clone(), expires_at));
-        }
-        let moved = self.standings.renew(id, expires_at, out.now());
-        self.moved(&moved, out);
-        moved
-    }
-
-    /// FGMV-29 8.3.1: the system says that it is there.
-    pub(super) fn heartbeat(&mut self, meta: &Meta, message: &Heartbeat, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<Heartbeat>(out.event());
-        match self.own(meta, &message.system, None) {
-            Ok(_) => {
-                let moved = self.standings.heartbeat(&message.system, out.now());
-                self.moved(&moved, out);
-                out.reply(asker, Ok(SystemStands { standing: moved.standing }));
-            }
-            Err(problem) => out.reply(asker, Err(problem)),
-        }
-    }
-
-    /// FGMV-29 8.3.1: what the system's actor measured of it.
-    pub(super) fn reported(&mut self, meta: &Meta, report: ReportPerformance, out: &mut Out<'_, Self>) {
-        if self.own(meta, &report.system, None).is_ok()
-            && let Some(moved) = self.standings.report(report, out.now())
-        {
-            self.moved(&moved, out);
-        }
-    }
-
-    /// What came of looking at a system is written down, told to those who look for it, and published.
-    pub(super) fn moved(&mut self, moved: &Moved, out: &mut Out<'_, Self>) {
-        let Some(system) = self.register.systems.get(&moved.system).cloned() else { return };
-        if let Some(stood) = &moved.stood {
-            out.record(part_of(&system), DtsrRecord::Stood(moved.system.clone(), stood.clone()));
-        }
-        if !moved.is_news {
-            return self.arm(out);
-        }
-        out.send(DTSD, KeepStanding { system: moved.system.clone(), standing: Arc::clone(&moved.standing) });
-        for signal in signals(system.entity.id(), moved, out.now().wall) {
-            out.signal(signal);
-        }
-        self.arm(out);
-    }
-
-    pub(super) fn arm(&mut self, out: &mut Out<'_, Self>) {
-        if let Some(after_ms) = self.standings.arm(out.now()) {
-            out.timer(after_ms, WATCH);
-        }
     }
 
     /// Twins that are only in a record from before twins had parts of their own get them, so that from now on a change of
@@ -207,7 +102,7 @@ impl Dtsr {
                 self.write_one(part, DtsrRecord::Listed { system: id.clone(), twins }, out);
             }
             // In this order: what follows says that the twins are elsewhere now.
-            self.write_one(part_of(&system), DtsrRecord::Described(Box::new(described)), out);
+            self.write_one(system.part(), DtsrRecord::Described(Box::new(described)), out);
         }
     }
 }

@@ -18,11 +18,11 @@ use super::{
     super::gathering::Gathering,
     Described, Dtsr, DtsrRecord,
     kept::{GIVEN, by_chunk},
-    part_of,
 };
 use crate::{
     mutation::{Mutation, broken},
     settings::pending_full,
+    standing::Registered,
 };
 
 /// How long DTSR waits before it tells again what somebody could not take, in milliseconds.
@@ -174,7 +174,7 @@ impl Dtsr {
     fn write(&mut self, system: &TwinSystem, edit: &Edit, out: &mut Out<'_, Self>) -> Result<(), Problem> {
         let described = DtsrRecord::Described(Box::new(Described::new(system)?));
         self.write_twins(system, edit, out)?;
-        self.write_one(part_of(system), described, out);
+        self.write_one(system.part(), described, out);
         Ok(())
     }
 

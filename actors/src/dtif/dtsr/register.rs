@@ -15,6 +15,7 @@ use twinway_protocol::{
 };
 
 use super::kept::{Described, DtsrRecord, Listed};
+use crate::standing::Registered;
 
 /// A physical object with all twins that stand for it.
 #[derive(Debug)]
@@ -52,10 +53,6 @@ pub(super) struct Register {
     pub(super) object_slot_next: u32,
     /// Twins that are only in a record from before twins had parts of their own.
     unparted: BTreeMap<SystemId, BTreeSet<TwinId>>,
-}
-
-pub(super) fn part_of(system: &TwinSystem) -> u64 {
-    u64::from(system.entity.id().slot())
 }
 
 impl Register {
@@ -113,7 +110,7 @@ impl Register {
         let id = system.description.id.clone();
         system.twin_count = self.count(&id);
         let system = Arc::new(system);
-        self.parts.insert(part_of(&system), id.clone());
+        self.parts.insert(system.part(), id.clone());
         self.systems.insert(id, Arc::clone(&system));
         system
     }
@@ -192,7 +189,7 @@ impl Register {
     /// Takes a system out; its twins were taken out before.
     pub(super) fn drop_system(&mut self, id: &SystemId) {
         if let Some(system) = self.systems.remove(id) {
-            self.parts.remove(&part_of(&system));
+            self.parts.remove(&system.part());
         }
         self.drop_unparted(id);
     }

@@ -1,5 +1,6 @@
 //! FGMV-29 8.3.1, and steps 1 to 3 of 9.2.
 
+mod listing;
 mod synchronizing;
 
 use std::sync::Arc;

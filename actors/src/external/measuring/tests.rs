@@ -56,6 +56,15 @@ fn reports(effects: Vec<Effect<Wire>>) -> Vec<ReportPerformance> {
     sent(effects).into_iter().filter_map(|(_, wire)| to_register(wire)).collect()
 }
 
+/// In how many milliseconds the register is to be told.
+fn timers(effects: &[Effect<Wire>]) -> Vec<u64> {
+    let after = |effect: &Effect<Wire>| match effect {
+        Effect::Timer { after_ms, key } if *key == REPORT => Some(*after_ms),
+        _ => None,
+    };
+    effects.iter().filter_map(after).collect()
+}
+
 fn pass(shop: &mut Trial<ThirdPartySystem>, ms: u64) {
     shop.now.monotonic_ms += ms;
     shop.now.wall = shop.now.wall.plus_ms(ms);
@@ -71,28 +80,28 @@ fn calls_are_reported_by_a_timer_and_never_one_by_one() {
     }
     let late = ask(&mut shop);
     assert!(reports(shop.timeout(late)).is_empty());
+    let report_ms = Settings::default().performance_report_ms;
+    pass(&mut shop, report_ms);
     let told = reports(shop.timeout(REPORT));
     let [report] = &told[..] else { panic!("one report: {told:?}") };
     let measured = &report.performance;
     assert_eq!((measured.calls, measured.failed, measured.error_rate), (5, 1, 0.2));
     assert_eq!((measured.p50_ms, measured.p99_ms), (Some(10.0), Some(200.0)));
-    assert_eq!((report.failed_in_a_row, report.heard_ms_ago), (1, Some(0)));
+    assert_eq!((report.failed_in_a_row, report.heard_ms_ago), (1, Some(report_ms)));
 }
 
 #[test]
 fn a_window_that_empties_is_reported_and_then_nothing_is_any_more() {
     let mut shop = shop();
     let request = ask(&mut shop);
-    answer(&mut shop, request);
+    let mut due = timers(&answer(&mut shop, request));
     let mut told = Vec::new();
-    for _ in 0..20 {
-        pass(&mut shop, 15_000);
+    while let Some(after_ms) = due.pop() {
+        pass(&mut shop, after_ms);
         let effects = shop.timeout(REPORT);
-        let again = effects.iter().any(|effect| matches!(effect, Effect::Timer { key, .. } if *key == REPORT));
+        due = timers(&effects);
         told.extend(reports(effects));
-        if !again {
-            break;
-        }
+        assert!(told.len() < 20, "it comes to rest");
     }
     assert_eq!(told.last().map(|report| report.performance.calls), Some(0), "what was measured is forgotten");
     assert!(told.len() < 8, "the timer came to rest: {}", told.len());
@@ -106,4 +115,23 @@ fn an_open_session_is_told_when_it_opens_and_when_it_closes() {
         assert_eq!(told.iter().map(|report| report.in_session).collect::<Vec<_>>(), [open]);
         assert!(reports(shop.deliver(CALLER, PendingKey::NONE, SessionChanged { open })).is_empty(), "it is no news");
     }
+}
+
+/// After a report, the next is due when the window looks different by itself. What happens before that is told as soon as ever.
+#[test]
+fn a_failure_after_a_quiet_report_is_told_as_soon_as_the_first() {
+    let report_ms = Settings::default().performance_report_ms;
+    let mut shop = shop();
+    let request = ask(&mut shop);
+    assert_eq!(timers(&answer(&mut shop, request)), [report_ms]);
+    pass(&mut shop, report_ms);
+    let effects = shop.timeout(REPORT);
+    let quiet = timers(&effects);
+    assert!(quiet.iter().all(|after_ms| *after_ms > report_ms) && quiet.len() == 1, "{quiet:?}");
+    let unanswered = ask(&mut shop);
+    assert_eq!(timers(&shop.timeout(unanswered)), [report_ms], "and not when the window empties");
+    assert!(reports(shop.timeout(REPORT)).is_empty(), "it is not due yet");
+    pass(&mut shop, report_ms);
+    let told = reports(shop.timeout(REPORT));
+    assert_eq!(told.iter().map(|report| report.failed_in_a_row).collect::<Vec<_>>(), [1]);
 }

@@ -131,7 +131,7 @@ fn what_it_asks_of_twins_is_passed_on_and_answered() {
     let search = SearchTwinSystems { query: Box::new(SystemQuery::default()) };
     let found = TwinSystemsFound { page: Page { items: Vec::new(), next: None } };
     passes(plaza, search, &["9.2/4 SearchTwinSystems to Dtsd"], found);
-    let list = ListTwins { metaverse: metaverse(), system: None, cursor: None, limit: None };
+    let list = ListTwins { metaverse: metaverse(), query: Box::default() };
     let listed = TwinsListed { page: Page { items: Vec::new(), next: None } };
     passes(plaza, list, &["9.2/6 ListTwins to Dtia"], listed);
     passes(plaza, select(CALLER), &["9.2/6 SelectTwins to Dtia"], TwinsSelected { selected: Vec::new() });

@@ -44,6 +44,7 @@ fn authorize(shop: &mut Trial<ThirdPartySystem>, asks: u64) -> Vec<Effect<Wire>>
         metaverse: system_id("plaza"),
         user: UserId::new("ada").expect("it is a name"),
         scope: Arc::default(),
+        call: None,
     };
     shop.deliver(TPSAA, key(asks), question)
 }
@@ -79,7 +80,7 @@ fn request(effects: &[Effect<Wire>]) -> (PendingKey, &OutsideRequest) {
 
 fn decided() -> OutsideAnswer {
     let decision = AuthorizationDecision::Denied("no".to_owned());
-    OutsideAnswer::AuthorizeUser(UserAndPermissionInformation { decision })
+    OutsideAnswer::AuthorizeUser(UserAndPermissionInformation::Decision(decision))
 }
 
 fn executed() -> OutsideAnswer {

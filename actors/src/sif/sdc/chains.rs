@@ -294,7 +294,10 @@ impl Sdc {
             let Some(kept) = self.register.get_mut(number) else { continue };
             kept.recovering = true;
             let left = kept.execution.started.deadline_at.unix_ms().saturating_sub(out.now().wall.unix_ms());
-            self.arm_deadline(number, left, out);
+            // One that has passed needs no timer, before which a further step could begin.
+            if left > 0 {
+                self.arm_deadline(number, left, out);
+            }
             self.proceed(number, out);
         }
         self.arm_sweep(out);

@@ -16,11 +16,14 @@ use twinway_protocol::{
 
 use super::{
     Await, Happening, SHARE, Sdc, Waiting,
-    calling::{self, Conversion, Facts},
+    calling::{self, Facts},
     execution::{Next, Step},
     meaning::Meaning,
 };
-use crate::{settings::pending_full, sif::transform};
+use crate::{
+    settings::pending_full,
+    sif::{converting::Conversion, transform},
+};
 
 /// How often a step is tried again that does not say.
 const RETRY: Retry = Retry { count: 2, backoff_ms: 200 };

@@ -1,3 +1,4 @@
+mod breaker;
 mod chains;
 mod crash;
 mod scene;

@@ -48,8 +48,8 @@ impl Tpsaa {
         let told = Box::new(authorization.clone());
         match message.party {
             AuthorizationParty::Metaverse(_) => {
-                if let Some(entity) = self.systems.get(&authorization.system) {
-                    out.send(*entity, UserAuthorizationRevoked { authorization: told });
+                if let Some(system) = self.systems.get(&authorization.system) {
+                    out.send(system.entity, UserAuthorizationRevoked { authorization: told });
                 }
             }
             AuthorizationParty::ThirdParty(_) => out.send(metaverse, UserAuthorizationSettled { authorization: told }),

@@ -1,5 +1,6 @@
 //! FGMV-29 8.2.3, and steps 6 to 10 and 13 of 9.1.
 
+mod asking;
 mod revoking;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -72,7 +73,7 @@ fn request(tpsaa: &mut Trial<Tpsaa>, operations: &[&str]) -> Vec<Effect<Wire>> {
 /// The third-party system's answer to the request that `effects` forward.
 fn decide(tpsaa: &mut Trial<Tpsaa>, effects: Vec<Effect<Wire>>, decision: AuthorizationDecision) -> Vec<Effect<Wire>> {
     let asked = to_kind(effects, ThirdPartySystemMsg::KIND).0.pending;
-    let information = UserAndPermissionInformation { decision };
+    let information = UserAndPermissionInformation::Decision(decision);
     tpsaa.deliver(THIRD_PARTY, asked, TpsaaMsg::UserAndPermissionInformation(Ok(information)))
 }
 
@@ -148,8 +149,7 @@ fn a_second_answer_changes_nothing() {
     let mut tpsaa = tpsaa();
     let effects = request(&mut tpsaa, &[]);
     let asked = to_kind(effects, ThirdPartySystemMsg::KIND).0.pending;
-    let information =
-        || TpsaaMsg::UserAndPermissionInformation(Ok(UserAndPermissionInformation { decision: denial() }));
+    let information = || TpsaaMsg::UserAndPermissionInformation(Ok(UserAndPermissionInformation::Decision(denial())));
     assert!(!tpsaa.deliver(THIRD_PARTY, asked, information()).is_empty());
     assert!(tpsaa.deliver(THIRD_PARTY, asked, information()).is_empty());
     assert_eq!(tpsaa.records.len(), 1);
@@ -347,7 +347,7 @@ fn a_snapshot_of_each_part_makes_the_same_state() {
 #[test]
 fn an_answer_to_no_request_is_ignored() {
     let mut tpsaa = tpsaa();
-    let information = UserAndPermissionInformation { decision: grant(&["*"], None) };
+    let information = UserAndPermissionInformation::Decision(grant(&["*"], None));
     let stray = TpsaaMsg::UserAndPermissionInformation(Ok(information));
     assert!(tpsaa.deliver(THIRD_PARTY, PendingKey::from_bits(77), stray).is_empty());
     assert!(tpsaa.records.is_empty());

@@ -15,7 +15,7 @@ impl Tpsd {
     pub(super) fn find_places(&self, message: &FindRegisteredPlaces) -> Result<RegisteredPlacesFound, Problem> {
         let FindRegisteredPlaces { metaverse, user, capabilities, frame, query, hidden, filter } = message;
         let conditions = SystemQuery { filter: filter.clone(), ..SystemQuery::default() };
-        let mut conditions = Conditions::of::<Known>(&conditions)?;
+        let mut conditions = Conditions::of::<Known>(&conditions.into())?;
         let seeker = Seeker { metaverse, user: user.as_ref(), capabilities: capabilities.as_ref() };
         let mut fits = |id: &SystemId, place: &ServicePlace| -> Result<bool, Problem> {
             let Some(known) = self.systems.get(id) else { return Ok(false) };

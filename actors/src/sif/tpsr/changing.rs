@@ -1,42 +1,25 @@
-//! What becomes of registrations (FGMV-29 8.2.1): changed, renewed, watched, ended.
+//! What becomes of registrations (FGMV-29 8.2.1): changed, ended, called in another way. What is alike for twin systems is in
+//! [`Registrar`].
 
 use std::sync::Arc;
 
 use twinway_protocol::{
-    Meta, Out, Problem, ProblemKind, SystemId,
-    message::{
-        Deregister, Heartbeat, RenewRegistration, ReportPerformance, SystemStands, ThirdPartySystemRegistered,
-        UpdateThirdPartySystem,
-    },
-    registry::ThirdPartySystem,
+    Mailbox, Meta, Out, SystemId,
+    message::{Deregister, SdcMsg, ThirdPartySystemRegistered, UpdateThirdPartySystem},
+    registry::{Breaker, BreakerState, ThirdPartySystem},
     signal::Signal,
 };
 
-use super::{Record, Tpsr, checks, part_of, spreading::Waiting, terms};
-use crate::standing::{Moved, version_mismatch};
-
-pub(super) fn unknown(id: &SystemId) -> Problem {
-    Problem::new(ProblemKind::SystemUnknown, format!("no third-party system `{id}` is registered"))
-}
+use super::{Record, Tpsr, checks, spreading::Waiting};
+use crate::standing::{Registered, Registrar};
 
 impl Tpsr {
-    /// The registered system, if it is its own actor that speaks.
-    fn own(&self, meta: &Meta, id: &SystemId) -> Result<Arc<ThirdPartySystem>, Problem> {
-        let system = self.systems.get(id).ok_or_else(|| unknown(id))?;
-        if system.entity.id() != meta.from {
-            let detail = format!("`{id}` speaks through another actor");
-            return Err(Problem::new(ProblemKind::NotAllowed, detail));
-        }
-        Ok(Arc::clone(system))
-    }
-
     /// FGMV-29 8.2.1: a system describes itself anew. To repeat it changes nothing, but mends what an earlier attempt left
     /// undone.
     pub(super) fn update(&mut self, meta: Meta, message: UpdateThirdPartySystem, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<UpdateThirdPartySystem>(out.event());
         let UpdateThirdPartySystem { description, if_version } = message;
-        let admitted = self.own(&meta, &description.id).and_then(|system| {
-            version_mismatch(system.version, if_version)?;
+        let admitted = self.own(&meta, &description.id, if_version).and_then(|system| {
             checks::check(&description)?;
             self.standings.check_lifetime(description.lifetime_ms)?;
             Ok(system)
@@ -65,16 +48,12 @@ impl Tpsr {
     /// end, before it hears so.
     pub(super) fn deregister(&mut self, meta: Meta, message: &Deregister, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<Deregister>(out.event());
-        let admitted = self.own(&meta, &message.system).and_then(|system| {
-            version_mismatch(system.version, message.if_version)?;
-            Ok(system)
-        });
-        let system = match admitted {
+        let system = match self.own(&meta, &message.system, message.if_version) {
             Ok(system) => system,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
         let Some(key) = self.spread_gone(&system, Waiting::Deregistering(asker), out) else { return };
-        out.record(part_of(&system), Record::Deregistered(message.system.clone()));
+        out.record(system.part(), Record::Deregistered(message.system.clone()));
         self.drop_system(&message.system);
         out.signal(Signal::ThirdPartySystemGone(message.system.clone()));
         self.tell_gone(key, out);
@@ -82,69 +61,27 @@ impl Tpsr {
 
     pub(super) fn drop_system(&mut self, id: &SystemId) {
         if let Some(system) = self.systems.remove(id) {
-            self.parts.remove(&part_of(&system));
+            self.parts.remove(&system.part());
         }
         self.unspread.remove(id);
         self.spreading.remove(id);
         self.standings.forget(id);
     }
 
-    /// FGMV-29 8.2.1: the registration goes on.
-    pub(super) fn renew(&mut self, meta: Meta, message: &RenewRegistration, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<RenewRegistration>(out.event());
-        let admitted = self.own(&meta, &message.system).and_then(|system| {
-            self.standings.check_lifetime(message.lifetime_ms)?;
-            Ok(system)
-        });
-        match admitted {
-            Ok(system) => {
-                let moved = self.renew_for(&system, message.lifetime_ms.or(system.description.lifetime_ms), out);
-                out.reply(asker, Ok(SystemStands { standing: moved.standing }));
-            }
-            Err(problem) => out.reply(asker, Err(problem)),
-        }
-    }
-
-    /// The lifetime that the system registered begins, or begins again.
-    pub(super) fn begin_lifetime(&mut self, system: &ThirdPartySystem, out: &mut Out<'_, Self>) {
-        let id = &system.description.id;
-        let moved = self.standings.watch(id, terms(system), out.now());
-        match system.description.lifetime_ms {
-            None if self.standings.expires_at(id).is_none() => self.moved(&moved, out),
-            lifetime_ms => drop(self.renew_for(system, lifetime_ms, out)),
-        }
-    }
-
-    fn renew_for(&mut self, system: &ThirdPartySystem, lifetime_ms: Option<u64>, out: &mut Out<'_, Self>) -> Moved {
-        let id = &system.description.id;
-        let expires_at = lifetime_ms.map(|ms| out.now().wall.plus_ms(ms));
-        if expires_at != self.standings.expires_at(id) {
-            out.record(part_of(system), Record::Renewed(id.clone(), expires_at));
-        }
-        let moved = self.standings.renew(id, expires_at, out.now());
+    /// FGMV-29 8.2.4: SDC calls a system in another way than before.
+    pub(super) fn breaker(&mut self, system: &SystemId, breaker: Breaker, out: &mut Out<'_, Self>) {
+        let moved = self.standings.breaker(system, breaker, out.now());
         self.moved(&moved, out);
-        moved
     }
 
-    /// FGMV-29 8.2.1: the system says that it is there.
-    pub(super) fn heartbeat(&mut self, meta: Meta, message: &Heartbeat, out: &mut Out<'_, Self>) {
-        let asker = meta.asker::<Heartbeat>(out.event());
-        match self.own(&meta, &message.system) {
-            Ok(_) => {
-                let moved = self.standings.heartbeat(&message.system, out.now());
-                self.moved(&moved, out);
-                out.reply(asker, Ok(SystemStands { standing: moved.standing }));
+    /// An entity has lost what it derives from the register. SDC has lost its breakers with it: they are closed.
+    pub(super) fn reannounce(&mut self, kind: u8, out: &mut Out<'_, Self>) {
+        self.announce(kind, out);
+        if kind == SdcMsg::KIND {
+            let breaker = Breaker { state: BreakerState::Closed, since: out.now().wall };
+            for system in self.standings.broken() {
+                self.breaker(&system, breaker, out);
             }
-            Err(problem) => out.reply(asker, Err(problem)),
-        }
-    }
-
-    /// FGMV-29 8.2.1: what the system's actor measured of it.
-    pub(super) fn reported(&mut self, meta: Meta, report: ReportPerformance, out: &mut Out<'_, Self>) {
-        if self.own(&meta, &report.system).is_ok()
-            && let Some(moved) = self.standings.report(report, out.now())
-        {
-            self.moved(&moved, out);
         }
     }
 }

@@ -104,6 +104,8 @@ pub(super) fn check(description: &ThirdPartyDescription) -> Result<(), Problem> 
     description.service_charge.as_ref().map_or(Ok(()), charge)?;
     description.service_level.as_ref().map_or(Ok(()), level)?;
     apis(&description.apis)?;
+    let authorization = description.authorization.as_ref();
+    authorization.map_or(Ok(()), |mapping| mapping::check(mapping, "/authorization", true))?;
     match &description.reach {
         Reach::Session => Ok(()),
         Reach::Webhook(url) if url.starts_with("http://") || url.starts_with("https://") => {

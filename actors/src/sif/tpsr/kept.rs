@@ -124,6 +124,7 @@ impl From<FirstThirdPartySystem> for ThirdPartySystem {
             service_charge,
             service_level,
             apis: first.apis.into_iter().map(api).collect(),
+            authorization: None,
             reach: first.reach,
             lifetime_ms: None,
         };

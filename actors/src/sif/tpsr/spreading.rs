@@ -16,6 +16,7 @@ use super::Tpsr;
 use crate::{
     mutation::{Mutation, broken},
     settings::pending_full,
+    standing::unknown,
 };
 
 /// The kinds of the entities that derive something from this register.
@@ -71,7 +72,7 @@ impl Waiting {
             (Self::Updating(asker), News::Kept(system)) => out.reply(asker, registered(system, false)),
             (Self::Deregistering(asker), _) => out.reply(asker, Ok(Deregistered)),
             // Nobody who registers waits for a system to be gone.
-            (waiting, News::Gone(id, _)) => waiting.refuse(super::changing::unknown(id), out),
+            (waiting, News::Gone(id, _)) => waiting.refuse(unknown::<ThirdPartySystem>(id), out),
         }
     }
 }

@@ -125,7 +125,7 @@ fn another_registration_under_the_same_id_is_refused_with_what_differs() {
 #[test]
 fn what_cannot_be_registered_is_refused_with_its_place() {
     type Break = fn(&mut ThirdPartyDescription);
-    let cases: [(&str, Break); 12] = [
+    let cases: [(&str, Break); 13] = [
         ("/type", |d| d.system_type.clear()),
         ("/title", |d| d.title = "x".repeat(super::LABEL_BYTES_MAX + 1)),
         ("/description", |d| d.description = "x".repeat(super::TEXT_BYTES_MAX + 1)),
@@ -152,6 +152,10 @@ fn what_cannot_be_registered_is_refused_with_its_place() {
         ("/apis", |d| {
             let api = |n: usize| Api { operation: n.to_string(), description: None, mapping: None };
             d.apis = (0..=super::APIS_MAX).map(api).collect();
+        }),
+        ("/authorization/path", |d| {
+            let mapping = serde_json::from_str(r#"{"path": "grants"}"#).expect("it is a mapping");
+            d.authorization = Some(std::sync::Arc::new(mapping));
         }),
         ("/reach/webhook", |d| d.reach = Reach::Webhook("file:///etc/passwd".to_owned())),
     ];

@@ -6,7 +6,7 @@ use twinway_protocol::{
         DigitalTwinSystemMsg, ListTwins, MetaverseSystemMsg, OpenSystem, RegisterThirdPartySystem, RegisterTwinSystem,
         SearchThirdPartySystems, SearchTwinSystems, ThirdPartySystemMsg, Wire,
     },
-    registry::SystemQuery,
+    registry::{SystemQuery, TwinQuery},
 };
 
 use super::{
@@ -86,7 +86,10 @@ checks! {
     /// A twin system says which twins it maintains, each with its title and its object.
     answers "FGMV-28 REQ-DT-04", "FGMV-28 REQ-MV-01";
     fn a_twin_system_says_which_twins_it_maintains() {
-        let list = || ListTwins { metaverse: system("world"), system: Some(system("home")), cursor: None, limit: None };
+        let list = || {
+        let query = TwinQuery { system: Some(system("home")), ..TwinQuery::default() };
+        ListTwins { metaverse: system("world"), query: Box::new(query) }
+    };
         let listing = world().ask(WORLD, list, |listed| match listed {
             Ok(listed) => {
                 let shown = listed.page.items.iter().map(|twin| (twin.title.as_str(), twin.physical_object.is_some()));

@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 use twinway_protocol::{
     Behaviour, EntityId, Mailbox, ProblemKind,
     collaboration::{ExecutionState, StepState},
-    message::{CancelExecution, ExecutionShown, ReadExecution, SdcMsg, ThirdPartySystemMsg},
+    message::{
+        CancelExecution, ExecutionShown, KeepThirdPartySystem, ReadExecution, SdcMsg, ThirdPartySystemMsg, TpsrMsg,
+    },
 };
 
 use super::scene::{Scene, done, failed, input, operation, order, willing};
 use crate::{
     Settings,
-    sif::testing::{METAVERSE, answer, json as doc, key, system_id},
+    sif::testing::{METAVERSE, answer, json as doc, key, registered, system_id},
 };
 
 #[test]
@@ -366,4 +368,31 @@ fn member<'c>(chain: &'c mut Value, place: &str) -> &'c mut Value {
     let (parent, member) = place.rsplit_once('/').expect("it is a pointer");
     let parent = if parent.is_empty() { chain } else { chain.pointer_mut(parent).expect("its parent is there") };
     &mut parent[member]
+}
+
+#[test]
+fn executions_that_ended_make_room_for_new_ones_and_those_under_way_do_not() {
+    let settings = Settings { executions_kept_max: 1, ..Settings::default() };
+    let mut scene = Scene::open(&settings, willing);
+    let first = scene.start(&order()).expect("it is acceptable");
+    scene.answers = Box::new(|_| None);
+    let second = scene.start(&order()).expect("the first has ended");
+    assert_eq!(scene.read(&second).state, ExecutionState::Running);
+    let question = ReadExecution { metaverse: system_id("plaza"), execution: first.id, wait_ms: 0 };
+    let read = answer::<ExecutionShown>(scene.sdc.deliver(METAVERSE, key(6), question), METAVERSE, key(6));
+    assert_eq!(read.expect("an answer").map(|_| ()).map_err(|p| p.kind), Err(ProblemKind::RequestUnknown));
+    let refused = scene.start(&order()).expect_err("nothing has ended");
+    assert!(refused.detail.contains("executions_kept_max"), "{}", refused.detail);
+}
+
+#[test]
+fn a_step_that_its_system_does_not_offer_is_not_asked_for() {
+    let mut scene = Scene::open(&Settings::default(), willing);
+    let offers = KeepThirdPartySystem { system: registered("factory", 2) };
+    let effects = scene.sdc.deliver(EntityId::new(TpsrMsg::KIND, 0, 0), key(1), offers);
+    scene.follow(effects);
+    let execution = scene.start(&order()).expect("it is acceptable");
+    let problem = execution.problem.expect("it says why");
+    assert!(problem.detail.contains("offers no operation `make`"), "{}", problem.detail);
+    assert_eq!(scene.operations(), ["shop sell", "shop refund"]);
 }

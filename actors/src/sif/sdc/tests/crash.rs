@@ -98,3 +98,21 @@ fn a_snapshot_makes_the_same_execution() {
     assert_eq!(kept.execution.started.metaverse_entity, Ref::new(METAVERSE));
     assert_eq!(after.behaviour.register.by_key(&system_id("plaza"), "k"), Some(0));
 }
+
+/// What had to be done by a moment that has passed while the daemon was down is not begun any more.
+#[test]
+fn a_deadline_that_passed_while_the_daemon_was_down_begins_no_further_step() {
+    let mut whole = Scene::open(&Settings::default(), willing);
+    whole.start(&order()).expect("it is acceptable");
+    let records = std::mem::take(&mut whole.sdc.records);
+    let done = |record: &Record| matches!(record, Record::Happened { what: Happening::Done { step: 0, .. }, .. });
+    let cut = records.iter().position(done).expect("the first step is done") + 1;
+    let mut scene = Scene::new(&Settings::default(), willing);
+    records[..cut].iter().for_each(|record| scene.sdc.behaviour.replay(record.clone()));
+    scene.register();
+    scene.sdc.now.wall = scene.sdc.now.wall.plus_ms(Settings::default().chain_deadline_ms + 1);
+    let effects = scene.sdc.starts(Recovery::Start);
+    scene.follow(effects);
+    scene.wait(60_000);
+    assert_eq!(scene.operations(), ["shop refund"], "what was done is undone, and nothing else is asked for");
+}

@@ -1,14 +1,18 @@
 //! FGMV-29 8.2.3: authorizations are taken back by either side, renewed by asking again, and listed for both.
 
 use twinway_protocol::{
-    Effect, PermissionId, ProblemKind,
-    message::{AuthorizationParty, AuthorizationSettled, ListUserAuthorizations, RevokeUserAuthorization, Wire},
+    Effect, EntityId, Mailbox, PermissionId, ProblemKind,
+    access::AuthorizationDecision,
+    message::{
+        AuthorizationParty, AuthorizationSettled, ForgetThirdPartySystem, KeepThirdPartySystem, ListUserAuthorizations,
+        RevokeUserAuthorization, TpsrMsg, Wire,
+    },
 };
 
 use super::{authorize, grant, refusal, replayed, settle, settled, tpsaa, verify};
 use crate::{
     sif::{
-        testing::{METAVERSE, THIRD_PARTY, answer, key, shown, system_id},
+        testing::{METAVERSE, THIRD_PARTY, answer, key, registered, shown, system_id},
         tpsaa::Tpsaa,
     },
     trial::Trial,
@@ -95,4 +99,30 @@ fn both_sides_list_their_authorizations_page_by_page() {
     let arena = AuthorizationParty::Metaverse(system_id("arena"));
     let question = ListUserAuthorizations { party: arena, user: None, other: None, cursor: None, limit: None };
     assert!(tpsaa.behaviour.list(&question).expect("it lists").items.is_empty());
+}
+
+/// FGMV-29 8.2.3: a third-party system denies; that something is revoked only the user's side can say.
+#[test]
+fn a_third_party_system_does_not_say_revoked() {
+    let mut tpsaa = tpsaa();
+    let problem = authorize(&mut tpsaa, &["order"], AuthorizationDecision::Revoked).expect_err("it is no answer");
+    assert_eq!((problem.kind, tpsaa.records.len()), (ProblemKind::OutsideFailed, 0));
+    let granted = authorize(&mut tpsaa, &["order"], grant(&["order"], None)).expect("it is granted");
+    let effects = settle(&mut tpsaa, "shop", &granted.id, AuthorizationDecision::Revoked);
+    let problem = settled(effects).expect_err("it is refused");
+    assert_eq!((problem.kind, problem.pointer.as_deref()), (ProblemKind::InvalidDocument, Some("/revoked")));
+    assert!(verify(&mut tpsaa, "order").is_ok(), "and changes nothing");
+}
+
+/// FGMV-29 8.2.1: with a system end its users' authorizations, and their worlds hear it.
+#[test]
+fn authorizations_end_with_the_registration_of_their_system() {
+    let mut tpsaa = tpsaa();
+    authorize(&mut tpsaa, &["order"], grant(&["order"], None)).expect("it is granted");
+    let entity = registered("shop", 1).entity;
+    let forget = ForgetThirdPartySystem { system: system_id("shop"), entity };
+    let effects = tpsaa.deliver(EntityId::new(TpsrMsg::KIND, 0, 0), key(1), forget);
+    assert!(shown(&effects).iter().any(|told| told.contains("UserAuthorizationSettled")), "{:?}", shown(&effects));
+    tpsaa.deliver(EntityId::new(TpsrMsg::KIND, 0, 0), key(1), KeepThirdPartySystem { system: registered("shop", 1) });
+    assert_eq!(verify(&mut tpsaa, "order").expect_err("it was another's").kind, ProblemKind::PermissionMissing);
 }

@@ -3,10 +3,10 @@
 use twinway_protocol::{
     Effect, EntityId, Mailbox, PendingKey, Problem, ProblemKind,
     message::{
-        Deregister, Deregistered, Heartbeat, RenewRegistration, SystemStands, ThirdPartySystemMsg,
-        ThirdPartySystemRegistered, TpsdMsg, TpsrMsg, UpdateThirdPartySystem, Wire,
+        Deregister, Deregistered, Heartbeat, Reannounce, RenewRegistration, ReportBreaker, SDC, SystemStands,
+        ThirdPartySystemMsg, ThirdPartySystemRegistered, TpsdMsg, TpsrMsg, UpdateThirdPartySystem, Wire,
     },
-    registry::{Health, ThirdPartyDescription},
+    registry::{Breaker, BreakerState, Health, ThirdPartyDescription},
     signal::Signal,
 };
 
@@ -145,4 +145,25 @@ fn a_lifetime_ends_is_renewed_and_survives_a_restart() {
     assert_eq!(health(&effects), [(Health::Healthy, true)]);
     let stands: SystemStands = answer(effects, THIRD_PARTY, key(6)).expect("it is answered").expect("it is renewed");
     assert_eq!(stands.standing.expires_at, Some(after.now.wall.plus_ms(60_000)));
+}
+
+/// FGMV-29 8.2.4: whether a system is called at all is shown beside what is measured of it.
+#[test]
+fn the_breaker_of_a_system_is_part_of_how_it_stands() {
+    let mut tpsr = tpsr();
+    registered(&mut tpsr, "shop", 1);
+    let standing = |effects: Vec<Effect<Wire>>| match to_kind(effects, TpsdMsg::KIND).1 {
+        Wire::Tpsd(TpsdMsg::KeepStanding(keep)) => keep.standing.breaker.expect("it has one"),
+        other => panic!("{other:?}"),
+    };
+    let opened = Breaker { state: BreakerState::Open, since: tpsr.now.wall };
+    let report = |breaker| ReportBreaker { system: system_id("shop"), breaker };
+    let effects = tpsr.deliver(SDC.id(), PendingKey::NONE, report(opened));
+    assert_eq!(health(&effects), [(Health::Healthy, false)], "its health is another matter");
+    assert_eq!(standing(effects), opened);
+    assert!(tpsr.deliver(SDC.id(), PendingKey::NONE, report(opened)).is_empty(), "that is no news");
+    tpsr.now.wall = tpsr.now.wall.plus_ms(9);
+    let effects = tpsr.deliver(SDC.id(), PendingKey::NONE, Reannounce);
+    let closed = Breaker { state: BreakerState::Closed, since: tpsr.now.wall };
+    assert_eq!(standing(effects), closed, "SDC has forgotten it, and calls the system again");
 }
