@@ -92,6 +92,8 @@ pub struct Settings {
     pub map_regions_max: usize,
     /// How many requests for observations one user's device may have.
     pub observation_requests_max: usize,
+    /// The shortest period in which one metaverse system can have a twin synchronized for itself, in milliseconds.
+    pub selection_period_ms_min: u32,
     /// How many subscriptions to information of twins one third-party system may have.
     pub twin_subscriptions_max: usize,
     /// How many there may be in all.
@@ -149,6 +151,7 @@ impl Default for Settings {
             map_watches_max: 1_000,
             map_regions_max: 256,
             observation_requests_max: 1_000,
+            selection_period_ms_min: 1_000,
             twin_subscriptions_max: 100,
             twin_subscriptions_total_max: 100_000,
             twin_subscription_interval_ms_min: 100,
