@@ -1,11 +1,11 @@
 //! How much of one property, action or event is kept, and that the answer says what is not (FGMV-29 8.3.4).
 
 use rusqlite::Connection;
+use twinway::history::HistoryStore as _;
 use twinway::history::{
     HISTORY_ROW_BYTES, History, HistoryKind, HistoryOptions, HistoryQuery, MemoryHistory, Retention, Shortened,
     SqliteHistory,
 };
-use twinway::history::HistoryStore as _;
 
 use crate::contract::{at, range, sequences, twin, value, view, with_each};
 
@@ -60,7 +60,9 @@ fn what_went_early_is_not_counted_again_when_its_time_is_over() {
         assert_eq!(sequences(&store.read(&range("lamp")).expect("it reads")), [5]);
         let extent = store.extent().expect("it reads");
         assert_eq!((extent.bytes, extent.has_let_go), (value(5, "lamp", "on", 50).bytes(), true));
-        store.append(&[value(6, "lamp", "on", 60), value(7, "lamp", "on", 70)], at(1_000), three()).expect("it is kept");
+        store
+            .append(&[value(6, "lamp", "on", 60), value(7, "lamp", "on", 70)], at(1_000), three())
+            .expect("it is kept");
         assert_eq!(sequences(&store.read(&range("lamp")).expect("it reads")), [5, 6, 7], "there is room for three");
     });
 }
