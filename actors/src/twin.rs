@@ -298,7 +298,7 @@ impl Twin {
             self.arm_period(out);
         }
         // It is not written down: DTIA has it, and tells it again.
-        self.pace(Some(metaverse), period_ms.filter(|_| selected), out);
+        self.pace(Some(metaverse), period_ms, out);
     }
 
     /// FGMV-29 8.3.1: no system lists the twin any more. Who selected it hears so, and who waits for a change.
@@ -416,14 +416,6 @@ impl Twin {
     /// FGMV-29 9.2 step 14: those who selected the twin hear of it.
     fn reflect(&self, twin: &TwinId, values: Arc<PropertyValues>, at: Timestamp, out: &mut Out<'_, Self>) {
         self.reflect_to(self.watchers.iter(), twin, values, at, out);
-    }
-
-    /// FGMV-28 REQ-DT-07: what was read. If it was time for some to hear it, those who say themselves how often they
-    /// want to hear it do so at their own time.
-    fn reflect_read(&self, twin: &TwinId, values: Arc<PropertyValues>, was_due: bool, out: &mut Out<'_, Self>) {
-        let paces = self.wants.as_ref().map(|wants| &wants.paces).filter(|_| was_due);
-        let told = |watcher: &&Watcher| !paces.is_some_and(|paces| paces.spares(&watcher.metaverse));
-        self.reflect_to(self.watchers.iter().filter(told), twin, values, out.now().wall, out);
     }
 
     fn reflect_to<'w>(

@@ -1,11 +1,14 @@
 //! How often a twin is synchronized with its object (FGMV-28 REQ-DT-07): as its own characteristics say, and as each
 //! metaverse system that selected it says for itself. Its twin system is asked when the first of them is due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use twinway_protocol::{Out, PendingKey, SystemId};
+use twinway_protocol::{Out, PendingKey, SystemId, TwinId, message::PropertyValues};
 
-use super::Twin;
+use super::{Twin, Watcher};
 
 /// How often, and when next.
 #[derive(Debug)]
@@ -111,5 +114,19 @@ impl Twin {
             }
         }
         self.arm_period(out);
+    }
+
+    /// FGMV-28 REQ-DT-07: what was read. If it was time for some to hear it, those who say themselves how often they
+    /// want to hear it do so at their own time.
+    pub(super) fn reflect_read(
+        &self,
+        twin: &TwinId,
+        values: Arc<PropertyValues>,
+        was_due: bool,
+        out: &mut Out<'_, Self>,
+    ) {
+        let paces = self.wants.as_ref().map(|wants| &wants.paces).filter(|_| was_due);
+        let told = |watcher: &&Watcher| !paces.is_some_and(|paces| paces.spares(&watcher.metaverse));
+        self.reflect_to(self.watchers.iter().filter(told), twin, values, out.now().wall, out);
     }
 }
