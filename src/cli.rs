@@ -1,11 +1,14 @@
 //! The command line.
 
+mod access;
+mod acquisition;
 mod config;
 mod conformance;
 mod exit;
 mod flow;
 mod history;
 mod hold;
+mod input;
 mod journal;
 mod lease;
 mod log;
@@ -74,6 +77,20 @@ enum Command {
         #[command(subcommand)]
         command: service::ServiceCommand,
     },
+    /// Who may do what with a twin, and what it can be asked at all: for its twin system (FGMV-29 8.3.5).
+    Access {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: access::AccessCommand,
+    },
+    /// Information of twins for a third-party system: once, and as subscriptions (FGMV-29 8.2.5).
+    Acquisition {
+        #[command(flatten)]
+        remote: remote::Remote,
+        #[command(subcommand)]
+        command: acquisition::AcquisitionCommand,
+    },
     /// Shows and exports the spatial maps of a metaverse system, and what is at a place (FGMV-28 7.3).
     Map {
         #[command(flatten)]
@@ -138,6 +155,8 @@ pub(crate) fn main() -> ExitCode {
         }
         Command::Lease { remote, command } => remote.run(|client| lease::run(client, command, &mut output)),
         Command::Service { remote, command } => remote.run(|client| service::run(client, command, &mut output)),
+        Command::Access { remote, command } => remote.run(|client| access::run(client, command, &mut output)),
+        Command::Acquisition { remote, command } => remote.run(|client| acquisition::run(client, command, &mut output)),
         Command::Map { remote, command } => remote.run(|client| map::run(client, command, &mut output)),
         Command::Journal { command } => journal::run(command, &mut output),
         Command::Config { command } => config::run(&command, &mut output),

@@ -61,6 +61,7 @@ pub use exchange::Exchange;
 pub use hold::{HeldLease, LeaseState, chance_request_id};
 pub use information::TwinReading;
 pub use registrations::Registered;
+pub use rights::{TwinRules, UnjudgedSchema};
 pub use session::{Closing, Incoming, Session, SessionCall};
 pub use sse::{EventTooLong, SSE_EVENT_BYTES_MAX, SseMessage, SseParser};
 pub use standing::StandingSession;

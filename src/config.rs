@@ -163,6 +163,11 @@ pub struct HistoryConfig {
     pub retention_ms: u64,
     /// How many bytes of values are kept; beyond that the oldest go early.
     pub bytes_max: u64,
+    /// How many values of one property of one twin are kept, or moments of one of its actions or events; beyond that its
+    /// oldest go early, and what is asked of it says so.
+    pub property_values_max: u64,
+    /// How many bytes of those are kept.
+    pub property_bytes_max: u64,
     /// How many published views of twins may wait to be written; of those beyond, the newest of each twin is written.
     pub queue_max: usize,
 }
@@ -279,13 +284,19 @@ impl Default for JournalConfig {
 impl Default for HistoryConfig {
     fn default() -> Self {
         let HistoryOptions { retention, queue_max } = HistoryOptions::default();
-        Self { enabled: true, retention_ms: retention.retention_ms, bytes_max: retention.bytes_max, queue_max }
+        let Retention { retention_ms, bytes_max, property_values_max, property_bytes_max } = retention;
+        Self { enabled: true, retention_ms, bytes_max, property_values_max, property_bytes_max, queue_max }
     }
 }
 
 impl From<&HistoryConfig> for HistoryOptions {
     fn from(config: &HistoryConfig) -> Self {
-        let retention = Retention { retention_ms: config.retention_ms, bytes_max: config.bytes_max };
+        let retention = Retention {
+            retention_ms: config.retention_ms,
+            bytes_max: config.bytes_max,
+            property_values_max: config.property_values_max,
+            property_bytes_max: config.property_bytes_max,
+        };
         Self { retention, queue_max: config.queue_max }
     }
 }

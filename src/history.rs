@@ -1,4 +1,6 @@
-//! What the properties of twins were (FGMV-29 8.3.4): kept beside the journal, of what twins publish.
+//! What twins were and did (FGMV-29 8.3.4): kept beside the journal, of what twins publish. That is the values of their
+//! properties (state, location and other attributes) and, of their behaviour, actions and events. What users wanted and
+//! did not come about is not kept: it is of the users, and the twin never was so.
 //!
 //! A twin's changes never wait for it: what is published is put into a queue, and one thread writes batches of it. If the queue
 //! is full, the newest view of each twin is still written, and the versions in between are told as missed; so too
@@ -6,22 +8,20 @@
 //! always be asked for.
 
 mod memory;
+mod moment;
+mod page;
 mod sqlite;
 mod writer;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use twinway_protocol::{
-    JsonDoc, Problem, ProblemKind, TwinId,
-    registry::PAGE_ITEMS_MAX,
-    time::Timestamp,
-    twin::{PropertyValue, TwinView},
-};
-use utoipa::ToSchema;
+use twinway_protocol::{Problem, ProblemKind, TwinId, signal::Event, time::Timestamp, twin::TwinView};
 
 pub use memory::MemoryHistory;
+pub use moment::{HistoryItem, HistoryKind, MissedVersions, Moment, PastEvent, Shortened, What};
+pub use page::{HistoryPage, HistoryQuery, HistoryRange, TwinMoment};
+pub(crate) use page::{read_place, write_place};
 pub use sqlite::SqliteHistory;
 
 use writer::{Queue, Writer};
@@ -30,6 +30,10 @@ use writer::{Queue, Writer};
 pub const HISTORY_RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// How many bytes of values are kept that nobody says a limit for.
 pub const HISTORY_BYTES_MAX: u64 = 1 << 30;
+/// How many values of one property, or moments of one action or event, are kept that nobody says a limit for.
+pub const HISTORY_PROPERTY_VALUES_MAX: u64 = 500_000;
+/// How many bytes of them are kept that nobody says a limit for.
+pub const HISTORY_PROPERTY_BYTES_MAX: u64 = 64 << 20;
 /// What a value costs beside its own bytes and those of its property's name, in bytes.
 pub const HISTORY_ROW_BYTES: u64 = 96;
 
@@ -38,78 +42,6 @@ pub const HISTORY_ROW_BYTES: u64 = 96;
 #[error("the history cannot be kept or read: {0}")]
 pub struct HistoryError(pub String);
 
-/// What happened to a twin, as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// Counts all that is kept, in the order in which it came.
-    pub sequence: u64,
-    /// The twin.
-    pub twin: TwinId,
-    /// When, by the clock of whoever set the value.
-    pub at: Timestamp,
-    /// The twin's version since then.
-    pub version: u64,
-    /// What.
-    pub what: What,
-}
-
-/// What can have happened to a twin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A property got a value.
-    Value {
-        /// The property.
-        property: String,
-        /// Its value.
-        value: JsonDoc,
-    },
-    /// Versions were not kept.
-    Missed(MissedVersions),
-    /// The twin was listed no more.
-    Gone,
-}
-
-impl Moment {
-    /// What it costs of the limit, in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        let own = match &self.what {
-            What::Value { property, value } => property.len() + value.as_str().len(),
-            What::Missed(_) | What::Gone => 0,
-        };
-        HISTORY_ROW_BYTES.saturating_add(own as u64)
-    }
-}
-
-/// Versions of a twin that were not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MissedVersions {
-    /// Not before this version.
-    pub first_version: u64,
-    /// Not behind this one.
-    pub last_version: u64,
-    /// How many of those.
-    pub missed: u64,
-}
-
-/// What is wanted of a twin's history: what is behind `after` of what happened from `from` to `to`, both included.
-#[derive(Clone, Debug)]
-pub struct HistoryRange {
-    /// The twin.
-    pub twin: TwinId,
-    /// Only values of this property; what was missed is told all the same.
-    pub property: Option<String>,
-    /// Not before this moment.
-    pub from: Timestamp,
-    /// Not behind this moment.
-    pub to: Timestamp,
-    /// Behind this time and sequence.
-    pub after: Option<(Timestamp, u64)>,
-    /// At most this many.
-    pub limit: usize,
-}
-
 /// How long and how much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -117,11 +49,21 @@ pub struct Retention {
     pub retention_ms: u64,
     /// How many bytes are kept; beyond that the oldest go early.
     pub bytes_max: u64,
+    /// How many values of one property of one twin, or moments of one of its actions or events; beyond that its oldest go
+    /// early, and the answer says so.
+    pub property_values_max: u64,
+    /// How many bytes of those.
+    pub property_bytes_max: u64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { retention_ms: HISTORY_RETENTION_MS, bytes_max: HISTORY_BYTES_MAX }
+        Self {
+            retention_ms: HISTORY_RETENTION_MS,
+            bytes_max: HISTORY_BYTES_MAX,
+            property_values_max: HISTORY_PROPERTY_VALUES_MAX,
+            property_bytes_max: HISTORY_PROPERTY_BYTES_MAX,
+        }
     }
 }
 
@@ -132,17 +74,20 @@ pub struct Extent {
     pub last_sequence: u64,
     /// What is kept costs this many bytes.
     pub bytes: u64,
-    /// Nothing that came since then was let go.
+    /// Nothing that came since then was let go for its age, or because there was too much in all.
     pub kept_from: Timestamp,
+    /// Something was let go so.
+    pub has_let_go: bool,
 }
 
 /// Keeps what happened. Every call may block. What it gives is in the order of time, and of sequence where times are the same.
 pub trait HistoryStore: Send + 'static {
-    /// Keeps these, which came at `now`: all of them or none.
+    /// Keeps these, which came at `now`: all of them or none. Of a property, action or event of which there is more than
+    /// is kept of one then, the oldest go, but never the last.
     ///
     /// # Errors
     /// What failed; nothing was kept then.
-    fn append(&mut self, moments: &[Moment], now: Timestamp) -> Result<(), HistoryError>;
+    fn append(&mut self, moments: &[Moment], now: Timestamp, retention: Retention) -> Result<(), HistoryError>;
 
     /// What happened to a twin in a range of time.
     ///
@@ -156,6 +101,12 @@ pub trait HistoryStore: Send + 'static {
     /// What failed.
     fn at(&mut self, twin: &TwinId, at: Timestamp) -> Result<Vec<Moment>, HistoryError>;
 
+    /// Whether the same happened to the same twin at the same time.
+    ///
+    /// # Errors
+    /// What failed.
+    fn has(&mut self, moment: &Moment) -> Result<bool, HistoryError>;
+
     /// Lets go what came so long ago, or is so much, that it is kept no more: looks at `rows_max` at most, and says
     /// whether there may be more. The last value of each property stays.
     ///
@@ -168,6 +119,12 @@ pub trait HistoryStore: Send + 'static {
     /// # Errors
     /// What failed.
     fn extent(&mut self) -> Result<Extent, HistoryError>;
+
+    /// Of which properties, actions and events of a twin the oldest went early, in their order.
+    ///
+    /// # Errors
+    /// What failed.
+    fn shortened(&mut self, twin: &TwinId) -> Result<Vec<Shortened>, HistoryError>;
 }
 
 /// The limits of keeping.
@@ -200,93 +157,6 @@ impl fmt::Debug for History {
     }
 }
 
-/// What happened to a twin, as interfaces tell it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HistoryItem {
-    /// When, by the clock of whoever set the value.
-    pub at: Timestamp,
-    /// The twin's version since then.
-    pub version: u64,
-    /// The property that got a value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub property: Option<String>,
-    /// The value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<JsonDoc>,
-    /// Versions that were not kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub missed: Option<MissedVersions>,
-    /// The twin was listed no more.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub gone: bool,
-}
-
-impl From<Moment> for HistoryItem {
-    fn from(moment: Moment) -> Self {
-        let Moment { at, version, what, .. } = moment;
-        let blank = Self { at, version, property: None, value: None, missed: None, gone: false };
-        match what {
-            What::Value { property, value } => Self { property: Some(property), value: Some(value), ..blank },
-            What::Missed(missed) => Self { missed: Some(missed), ..blank },
-            What::Gone => Self { gone: true, ..blank },
-        }
-    }
-}
-
-/// What is wanted of a twin's history.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HistoryQuery {
-    /// Only values of this property.
-    pub property: Option<String>,
-    /// Not before this moment; absent: from the first that is kept.
-    pub from: Option<Timestamp>,
-    /// Not behind this moment; absent: to the last.
-    pub to: Option<Timestamp>,
-    /// Where the page before ended.
-    pub cursor: Option<String>,
-    /// At most this many.
-    pub limit: Option<u32>,
-}
-
-/// A page of a twin's history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct HistoryPage {
-    /// What happened, in the order of time.
-    pub items: Vec<HistoryItem>,
-    /// Where the next page begins; absent: there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<String>,
-    /// Nothing that came since then was let go. Of the time before, there is what was in effect then.
-    pub kept_from: Timestamp,
-}
-
-/// What a twin's properties were at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TwinMoment {
-    /// The moment.
-    pub at: Timestamp,
-    /// The values that the properties had; those that had none, or none that is known, are not there.
-    pub properties: BTreeMap<String, PropertyValue>,
-    /// Nothing that came since then was let go: of an earlier moment, not all may be known.
-    pub kept_from: Timestamp,
-}
-
-/// A time and a sequence, as cursors and the ids of a replay write it.
-pub(crate) fn write_place(at: Timestamp, sequence: u64) -> String {
-    format!("{}-{sequence}", at.unix_ms())
-}
-
-pub(crate) fn read_place(text: &str) -> Result<(Timestamp, u64), Problem> {
-    let read = || {
-        let (at, sequence) = text.split_once('-')?;
-        Some((Timestamp::from_unix_ms(at.parse().ok()?), sequence.parse().ok()?))
-    };
-    read().ok_or_else(|| Problem::new(ProblemKind::InvalidQuery, format!("`{text}` is no place in a history")))
-}
-
 impl History {
     /// Keeps what is published in `store`, by a thread of its own.
     ///
@@ -304,6 +174,11 @@ impl History {
         self.queue.put(view);
     }
 
+    /// An event of a twin. It never waits.
+    pub fn event(&self, event: &Arc<Event>) {
+        self.queue.event(event);
+    }
+
     /// A twin is listed no more since then.
     pub fn gone(&self, twin: &TwinId, at: Timestamp) {
         self.queue.gone(twin, at);
@@ -319,46 +194,8 @@ impl History {
     ///
     /// # Errors
     /// What failed.
-    pub async fn moments(&self, range: HistoryRange) -> Result<(Vec<Moment>, Extent), Problem> {
-        self.aside(move |store| Ok((store.read(&range)?, store.extent()?))).await
-    }
-
-    /// A page of what happened to a twin.
-    ///
-    /// # Errors
-    /// [`ProblemKind::InvalidQuery`] for a cursor that is none, or what failed.
-    pub async fn page(&self, twin: &TwinId, query: HistoryQuery) -> Result<HistoryPage, Problem> {
-        let limit = query.limit.unwrap_or(PAGE_ITEMS_MAX).clamp(1, PAGE_ITEMS_MAX) as usize;
-        let range = HistoryRange {
-            twin: twin.clone(),
-            property: query.property,
-            from: query.from.unwrap_or_default(),
-            to: query.to.unwrap_or(Timestamp::MAX),
-            after: query.cursor.as_deref().map(read_place).transpose()?,
-            limit: limit + 1,
-        };
-        let (mut moments, extent) = self.moments(range).await?;
-        let more = moments.len() > limit;
-        moments.truncate(limit);
-        let next = moments.last().filter(|_| more).map(|last| write_place(last.at, last.sequence));
-        let items = moments.into_iter().map(HistoryItem::from).collect();
-        Ok(HistoryPage { items, next, kept_from: extent.kept_from })
-    }
-
-    /// What a twin's properties were at a moment.
-    ///
-    /// # Errors
-    /// What failed.
-    pub async fn at(&self, twin: &TwinId, property: Option<&str>, at: Timestamp) -> Result<TwinMoment, Problem> {
-        let twin = twin.clone();
-        let (moments, extent) = self.aside(move |store| Ok((store.at(&twin, at)?, store.extent()?))).await?;
-        let properties = moments.into_iter().filter_map(|Moment { at, version, what, .. }| match what {
-            What::Value { property: name, value } if property.is_none_or(|wanted| wanted == name) => {
-                Some((name, PropertyValue { value, version, at }))
-            }
-            _ => None,
-        });
-        Ok(TwinMoment { at, properties: properties.collect(), kept_from: extent.kept_from })
+    pub async fn moments(&self, range: HistoryRange) -> Result<(Vec<Moment>, Extent, Vec<Shortened>), Problem> {
+        self.aside(move |store| Ok((store.read(&range)?, store.extent()?, store.shortened(&range.twin)?))).await
     }
 
     /// On a thread of its own, when what was put before is written: a disk must not keep other callers waiting.

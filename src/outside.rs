@@ -359,6 +359,11 @@ impl Outlet<Wire> for Outside {
                 self.hub.readers.third_party_systems.remove(&id);
                 self.hub.tell_operators(operation("system.gone", &id));
             }
+            Signal::TwinEvent(event) => {
+                if let Some(history) = &self.history {
+                    history.event(&event);
+                }
+            }
             Signal::TwinGone(id) => {
                 if let Some(history) = &self.history {
                     history.gone(&id, wall());

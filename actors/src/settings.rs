@@ -94,6 +94,8 @@ pub struct Settings {
     pub map_observations_max: usize,
     /// How many requests for observations one user's device may have.
     pub observation_requests_max: usize,
+    /// The shortest period in which one metaverse system can have a twin synchronized for itself, in milliseconds.
+    pub selection_period_ms_min: u32,
     /// How many subscriptions to information of twins one third-party system may have.
     pub twin_subscriptions_max: usize,
     /// How many there may be in all.
@@ -152,6 +154,7 @@ impl Default for Settings {
             map_regions_max: 256,
             map_observations_max: 100_000,
             observation_requests_max: 1_000,
+            selection_period_ms_min: 1_000,
             twin_subscriptions_max: 100,
             twin_subscriptions_total_max: 100_000,
             twin_subscription_interval_ms_min: 100,

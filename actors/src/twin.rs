@@ -3,6 +3,7 @@
 //! There may be millions: what a twin keeps is small, and its values exist once, in what readers were handed.
 
 mod invoking;
+mod pacing;
 mod refreshing;
 mod shown;
 mod wants;
@@ -162,7 +163,9 @@ impl Behaviour for Twin {
                 let emitted = self.emit(&event, out).map(|()| Kept);
                 out.reply(meta.asker::<EmitTwinEvent>(out.event()), emitted);
             }
-            TwinMsg::RefreshTwin(_) => self.refresh(Some(meta.asker::<RefreshTwin>(out.event())), out),
+            TwinMsg::RefreshTwin(_) => {
+                self.refresh(Some(meta.asker::<RefreshTwin>(out.event())), out);
+            }
             TwinMsg::TwinPropertiesRead(answer) => self.refreshed(&meta, answer, out),
             TwinMsg::SynchronizeEvery(every) => self.synchronize_every(every.period_ms, out),
             TwinMsg::PassPermission(pass) => self.pass_permission(pass, out),
@@ -281,17 +284,21 @@ impl Twin {
 
     /// Within FGMV-29 9.2 step 7. It needs no description: after a restart DTIA may be first to speak.
     fn watch(&mut self, watch: WatchTwin, out: &mut Out<'_, Self>) {
-        let WatchTwin { metaverse, entity, selected } = watch;
+        let WatchTwin { metaverse, entity, selected, period_ms } = watch;
         let watching = self.watcher(&metaverse).ok().and_then(|index| self.watchers.get(index));
         let record = match (watching, selected) {
-            (Some(watcher), true) if watcher.entity == entity => return,
-            (None, false) => return,
-            (_, true) => TwinRecord::Watched { metaverse, entity },
-            (Some(_), false) => TwinRecord::Unwatched { metaverse },
+            (Some(watcher), true) if watcher.entity == entity => None,
+            (None, false) => None,
+            (_, true) => Some(TwinRecord::Watched { metaverse: metaverse.clone(), entity }),
+            (Some(_), false) => Some(TwinRecord::Unwatched { metaverse: metaverse.clone() }),
         };
-        out.record(PART, record.clone());
-        self.replay(record);
-        self.arm_period(out);
+        if let Some(record) = record {
+            out.record(PART, record.clone());
+            self.replay(record);
+            self.arm_period(out);
+        }
+        // It is not written down: DTIA has it, and tells it again.
+        self.pace(Some(metaverse), period_ms, out);
     }
 
     /// FGMV-29 8.3.1: no system lists the twin any more. Who selected it hears so, and who waits for a change.
@@ -408,8 +415,19 @@ impl Twin {
 
     /// FGMV-29 9.2 step 14: those who selected the twin hear of it.
     fn reflect(&self, twin: &TwinId, values: Arc<PropertyValues>, at: Timestamp, out: &mut Out<'_, Self>) {
+        self.reflect_to(self.watchers.iter(), twin, values, at, out);
+    }
+
+    fn reflect_to<'w>(
+        &self,
+        watchers: impl Iterator<Item = &'w Watcher>,
+        twin: &TwinId,
+        values: Arc<PropertyValues>,
+        at: Timestamp,
+        out: &mut Out<'_, Self>,
+    ) {
         let version = self.shown.version();
-        for watcher in &self.watchers {
+        for watcher in watchers {
             let change = ReflectChange { twin: twin.clone(), values: Arc::clone(&values), at, version, reporter: None };
             out.send(watcher.entity, change);
         }

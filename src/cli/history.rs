@@ -3,7 +3,7 @@
 use clap::Args;
 use twinway::{
     client::Client,
-    history::{HistoryItem, HistoryQuery},
+    history::{HistoryItem, HistoryKind, HistoryQuery, Shortened},
     protocol::{TwinId, registry::PAGE_ITEMS_MAX, time::Timestamp},
 };
 
@@ -19,8 +19,11 @@ pub(crate) struct HistoryArgs {
     /// Only this property.
     #[arg(long)]
     property: Option<String>,
+    /// Only this.
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Option<HistoryKind>,
     /// What the properties were at this moment, such as 2026-01-31T12:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with_all = ["from", "to", "limit"])]
+    #[arg(long, value_name = "TIME", value_parser = moment, conflicts_with_all = ["kind", "from", "to", "limit"])]
     at: Option<Timestamp>,
     /// Not before this moment.
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -33,7 +36,11 @@ pub(crate) struct HistoryArgs {
     limit: Option<u32>,
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+fn kind(text: &str) -> Result<HistoryKind, String> {
+    HistoryKind::parse(text).ok_or_else(|| "`properties`, `actions` or `events`".to_owned())
+}
+
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).ok_or_else(|| "no RFC 3339 moment, such as 2026-01-31T12:00:00Z".to_owned())
 }
 
@@ -46,8 +53,8 @@ pub(crate) async fn run(client: &Client, args: HistoryArgs, output: &mut Output)
 
 async fn show_moment(client: &Client, args: &HistoryArgs, at: Timestamp, output: &mut Output) -> Result<(), Failure> {
     let moment = client.twin_at(&args.id, args.property.as_deref(), at).await?;
-    if at < moment.kept_from {
-        output.note(&format!("not all is known of the time before {}", moment.kept_from));
+    if !moment.complete {
+        incomplete(moment.kept_from, &moment.shortened, output);
     }
     if output.format() == Format::Json {
         return output.json(&moment);
@@ -60,12 +67,16 @@ async fn show_moment(client: &Client, args: &HistoryArgs, at: Timestamp, output:
 
 /// Page by page: a history can be longer than what one would keep.
 async fn show_all(client: &Client, args: HistoryArgs, output: &mut Output) -> Result<(), Failure> {
-    let HistoryArgs { id, property, from, to, limit, .. } = args;
-    let mut query = HistoryQuery { property, from, to, ..HistoryQuery::default() };
+    let HistoryArgs { id, kind, property, from, to, limit, .. } = args;
+    let mut query = HistoryQuery { kind, property, from, to, ..HistoryQuery::default() };
     let mut left = limit;
     loop {
         query.limit = Some(left.unwrap_or(PAGE_ITEMS_MAX).min(PAGE_ITEMS_MAX));
+        let is_first = query.cursor.is_none();
         let page = client.twin_history(&id, &query).await?;
+        if is_first && !page.complete {
+            incomplete(page.kept_from, &page.shortened, output);
+        }
         for item in &page.items {
             match output.format() {
                 Format::Json => output.json_line(item)?,
@@ -80,16 +91,29 @@ async fn show_all(client: &Client, args: HistoryArgs, output: &mut Output) -> Re
     }
 }
 
+/// Results are data only: what was let go is told beside them.
+fn incomplete(kept_from: Timestamp, shortened: &[Shortened], output: &Output) {
+    output.note(&format!("not all is known of the time before {kept_from}"));
+    for Shortened { name, dropped, kept_from, .. } in shortened {
+        output.note(&format!("{name}: the oldest {dropped} were let go; it is known since {kept_from}"));
+    }
+}
+
 fn line(item: &HistoryItem) -> String {
-    let HistoryItem { at, version, property, value, missed, gone } = item;
+    let HistoryItem { at, version, property, value, action, event, missed, gone } = item;
     let what = match (property, value, missed) {
         (Some(property), Some(value), _) => format!("{property} = {}", value.as_str()),
+        (_, _, Some(missed)) if missed.events > 0 => format!("{} events were not kept", missed.events),
         (_, _, Some(missed)) => {
             let (first, last) = (missed.first_version, missed.last_version);
             format!("{} versions between {first} and {last} were not kept", missed.missed)
         }
         _ if *gone => "the twin was listed no more".to_owned(),
-        _ => String::new(),
+        _ => match (action, event) {
+            (Some(invocation), _) => format!("action {} {}: {:?}", invocation.action, invocation.id, invocation.state),
+            (_, Some(event)) => format!("event {} {}", event.name, event.data.as_str()),
+            _ => String::new(),
+        },
     };
     format!("{at}  {version:>6}  {what}")
 }

@@ -31,6 +31,9 @@ pub(crate) struct WatchArgs {
     /// Only the newest values, while this terminal is behind.
     #[arg(long)]
     newest: bool,
+    /// Have the values asked for every so many milliseconds, for this system (FGMV-28 REQ-DT-07); 0: no more.
+    #[arg(long, value_name = "MS")]
+    every_ms: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -77,12 +80,12 @@ pub(crate) async fn twins(
     wanted: WatchArgs,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let WatchArgs { event_type, property, filter, newest } = wanted;
+    let WatchArgs { event_type, property, filter, newest, every_ms } = wanted;
     let twin = if let [id] = ids { Some(id.to_string()) } else { None };
     let wanted = WatchQuery { kind: event_type, twin, property, system: None, filter, newest };
     // Listening first, so that nothing falls between.
     let events = client.watch(SystemKind::Metaverse, EventsFrom::Now, &wanted).await?;
-    client.select_twins(ids, &[]).await?;
+    client.select_twins_every(ids, &[], every_ms).await?;
     tell(events, ids, output).await
 }
 
@@ -99,13 +102,17 @@ pub(crate) async fn leases(client: &Client, ids: &[TwinId], output: &mut Output)
     tell(events, ids, output).await
 }
 
-/// Writes events about these twins, or about all.
-async fn tell(mut events: EventStream, ids: &[TwinId], output: &mut Output) -> Result<(), Failure> {
+/// Writes events about these, or about all.
+pub(crate) async fn tell<I: std::fmt::Display>(
+    mut events: EventStream,
+    ids: &[I],
+    output: &mut Output,
+) -> Result<(), Failure> {
     loop {
         match (events.next().await?, output.format()) {
             (Told::Event { event, .. }, format) => {
                 let subject = event.subject.as_deref().unwrap_or_default();
-                if !ids.is_empty() && !ids.iter().any(|id| id.as_str() == subject) {
+                if !ids.is_empty() && !ids.iter().any(|id| id.to_string() == subject) {
                     continue;
                 }
                 if format == Format::Json {

@@ -11,7 +11,7 @@ use twinway_protocol::{
     twin::TwinView,
 };
 
-use super::{Client, ClientError, RefusedTwin};
+use super::{Client, ClientError, RefusedTwin, registrations::RenewalBody};
 
 #[derive(Serialize)]
 struct AcquisitionBody<'b> {
@@ -99,6 +99,21 @@ impl Client {
     pub async fn twin_subscription(&self, id: &SubscriptionId) -> Result<TwinSubscription, ClientError> {
         let [sii, v1, information, subscriptions] = SUBSCRIPTIONS;
         self.get(&[sii, v1, information, subscriptions, id.as_str()]).json().await
+    }
+
+    /// Has one of this system's subscriptions last longer: for `lifetime_ms` from now on, or a day. It never ends
+    /// earlier than it would have.
+    ///
+    /// # Errors
+    /// It has none of this id, or a lifetime out of bounds.
+    pub async fn renew_twin_subscription(
+        &self,
+        id: &SubscriptionId,
+        lifetime_ms: Option<u64>,
+    ) -> Result<TwinSubscription, ClientError> {
+        let [sii, v1, information, subscriptions] = SUBSCRIPTIONS;
+        let path = [sii, v1, information, subscriptions, id.as_str(), "renew"];
+        self.post(&path).body(&RenewalBody { lifetime_ms }).json().await
     }
 
     /// Ends one of this system's subscriptions.

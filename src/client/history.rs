@@ -3,17 +3,18 @@
 use twinway_protocol::{TwinId, time::Timestamp};
 
 use super::{Client, ClientError};
-use crate::history::{HistoryPage, HistoryQuery, TwinMoment};
+use crate::history::{HistoryKind, HistoryPage, HistoryQuery, TwinMoment};
 
 impl Client {
-    /// What happened to a twin's properties, a page at a time, in the order of time.
+    /// What happened to a twin (values, actions, events), a page at a time, in the order of time.
     ///
     /// # Errors
     /// Those of every request; an unknown twin, a daemon that keeps no history, a cursor that is none.
     pub async fn twin_history(&self, twin: &TwinId, query: &HistoryQuery) -> Result<HistoryPage, ClientError> {
-        let HistoryQuery { property, from, to, cursor, limit } = query;
+        let HistoryQuery { kind, property, from, to, cursor, limit } = query;
         let text = |moment: &Option<Timestamp>| moment.map(|moment| moment.to_string());
         self.get(&["mii", "v1", "twins", twin.as_str(), "history"])
+            .query("kind", kind.map(HistoryKind::as_str))
             .query("property", property.as_deref())
             .query("from", text(from).as_deref())
             .query("to", text(to).as_deref())

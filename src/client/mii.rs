@@ -46,9 +46,12 @@ struct OutputBody {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct SelectionBody<'b> {
     select: &'b [TwinId],
     release: &'b [TwinId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    period_ms: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -212,7 +215,21 @@ impl Client {
     /// # Errors
     /// Unknown twins, too many twins.
     pub async fn select_twins(&self, select: &[TwinId], release: &[TwinId]) -> Result<Vec<TwinId>, ClientError> {
-        let body = SelectionBody { select, release };
+        self.select_twins_every(select, release, None).await
+    }
+
+    /// The same, and says how often this system wants the values of `select` asked for (FGMV-28 REQ-DT-07): every
+    /// `period_ms` milliseconds; 0: not of itself; none: as it said before.
+    ///
+    /// # Errors
+    /// As for [`Client::select_twins`], and a period out of bounds.
+    pub async fn select_twins_every(
+        &self,
+        select: &[TwinId],
+        release: &[TwinId],
+        period_ms: Option<u32>,
+    ) -> Result<Vec<TwinId>, ClientError> {
+        let body = SelectionBody { select, release, period_ms };
         let answer: SelectedBody = self.post(&["mii", "v1", "selections"]).body(&body).json().await?;
         Ok(answer.selected)
     }

@@ -12,9 +12,9 @@ use super::{Client, ClientError, call::Call};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RenewalBody {
+pub(super) struct RenewalBody {
     #[serde(skip_serializing_if = "Option::is_none")]
-    lifetime_ms: Option<u64>,
+    pub(super) lifetime_ms: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     JsonDoc, PermissionId, TwinId, UserId,
     access::TwinPermission,
-    message::{EmittedEvent, PermissionGrant},
+    lease::Synchronization,
+    message::{EmittedEvent, PermissionGrant, TwinCharacteristics},
     registry::Page,
 };
 
@@ -20,6 +21,27 @@ struct VersionBody {
 struct ModelBody<'b> {
     id: &'b str,
     model: &'b JsonDoc,
+}
+
+/// What a twin can be asked at all, and by whom first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TwinRules {
+    /// What its object can be asked, and what third-party systems may do with the twin.
+    pub characteristics: TwinCharacteristics,
+    /// Who is synchronized with the object before whom: by user, role and world; absent: nothing was said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synchronization: Option<Synchronization>,
+    /// Data schemas of the description that judge nothing.
+    pub unjudged: Vec<UnjudgedSchema>,
+}
+
+/// A data schema that judges nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnjudgedSchema {
+    /// Where it stands in the description.
+    pub pointer: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Rights, refreshing, events and Thing Models. Their errors are those of [`ClientError`].
@@ -79,6 +101,25 @@ impl Client {
     pub async fn revoke_permission(&self, twin: &TwinId, permission: &PermissionId) -> Result<(), ClientError> {
         let path = ["dii", "v1", "twins", twin.as_str(), "permissions", permission.as_str()];
         self.call(Method::DELETE, &path).done().await
+    }
+
+    /// As a twin system: what a twin can be asked at all (FGMV-29 8.3.5), and who is synchronized with its object first.
+    ///
+    /// # Errors
+    /// Not one of its twins.
+    pub async fn characteristics(&self, twin: &TwinId) -> Result<TwinRules, ClientError> {
+        self.get(&["dii", "v1", "twins", twin.as_str(), "characteristics"]).json().await
+    }
+
+    /// As a twin system: says anew what a twin can be asked, by a JSON merge patch, until it registers something else of
+    /// it. Who comes first is said by [`Client::set_synchronization`].
+    ///
+    /// # Errors
+    /// Not one of its twins, properties or actions that it does not have, a period out of bounds. Nothing was changed then.
+    pub async fn change_characteristics(&self, twin: &TwinId, patch: &JsonDoc) -> Result<TwinRules, ClientError> {
+        let path = ["dii", "v1", "twins", twin.as_str(), "characteristics"];
+        let call = self.call(Method::PATCH, &path).media_type("application/merge-patch+json");
+        call.body(patch).json().await
     }
 
     /// As a twin system: tells of an event of a twin.

@@ -212,6 +212,8 @@ impl Config {
         let history = &self.history;
         findings.within("history.retention_ms", history.retention_ms, 1_000..=100 * 366 * DAY_MS);
         findings.within("history.bytes_max", history.bytes_max, 1 << 20..=1 << 50);
+        findings.within("history.property_values_max", history.property_values_max, 1..=1 << 50);
+        findings.within("history.property_bytes_max", history.property_bytes_max, 1 << 10..=1 << 50);
         findings.within("history.queue_max", history.queue_max, 1..=COUNT_MAX);
     }
 

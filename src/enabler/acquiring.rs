@@ -6,7 +6,7 @@ use twinway_protocol::{
     Problem, SubscriptionId, TwinId,
     message::{
         AcquireTwinInformation, EndTwinSubscription, ListTwinSubscriptions, ReadTwinSubscription,
-        SubscribeTwinInformation, SubscriptionTerms, TwinRefusal, TwinSubscription,
+        RenewTwinSubscription, SubscribeTwinInformation, SubscriptionTerms, TwinRefusal, TwinSubscription,
     },
     registry::Page,
     twin::TwinView,
@@ -91,6 +91,20 @@ impl Sii {
         let cursor = cursor.map(String::into_boxed_str);
         let question = ListTwinSubscriptions { system: self.id.clone(), cursor, limit };
         Ok(*self.enabler.look(self.actor().await?, question).await?.page)
+    }
+
+    /// Has one of this system's subscriptions last longer: for `lifetime_ms` from now on, or a day. It never ends
+    /// earlier than it would have.
+    ///
+    /// # Errors
+    /// [`twinway_protocol::ProblemKind::SubscriptionUnknown`], or a lifetime out of bounds. Nothing was changed then.
+    pub async fn renew_twin_subscription(
+        &self,
+        subscription: SubscriptionId,
+        lifetime_ms: Option<u64>,
+    ) -> Result<TwinSubscription, Problem> {
+        let question = RenewTwinSubscription { system: self.id.clone(), subscription, lifetime_ms };
+        Ok(*self.enabler.ask(self.actor().await?, question).await?.subscription)
     }
 
     /// Ends one of this system's subscriptions. Deliveries that are under way can still come.

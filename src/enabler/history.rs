@@ -13,10 +13,10 @@ impl Mii {
         self.enabler.outside().history().cloned().ok_or_else(none)
     }
 
-    /// What happened to a twin's properties, a page at a time, in the order of time. What was published before is in it.
+    /// What happened to a twin (values, actions, events), a page at a time, in the order of time. What was published before is in it.
     ///
     /// # Errors
-    /// [`ProblemKind::TwinUnknown`]; [`ProblemKind::InvalidQuery`] for a cursor that is none; and
+    /// [`ProblemKind::TwinUnknown`]; [`ProblemKind::InvalidQuery`] for a cursor that is none, or a property of actions; and
     /// [`ProblemKind::RouteUnknown`] when no history is kept.
     pub async fn twin_history(&self, twin: &TwinId, query: HistoryQuery) -> Result<HistoryPage, Problem> {
         self.readable_history(twin)?.page(twin, query).await
@@ -30,7 +30,7 @@ impl Mii {
         self.readable_history(twin)?.at(twin, property, at).await
     }
 
-    /// What happened to a twin's properties, as it is kept, for whoever shows it again.
+    /// What happened to a twin, as it is kept, for whoever shows it again.
     ///
     /// # Errors
     /// As for [`Mii::twin_history`].

@@ -194,9 +194,24 @@ impl Mii {
     /// # Errors
     /// [`ProblemKind::TwinUnknown`], [`ProblemKind::LimitReached`].
     pub async fn select_twins(&self, twins: Vec<TwinId>, release: Vec<TwinId>) -> Result<Vec<TwinId>, Problem> {
+        self.select_twins_every(twins, release, None).await
+    }
+
+    /// The same, and says how often this system wants the values of `twins` asked for (FGMV-28 REQ-DT-07): every
+    /// `period_ms` milliseconds; 0: not of itself; none: as it said before. It is told what was read at its own period,
+    /// whatever others want; their twin system is asked as often as the shortest period needs.
+    ///
+    /// # Errors
+    /// As for [`Mii::select_twins`], and a period out of bounds (`selection_period_ms_min`). Nothing was changed then.
+    pub async fn select_twins_every(
+        &self,
+        twins: Vec<TwinId>,
+        release: Vec<TwinId>,
+        period_ms: Option<u32>,
+    ) -> Result<Vec<TwinId>, Problem> {
         let actor = self.actor().await?;
         let (metaverse, twins, release) = (self.id.clone(), twins.into(), release.into());
-        let question = SelectTwins { metaverse, metaverse_entity: actor, twins, release };
+        let question = SelectTwins { metaverse, metaverse_entity: actor, twins, release, period_ms };
         Ok(self.enabler.ask(actor, question).await?.selected)
     }
 

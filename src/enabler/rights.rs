@@ -1,20 +1,38 @@
 //! Rights and characteristics of twins (FGMV-29 8.3.5), refreshing (FGMV-28 REQ-DT-07), events and Thing Models.
 
+use std::sync::Arc;
+
 use twinway_protocol::{
     JsonDoc, PermissionId, Problem, TwinId, UserId,
     access::TwinPermission,
+    lease::Synchronization,
     message::{
-        EmitTwinEvent, EmittedEvent, GrantTwinPermission, KeepThingModel, ListTwinPermissions, PermissionGrant,
-        PermissionsOf, ReadCharacteristics, ReadThingModel, RefreshTwin, RevokeTwinPermission, SetCharacteristics,
-        TwinCharacteristics,
+        CharacteristicsShown, EmitTwinEvent, EmittedEvent, GrantTwinPermission, KeepThingModel, ListTwinPermissions,
+        PermissionGrant, PermissionsOf, ReadCharacteristics, ReadThingModel, RefreshTwin, RevokeTwinPermission,
+        SetCharacteristics, TwinCharacteristics,
     },
     registry::Page,
 };
 
 use super::{Dii, Mii};
 
-/// What a twin's object can be asked at all, and which schemas of its description judge nothing, and why.
-pub type Characteristics = (TwinCharacteristics, Vec<(String, String)>);
+/// What a twin can be asked at all, and by whom first.
+#[derive(Clone, Debug)]
+pub struct Characteristics {
+    /// What its object can be asked, and what third-party systems may do with the twin.
+    pub characteristics: TwinCharacteristics,
+    /// Who is synchronized with the object before whom (FGMV-28 REQ-DT-08); none: nothing was said of it.
+    pub synchronization: Option<Arc<Synchronization>>,
+    /// The data schemas of its description that judge nothing: where each stands, and why.
+    pub unjudged: Vec<(String, String)>,
+}
+
+impl From<CharacteristicsShown> for Characteristics {
+    fn from(shown: CharacteristicsShown) -> Self {
+        let CharacteristicsShown { characteristics, synchronization, unjudged } = shown;
+        Self { characteristics: *characteristics, synchronization, unjudged }
+    }
+}
 
 impl Mii {
     /// The permissions of one of this system's users, ended ones among them.
@@ -81,8 +99,7 @@ impl Dii {
     /// # Errors
     /// Not one of its twins.
     pub async fn characteristics(&self, twin: TwinId) -> Result<Characteristics, Problem> {
-        let shown = self.enabler.look(self.actor().await?, ReadCharacteristics { twin }).await?;
-        Ok((*shown.characteristics, shown.unjudged))
+        Ok(self.enabler.look(self.actor().await?, ReadCharacteristics { twin }).await?.into())
     }
 
     /// Says anew what one of its twins can be asked, until it registers something else of it.
@@ -95,8 +112,7 @@ impl Dii {
         characteristics: TwinCharacteristics,
     ) -> Result<Characteristics, Problem> {
         let question = SetCharacteristics { twin, characteristics: Box::new(characteristics) };
-        let shown = self.enabler.ask(self.actor().await?, question).await?;
-        Ok((*shown.characteristics, shown.unjudged))
+        Ok(self.enabler.ask(self.actor().await?, question).await?.into())
     }
 
     /// Tells of an event of one of its twins: it reaches those who selected the twin as `twin.event`.

@@ -14,6 +14,7 @@ use super::{
     call::{Call, JSON, Reply},
     mii::{CURSOR, LIMIT},
     problem::RefusalDocument,
+    registrations::{Renewal, renewal},
     routes::{Answer, Later, Parameter, Route},
     schemas::{page_of, schema},
     sii::ACCESS,
@@ -49,6 +50,16 @@ pub(super) const ROUTES: &[Route] = &[
         .path_parameters(&[ID])
         .answers(&[Answer::new(200, "The subscription.", JSON, Some(schema::<TwinSubscription>))])
         .later(read),
+    Route::post(
+        "/sii/v1/twin-information/subscriptions/{id}/renew",
+        "renewTwinSubscription",
+        ACCESS,
+        "Has an own subscription last longer; it never ends earlier than it would have.",
+    )
+    .path_parameters(&[ID])
+    .body(schema::<Renewal>)
+    .answers(&[Answer::new(200, "The subscription.", JSON, Some(schema::<TwinSubscription>))])
+    .later(renew),
     Route::delete(
         "/sii/v1/twin-information/subscriptions/{id}",
         "endTwinSubscription",
@@ -119,6 +130,13 @@ fn list(call: Call<'_>) -> Later<'_> {
 
 fn read(call: Call<'_>) -> Later<'_> {
     Box::pin(async move { Reply::json(200, &call.sii()?.twin_subscription(call.name(0)?).await?) })
+}
+
+fn renew(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let lifetime_ms = renewal(&call)?.lifetime_ms;
+        Reply::json(200, &call.sii()?.renew_twin_subscription(call.name(0)?, lifetime_ms).await?)
+    })
 }
 
 fn end(call: Call<'_>) -> Later<'_> {

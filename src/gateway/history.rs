@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
     time::{Instant, Interval, sleep_until},
 };
-use twinway_protocol::{JsonDoc, Problem, ProblemKind, SystemId, signal::Event, time::Timestamp};
+use twinway_protocol::{JsonDoc, Problem, ProblemKind, SystemId, signal::Event, time::Timestamp, twin::Invocation};
 use utoipa::ToSchema;
 
 use super::{
@@ -29,12 +29,14 @@ use super::{
 use crate::{
     enabler::Mii,
     history::{
-        HistoryPage, HistoryQuery, HistoryRange, MissedVersions, Moment, TwinMoment, What, read_place, write_place,
+        HistoryKind, HistoryPage, HistoryQuery, HistoryRange, MissedVersions, Moment, TwinMoment, What, read_place,
+        write_place,
     },
     outside::{CloudEvent, Gap, MissedTwin, wall},
 };
 
 const PROPERTY: Parameter = Parameter::text("property", "Only this property.");
+const KIND: Parameter = Parameter::text("kind", "Only `properties`, `actions` or `events`; absent: all of them.");
 const FROM: Parameter = Parameter::text("from", "Not before this moment (RFC 3339).");
 const TO: Parameter = Parameter::text("to", "Not behind this moment (RFC 3339).");
 /// How many moments a replay reads at once.
@@ -47,12 +49,13 @@ pub(super) const ROUTES: &[Route] = &[
         "/mii/v1/twins/{id}/history",
         "readTwinHistory",
         ACCESS,
-        "What a twin's properties were between two moments. Whoever may read the twin may read its history.",
+        "What a twin was between two moments: values, actions, events. Whoever may read the twin may read its history.",
     )
     .path_parameters(&[TWIN])
     .query(&[
         Parameter::text("at", "What the properties were at this moment (RFC 3339); goes with `property` only."),
         PROPERTY,
+        KIND,
         FROM,
         TO,
         CURSOR,
@@ -69,11 +72,12 @@ pub(super) const ROUTES: &[Route] = &[
         "/mii/v1/twins/{id}/history/replay",
         "replayTwin",
         ACCESS,
-        "Tells what happened to a twin again, as `twin.changed` events. It ends with the event `end`.",
+        "Tells what happened to a twin again, by the events that told it then. It ends with the event `end`.",
     )
     .path_parameters(&[TWIN])
     .query(&[
         PROPERTY,
+        KIND,
         FROM,
         TO,
         Parameter::text("speed", "How many times as fast as it happened: `1`, `60`; absent: as fast as possible."),
@@ -92,6 +96,14 @@ fn moment(call: &Call<'_>, name: &str) -> Result<Option<Timestamp>, Problem> {
     call.query.get(name).map(read).transpose()
 }
 
+fn kind(call: &Call<'_>) -> Result<Option<HistoryKind>, Problem> {
+    let read = |text: &str| {
+        let detail = format!("`kind` is `properties`, `actions` or `events`, not `{text}`");
+        HistoryKind::parse(text).ok_or_else(|| Problem::new(ProblemKind::InvalidQuery, detail))
+    };
+    call.query.get("kind").map(read).transpose()
+}
+
 /// What a history answers with.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
@@ -108,10 +120,12 @@ fn read(call: Call<'_>) -> Later<'_> {
         let Some(at) = moment(&call, "at")? else {
             let (from, to) = (moment(&call, "from")?, moment(&call, "to")?);
             let (property, cursor, limit) = (call.text("property"), call.text("cursor"), call.limit()?);
-            let query = HistoryQuery { property, from, to, cursor, limit };
+            let query = HistoryQuery { kind: kind(&call)?, property, from, to, cursor, limit };
             return Reply::json(200, &HistoryDocument::Page(mii.twin_history(&twin, query).await?));
         };
-        if let Some(other) = ["from", "to", "cursor", "limit"].into_iter().find(|name| call.query.get(name).is_some()) {
+        if let Some(other) =
+            ["kind", "from", "to", "cursor", "limit"].into_iter().find(|name| call.query.get(name).is_some())
+        {
             return Err(Problem::new(ProblemKind::InvalidQuery, format!("`at` does not go with `{other}`")));
         }
         let moment = mii.twin_at(&twin, call.query.get("property"), at).await?;
@@ -158,6 +172,7 @@ pub(super) async fn replay(
     let (mii, twin) = (call.mii()?, call.twin()?);
     let range = HistoryRange {
         twin,
+        kind: kind(call)?,
         property: call.text("property"),
         from: moment(call, "from")?.unwrap_or_default(),
         to: moment(call, "to")?.unwrap_or_else(wall),
@@ -237,6 +252,14 @@ struct Change {
     at: Timestamp,
 }
 
+/// What `twin.event` says.
+#[derive(Serialize)]
+struct Emitted {
+    name: String,
+    data: JsonDoc,
+    at: Timestamp,
+}
+
 fn write(system: &SystemId, moment: Moment) -> Option<String> {
     let Moment { sequence, twin, at, version, what } = moment;
     let id = write_place(at, sequence);
@@ -246,8 +269,15 @@ fn write(system: &SystemId, moment: Moment) -> Option<String> {
             ("twin.changed", JsonDoc::from_value(&change).ok()?)
         }
         What::Gone => ("twin.gone", JsonDoc::null()),
-        What::Missed(MissedVersions { first_version, last_version, missed }) => {
-            let (first_version, last_version) = (Some(first_version), Some(last_version));
+        What::Action { invocation, .. } => {
+            let has_ended = invocation.read::<Invocation>().is_ok_and(|invocation| invocation.state.is_end());
+            (if has_ended { "action.ended" } else { "action.progress" }, invocation)
+        }
+        What::Event { name, data } => ("twin.event", JsonDoc::from_value(&Emitted { name, data, at }).ok()?),
+        What::Missed(MissedVersions { first_version, last_version, missed, events }) => {
+            let versions = (missed > 0).then_some((first_version, last_version));
+            let (first_version, last_version) = versions.unzip();
+            let missed = missed.saturating_add(events);
             let twins = Some(vec![MissedTwin { twin: Some(twin), missed, first_version, last_version }]);
             let gap = serde_json::to_string(&Gap { missed, twins, ..Gap::default() }).ok()?;
             return Some(format!("id: {id}\nevent: gap\ndata: {gap}\n\n"));

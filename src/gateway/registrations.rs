@@ -144,13 +144,13 @@ pub(super) const ROUTES: &[Route] = &[
         .later(third_party_heartbeat),
 ];
 
-/// For how long a registration is renewed.
+/// For how long a registration, or a subscription, is renewed.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Renewal {
-    /// From now on, in milliseconds; absent: as it registered.
+pub(super) struct Renewal {
+    /// From now on, in milliseconds; absent: as it registered, and of a subscription a day.
     #[serde(default)]
-    lifetime_ms: Option<u64>,
+    pub(super) lifetime_ms: Option<u64>,
 }
 
 /// What changes in a list of twins.
@@ -182,7 +182,7 @@ fn own_sii(call: &Call<'_>) -> Result<Sii, Problem> {
     Ok(call.enabler().sii(dii::own_id(call)?))
 }
 
-fn renewal(call: &Call<'_>) -> Result<Renewal, Problem> {
+pub(super) fn renewal(call: &Call<'_>) -> Result<Renewal, Problem> {
     if call.extras.body.is_empty() { Ok(Renewal::default()) } else { call.body() }
 }
 

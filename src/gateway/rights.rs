@@ -1,10 +1,13 @@
 //! Rights and characteristics of twins (FGMV-29 8.3.5), refreshing (FGMV-28 REQ-DT-07), events and Thing Models.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use twinway_protocol::{
     JsonDoc, NAME_BYTES_MAX, Problem, ProblemKind,
     access::TwinPermission,
+    lease::Synchronization,
     merge_patch,
     message::{EmittedEvent, PermissionGrant, TwinCharacteristics},
 };
@@ -120,11 +123,16 @@ struct Refreshed {
     version: u64,
 }
 
-/// What a twin can be asked, and which schemas of its description judge nothing.
+/// What a twin can be asked, by whom first, and which schemas of its description judge nothing.
 #[derive(Debug, Serialize, ToSchema)]
 struct Characteristics {
     /// What counts now.
     characteristics: TwinCharacteristics,
+    /// Who is synchronized with the twin's object before whom, and on which terms (FGMV-28 REQ-DT-08); absent: nothing was
+    /// said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Synchronization>)]
+    synchronization: Option<Arc<Synchronization>>,
     /// Schemas that are there and judge nothing: values of theirs are taken as they come.
     unjudged: Vec<Unjudged>,
 }
@@ -179,9 +187,10 @@ fn revoke(call: Call<'_>) -> Later<'_> {
     })
 }
 
-fn shown((characteristics, unjudged): crate::enabler::Characteristics) -> Result<Reply, Problem> {
+fn shown(of: crate::enabler::Characteristics) -> Result<Reply, Problem> {
+    let crate::enabler::Characteristics { characteristics, synchronization, unjudged } = of;
     let unjudged = unjudged.into_iter().map(|(pointer, why)| Unjudged { pointer, why }).collect();
-    Reply::json(200, &Characteristics { characteristics, unjudged })
+    Reply::json(200, &Characteristics { characteristics, synchronization, unjudged })
 }
 
 fn read_characteristics(call: Call<'_>) -> Later<'_> {
@@ -192,7 +201,7 @@ fn change_characteristics(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (dii, twin) = (call.dii()?, call.twin()?);
         let patch: Value = call.body()?;
-        let present = dii.characteristics(twin.clone()).await?.0;
+        let present = dii.characteristics(twin.clone()).await?.characteristics;
         let internal = |error: serde_json::Error| Problem::new(ProblemKind::Internal, error.to_string());
         let mut wanted = serde_json::to_value(&present).map_err(internal)?;
         merge_patch(&mut wanted, patch);

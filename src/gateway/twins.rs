@@ -160,6 +160,10 @@ struct Selection {
     /// To let go.
     #[serde(default)]
     release: Vec<TwinId>,
+    /// How often the values of `select` are to be asked for, for this system, in milliseconds; 0: not of itself; absent:
+    /// as it said before, and at first not (FGMV-28 REQ-DT-07).
+    #[serde(default)]
+    period_ms: Option<u32>,
 }
 
 /// Which twins are selected.
@@ -263,8 +267,9 @@ fn list(call: Call<'_>) -> Later<'_> {
 
 fn select(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
-        let Selection { select, release } = call.body()?;
-        Reply::json(200, &Selected { selected: call.mii()?.select_twins(select, release).await? })
+        let Selection { select, release, period_ms } = call.body()?;
+        let selected = call.mii()?.select_twins_every(select, release, period_ms).await?;
+        Reply::json(200, &Selected { selected })
     })
 }
 

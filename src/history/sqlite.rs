@@ -3,13 +3,16 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use twinway_protocol::{JsonDoc, TwinId, time::Timestamp};
 
-use super::{Extent, HistoryError, HistoryRange, HistoryStore, MissedVersions, Moment, Retention, What};
+use super::{
+    Extent, HISTORY_ROW_BYTES, HistoryError, HistoryKind, HistoryRange, HistoryStore, MissedVersions, Moment,
+    Retention, Shortened, What,
+};
 
 /// The layout's version, as SQLite's `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 const SCHEMA: &str = "
     CREATE TABLE twins(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE moments(sequence INTEGER PRIMARY KEY, twin INTEGER NOT NULL, kind INTEGER NOT NULL, property TEXT NOT NULL,
@@ -19,9 +22,33 @@ const SCHEMA: &str = "
     CREATE TABLE extent(id INTEGER PRIMARY KEY CHECK(id = 1), bytes INTEGER NOT NULL, passed INTEGER NOT NULL,
         kept_from INTEGER NOT NULL) STRICT;
 ";
+/// What is kept of each property, action and event, and what of it went early: since format 2.
+const SERIES: &str = "
+    CREATE TABLE series(twin INTEGER NOT NULL, kind INTEGER NOT NULL, property TEXT NOT NULL, count INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, dropped INTEGER NOT NULL, kept_from INTEGER NOT NULL,
+        PRIMARY KEY(twin, kind, property)) STRICT, WITHOUT ROWID;
+    INSERT INTO series SELECT twin, kind, property, count(*),
+        sum(96 + length(CAST(property AS BLOB)) + length(CAST(value AS BLOB))), 0, 0
+        FROM moments WHERE kind = 0 GROUP BY twin, kind, property;
+";
 const VALUE: i64 = 0;
 const MISSED: i64 = 1;
 const GONE: i64 = 2;
+const ACTION: i64 = 3;
+const EVENT: i64 = 4;
+/// What a row costs beside [`HISTORY_ROW_BYTES`].
+const OWN_BYTES: &str = "CASE WHEN kind IN (1, 2) THEN 0
+    ELSE length(CAST(property AS BLOB)) + length(CAST(value AS BLOB)) END";
+/// How many of a series go at most when one comes: after the limit was lowered, the rest goes with the next.
+const SHORTENED_ROWS_MAX: u64 = 1_024;
+
+const fn number(kind: HistoryKind) -> i64 {
+    match kind {
+        HistoryKind::Properties => VALUE,
+        HistoryKind::Actions => ACTION,
+        HistoryKind::Events => EVENT,
+    }
+}
 
 impl From<rusqlite::Error> for HistoryError {
     fn from(error: rusqlite::Error) -> Self {
@@ -47,9 +74,16 @@ impl SqliteHistory {
         )?;
         match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
             FORMAT => {}
+            1 => {
+                let transaction = connection.transaction()?;
+                transaction.execute_batch(SERIES)?;
+                transaction.pragma_update(None, "user_version", FORMAT)?;
+                transaction.commit()?;
+            }
             0 => {
                 let transaction = connection.transaction()?;
                 transaction.execute_batch(SCHEMA)?;
+                transaction.execute_batch(SERIES)?;
                 transaction.execute("INSERT INTO extent VALUES(1, 0, 0, ?1)", [now.unix_ms()])?;
                 transaction.pragma_update(None, "user_version", FORMAT)?;
                 transaction.commit()?;
@@ -94,43 +128,93 @@ fn understand(twin: &TwinId, kept: Kept) -> Result<Moment, HistoryError> {
     let what = match kind {
         VALUE => What::Value { property, value: JsonDoc::parse(value).map_err(damaged)? },
         MISSED => What::Missed(serde_json::from_str::<MissedVersions>(&value).map_err(damaged)?),
+        ACTION => What::Action { action: property, invocation: JsonDoc::parse(value).map_err(damaged)? },
+        EVENT => What::Event { name: property, data: JsonDoc::parse(value).map_err(damaged)? },
         _ => What::Gone,
     };
     Ok(Moment { sequence, twin: twin.clone(), at: Timestamp::from_unix_ms(at), version, what })
 }
 
+/// Counts a row that came, or that went with `sign` -1; gives how many there are, and what they cost.
+fn count(
+    transaction: &Transaction<'_>,
+    (twin, kind, property): (i64, i64, &str),
+    bytes: u64,
+    sign: i64,
+) -> Result<(u64, u64), HistoryError> {
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO series VALUES(?1, ?2, ?3, ?4, ?5, 0, 0) ON CONFLICT DO UPDATE
+            SET count = count + excluded.count, bytes = bytes + excluded.bytes RETURNING count, bytes",
+    )?;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(sign);
+    let found = upsert.query_row(params![twin, kind, property, sign, bytes], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found)
+}
+
+/// Lets the oldest of a series go, as long as there is more than is kept of one; gives what that cost.
+fn shorten(
+    transaction: &Transaction<'_>,
+    of: (i64, i64, &str),
+    (mut count, mut bytes): (u64, u64),
+    retention: Retention,
+) -> Result<u64, HistoryError> {
+    let (twin, kind, property) = of;
+    let mut dropped = 0_u64;
+    let mut freed = 0_u64;
+    while count > 1
+        && dropped < SHORTENED_ROWS_MAX
+        && (count > retention.property_values_max || bytes > retention.property_bytes_max)
+    {
+        let mut delete = transaction.prepare_cached(&format!(
+            "DELETE FROM moments WHERE sequence = (SELECT sequence FROM moments WHERE twin = ?1 AND kind = ?2
+                AND property = ?3 ORDER BY at, sequence LIMIT 1) RETURNING {OWN_BYTES}"
+        ))?;
+        let own: u64 = delete.query_row(params![twin, kind, property], |row| row.get(0))?;
+        let own = own.saturating_add(HISTORY_ROW_BYTES);
+        (count, bytes) = (count - 1, bytes.saturating_sub(own));
+        (dropped, freed) = (dropped + 1, freed.saturating_add(own));
+    }
+    if dropped > 0 {
+        let mut update = transaction.prepare_cached(
+            "UPDATE series SET count = ?4, bytes = ?5, dropped = dropped + ?6, kept_from = max(kept_from,
+                (SELECT at FROM moments WHERE twin = ?1 AND kind = ?2 AND property = ?3 ORDER BY at, sequence LIMIT 1))
+                WHERE twin = ?1 AND kind = ?2 AND property = ?3",
+        )?;
+        update.execute(params![twin, kind, property, count, bytes, dropped])?;
+    }
+    Ok(freed)
+}
+
 impl HistoryStore for SqliteHistory {
-    fn append(&mut self, moments: &[Moment], now: Timestamp) -> Result<(), HistoryError> {
+    fn append(&mut self, moments: &[Moment], now: Timestamp, retention: Retention) -> Result<(), HistoryError> {
         let transaction = self.connection.transaction()?;
-        let mut bytes = 0_u64;
+        let (mut bytes, mut freed) = (0_u64, 0_u64);
         for moment in moments {
             let mut make = transaction.prepare_cached("INSERT OR IGNORE INTO twins(id) VALUES(?1)")?;
             make.execute([moment.twin.as_str()])?;
-            let (kind, property, value) = match &moment.what {
-                What::Value { property, value } => (VALUE, property.as_str(), value.as_str().to_owned()),
-                What::Missed(missed) => {
-                    let text = serde_json::to_string(missed).map_err(|error| HistoryError(error.to_string()))?;
-                    (MISSED, "", text)
+            let mut key = transaction.prepare_cached("SELECT key FROM twins WHERE id = ?1")?;
+            let key: i64 = key.query_row([moment.twin.as_str()], |row| row.get(0))?;
+            let missed;
+            let (kind, property, value) = match (&moment.what, moment.series()) {
+                (_, Some((kind, name, document))) => (number(kind), name, document.as_str()),
+                (What::Missed(versions), None) => {
+                    missed = serde_json::to_string(versions).map_err(|error| HistoryError(error.to_string()))?;
+                    (MISSED, "", missed.as_str())
                 }
-                What::Gone => (GONE, "", String::new()),
+                _ => (GONE, "", ""),
             };
-            let mut insert = transaction.prepare_cached(
-                "INSERT INTO moments VALUES(?1, (SELECT key FROM twins WHERE id = ?2), ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
-            let Moment { sequence, twin, at, version, .. } = moment;
-            insert.execute(params![
-                sequence,
-                twin.as_str(),
-                kind,
-                property,
-                at.unix_ms(),
-                version,
-                value,
-                now.unix_ms()
-            ])?;
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO moments VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+            let Moment { sequence, at, version, .. } = moment;
+            insert.execute(params![sequence, key, kind, property, at.unix_ms(), version, value, now.unix_ms()])?;
             bytes = bytes.saturating_add(moment.bytes());
+            if !matches!(kind, MISSED | GONE) {
+                let of = (key, kind, property);
+                let counted = count(&transaction, of, moment.bytes(), 1)?;
+                freed = freed.saturating_add(shorten(&transaction, of, counted, retention)?);
+            }
         }
-        transaction.execute("UPDATE extent SET bytes = bytes + ?1", [bytes])?;
+        transaction.execute("UPDATE extent SET bytes = max(0, bytes + ?1 - ?2)", [bytes, freed])?;
         Ok(transaction.commit()?)
     }
 
@@ -139,10 +223,12 @@ impl HistoryStore for SqliteHistory {
         let (at, sequence) = (range.from, 0).max(range.after.map_or((range.from, 0), |(at, after)| (at, after + 1)));
         let mut select = self.connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM moments WHERE twin = ?1 AND (at, sequence) >= (?2, ?3) AND at <= ?4
-                AND (?5 IS NULL OR kind <> 0 OR property = ?5) ORDER BY at, sequence LIMIT ?6"
+                AND (kind IN (1, 2) OR (kind = coalesce(?6, kind) AND (?5 IS NULL OR (kind = 0 AND property = ?5))))
+                ORDER BY at, sequence LIMIT ?7"
         ))?;
+        let kind = range.kind.map(number);
         let limit = i64::try_from(range.limit).unwrap_or(i64::MAX);
-        let wanted = params![key, at.unix_ms(), sequence, range.to.unix_ms(), range.property, limit];
+        let wanted = params![key, at.unix_ms(), sequence, range.to.unix_ms(), range.property, kind, limit];
         let rows = select.query_map(wanted, kept)?.collect::<Result<Vec<_>, _>>()?;
         rows.into_iter().map(|row| understand(&range.twin, row)).collect()
     }
@@ -171,6 +257,16 @@ impl HistoryStore for SqliteHistory {
         found.into_iter().map(|row| understand(twin, row)).collect()
     }
 
+    fn has(&mut self, moment: &Moment) -> Result<bool, HistoryError> {
+        let (Some(key), Some((kind, name, document))) = (self.key(&moment.twin)?, moment.series()) else {
+            return Ok(false);
+        };
+        let mut select = self.connection.prepare_cached(
+            "SELECT 1 FROM moments WHERE twin = ?1 AND kind = ?2 AND property = ?3 AND at = ?4 AND value = ?5",
+        )?;
+        Ok(select.exists(params![key, number(kind), name, moment.at.unix_ms(), document.as_str()])?)
+    }
+
     fn trim(&mut self, retention: Retention, now: Timestamp, rows_max: usize) -> Result<bool, HistoryError> {
         let transaction = self.connection.transaction()?;
         let (mut bytes, mut passed, mut kept_from): (u64, u64, u64) =
@@ -195,17 +291,24 @@ impl HistoryStore for SqliteHistory {
             };
             let which = match kind {
                 VALUE => "twin = ?1 AND kind = 0 AND property = ?2 AND (at, sequence) < (?3, ?4)",
-                // What was missed is told as long as what was not.
-                MISSED => "sequence = ?4 AND ?1 = ?1 AND ?2 = ?2 AND ?3 = ?3",
-                _ => "twin = ?1 AND sequence <= ?4 AND ?2 = ?2 AND ?3 = ?3",
+                GONE => "twin = ?1 AND sequence <= ?4 AND ?2 = ?2 AND ?3 = ?3",
+                // What replaces nothing is told for its time; so is what was missed.
+                _ => "sequence = ?4 AND ?1 = ?1 AND ?2 = ?2 AND ?3 = ?3",
             };
-            let mut delete = transaction.prepare_cached(&format!(
-                "DELETE FROM moments WHERE {which} RETURNING CASE kind WHEN 0
-                    THEN length(CAST(property AS BLOB)) + length(CAST(value AS BLOB)) ELSE 0 END"
-            ))?;
-            let own = delete.query_map(params![twin, property, at, sequence], |row| row.get::<_, u64>(0))?;
-            for own in own {
-                bytes = bytes.saturating_sub(own?.saturating_add(super::HISTORY_ROW_BYTES));
+            let mut delete = transaction
+                .prepare_cached(&format!("DELETE FROM moments WHERE {which} RETURNING kind, property, {OWN_BYTES}"))?;
+            let gone = delete.query_map(params![twin, property, at, sequence], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?))
+            })?;
+            for (kind, property, own) in gone.collect::<Result<Vec<_>, _>>()? {
+                let own = own.saturating_add(HISTORY_ROW_BYTES);
+                bytes = bytes.saturating_sub(own);
+                if !matches!(kind, MISSED | GONE) {
+                    count(&transaction, (twin, kind, &property), own, -1)?;
+                }
+            }
+            if kind == GONE {
+                transaction.execute("DELETE FROM series WHERE twin = ?1 AND count <= 0", [twin])?;
             }
             passed = sequence;
             kept_from = kept_from.max(came);
@@ -220,11 +323,29 @@ impl HistoryStore for SqliteHistory {
 
     fn extent(&mut self) -> Result<Extent, HistoryError> {
         let mut select = self.connection.prepare_cached(
-            "SELECT max(passed, (SELECT coalesce(max(sequence), 0) FROM moments)), bytes, kept_from FROM extent",
+            "SELECT max(passed, (SELECT coalesce(max(sequence), 0) FROM moments)), bytes, kept_from, passed > 0 FROM extent",
         )?;
         Ok(select.query_row([], |row| {
             let kept_from = Timestamp::from_unix_ms(row.get(2)?);
-            Ok(Extent { last_sequence: row.get(0)?, bytes: row.get(1)?, kept_from })
+            Ok(Extent { last_sequence: row.get(0)?, bytes: row.get(1)?, kept_from, has_let_go: row.get(3)? })
         })?)
+    }
+
+    fn shortened(&mut self, twin: &TwinId) -> Result<Vec<Shortened>, HistoryError> {
+        let Some(key) = self.key(twin)? else { return Ok(Vec::new()) };
+        let mut select = self.connection.prepare_cached(
+            "SELECT kind, property, dropped, kept_from FROM series WHERE twin = ?1 AND dropped > 0
+                ORDER BY kind, property",
+        )?;
+        let rows = select.query_map([key], |row| {
+            let kind = match row.get::<_, i64>(0)? {
+                ACTION => HistoryKind::Actions,
+                EVENT => HistoryKind::Events,
+                _ => HistoryKind::Properties,
+            };
+            let kept_from = Timestamp::from_unix_ms(row.get(3)?);
+            Ok(Shortened { kind, name: row.get(1)?, dropped: row.get(2)?, kept_from })
+        })?;
+        Ok(rows.collect::<Result<Vec<_>, _>>()?)
     }
 }

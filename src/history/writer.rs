@@ -9,9 +9,14 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
-use twinway_protocol::{TwinId, time::Timestamp, twin::TwinView};
+use twinway_protocol::{
+    TwinId,
+    signal::Event,
+    time::Timestamp,
+    twin::{Invocation, InvocationState, TwinView},
+};
 
-use super::{HistoryError, HistoryStore, MissedVersions, Moment, Retention, What};
+use super::{HistoryError, HistoryStore, MissedVersions, Moment, PastEvent, Retention, What};
 use crate::outside::wall;
 
 /// How many views one transaction takes at most.
@@ -25,13 +30,23 @@ const TRIM_EVERY: Duration = Duration::from_secs(10);
 enum Item {
     View(Arc<TwinView>),
     Gone(TwinId, Timestamp),
+    Event(Arc<Event>),
+    /// So many events of a twin found no room.
+    EventsMissed(TwinId, u64),
+}
+
+/// Of a twin for which the queue had no room: its newest view, or that it is gone, and how many events came.
+#[derive(Debug, Default)]
+struct Beyond {
+    newest: Option<Item>,
+    events: u64,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     queue: VecDeque<(u64, Item)>,
     /// The newest views of twins that the queue had no room for, and of those twins what came since.
-    beyond: BTreeMap<TwinId, Item>,
+    beyond: BTreeMap<TwinId, Beyond>,
     /// How many were put, since the start.
     put: u64,
     closed: bool,
@@ -60,6 +75,12 @@ impl Queue {
         self.push(twin, || Item::Gone(twin.clone(), at));
     }
 
+    pub(super) fn event(&self, event: &Arc<Event>) {
+        if let Some(twin) = &event.twin {
+            self.push(twin, || Item::Event(Arc::clone(event)));
+        }
+    }
+
     fn push(&self, twin: &TwinId, item: impl FnOnce() -> Item) {
         let mut waiting = self.waiting.lock();
         if waiting.closed {
@@ -68,7 +89,11 @@ impl Queue {
         waiting.put += 1;
         if waiting.queue.len() >= self.queue_max || waiting.beyond.contains_key(twin) {
             metrics::counter!("twinway_history_put_off_total").increment(1);
-            waiting.beyond.insert(twin.clone(), item());
+            let beyond = waiting.beyond.entry(twin.clone()).or_default();
+            match item() {
+                Item::Event(_) => beyond.events += 1,
+                newest => beyond.newest = Some(newest),
+            }
         } else {
             let number = waiting.put;
             waiting.queue.push_back((number, item()));
@@ -107,7 +132,10 @@ impl Queue {
         let count = waiting.queue.len().min(BATCH_MAX);
         let mut items: Vec<_> = waiting.queue.drain(..count).map(|(_, item)| item).collect();
         if waiting.queue.is_empty() {
-            items.extend(std::mem::take(&mut waiting.beyond).into_values());
+            for (twin, Beyond { newest, events }) in std::mem::take(&mut waiting.beyond) {
+                items.extend((events > 0).then_some(Item::EventsMissed(twin, events)));
+                items.extend(newest);
+            }
         }
         let written = waiting.queue.front().map_or(waiting.put, |(number, _)| number.saturating_sub(1));
         Some((items, written))
@@ -198,12 +226,18 @@ impl Writer {
                     let version = self.last.remove(twin).map_or(0, |view| view.version);
                     self.push(&mut moments, twin, *at, version, What::Gone);
                 }
+                Item::Event(event) => self.happened(event, &mut moments),
+                Item::EventsMissed(twin, events) => {
+                    metrics::counter!("twinway_history_missed_total").increment(*events);
+                    let missed = MissedVersions { events: *events, ..MissedVersions::default() };
+                    self.push(&mut moments, twin, wall(), self.version(twin), What::Missed(missed));
+                }
             }
         }
         if moments.is_empty() {
             return Ok(());
         }
-        let kept = self.store.lock().append(&moments, wall());
+        let kept = self.store.lock().append(&moments, wall(), self.retention);
         match &kept {
             Ok(()) => metrics::counter!("twinway_history_values_total").increment(moments.len() as u64),
             Err(_) => self.sequence = before,
@@ -237,7 +271,8 @@ impl Writer {
             let missed = (newest.version - before).saturating_sub(shown.len() as u64);
             if missed > 0 {
                 metrics::counter!("twinway_history_missed_total").increment(missed);
-                let missed = MissedVersions { first_version: before + 1, last_version: newest.version, missed };
+                let (first_version, last_version) = (before + 1, newest.version);
+                let missed = MissedVersions { first_version, last_version, missed, ..MissedVersions::default() };
                 self.push(moments, &view.id, newest.at, newest.version, What::Missed(missed));
             }
         }
@@ -245,8 +280,52 @@ impl Writer {
             let what = What::Value { property: property.clone(), value: value.value.clone() };
             self.push(moments, &view.id, value.at, value.version, what);
         }
+        self.actions(view, moments)?;
         self.last.insert(view.id.clone(), Arc::clone(view));
         Ok(())
+    }
+
+    fn version(&self, twin: &TwinId) -> u64 {
+        self.last.get(twin).map_or(0, |view| view.version)
+    }
+
+    /// An event of a twin, as its watchers were told it.
+    fn happened(&mut self, event: &Event, moments: &mut Vec<Moment>) {
+        if let (Some(twin), Ok(PastEvent { name, data })) = (&event.twin, event.data.read()) {
+            self.push(moments, twin, event.at, self.version(twin), What::Event { name, data });
+        }
+    }
+
+    /// Actions that a view shows as invoked, or as ended, and the one before did not. Their progress is not kept.
+    fn actions(&mut self, view: &TwinView, moments: &mut Vec<Moment>) -> Result<(), HistoryError> {
+        let Some(shown) = &view.invocations else { return Ok(()) };
+        let last = self.last.get(&view.id).cloned();
+        for invocation in shown.values() {
+            let before = last.as_ref().and_then(|last| last.invocations.as_ref()?.get(&invocation.id));
+            let (state, by) = (InvocationState::Pending, None);
+            let begun = Invocation { state, by, progress: None, detail: None, ..invocation.clone() };
+            let begun = Invocation { output: None, ended_at: None, ..begun };
+            let is_new = before.is_none().then_some(begun);
+            let has_ended = invocation.state.is_end() && before.is_none_or(|before| !before.state.is_end());
+            let ended = has_ended.then(|| Invocation { by: None, ..invocation.clone() });
+            for invocation in is_new.into_iter().chain(ended) {
+                let at = invocation.ended_at.unwrap_or(invocation.at);
+                let Ok(document) = twinway_protocol::JsonDoc::from_value(&invocation) else { continue };
+                let what = What::Action { action: invocation.action, invocation: document };
+                let moment = Moment { sequence: 0, twin: view.id.clone(), at, version: view.version, what };
+                // After a start twins show again what they showed before.
+                if last.is_some() || !self.was_kept(&moment)? {
+                    self.push(moments, &view.id, at, view.version, moment.what);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store has this, or had it.
+    fn was_kept(&self, moment: &Moment) -> Result<bool, HistoryError> {
+        let mut store = self.store.lock();
+        Ok(moment.at < store.extent()?.kept_from || store.has(moment)?)
     }
 
     /// Version and time of what was written last of each property of a twin.

@@ -5,10 +5,10 @@ use std::{fmt, time::Duration};
 use futures_util::future::BoxFuture;
 use twinway_actors::runtime::Handle;
 use twinway_protocol::{
-    EntityId, Mailbox, Problem, ProblemKind, Ref,
+    EntityId, Mailbox, Problem, ProblemKind, Ref, SystemId, TwinId,
     message::{
-        AnswerRequest, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RequestUndelivered, SessionChanged,
-        ThirdPartySystemMsg, UserDeviceMsg, Wire,
+        AnswerRequest, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, RequestUndelivered, SelectTwins,
+        SessionChanged, ThirdPartySystemMsg, UserDeviceMsg, Wire,
     },
 };
 
@@ -37,6 +37,12 @@ pub trait Actors: fmt::Debug + Send + Sync + 'static {
     /// Tells an actor that its system's session opened or closed. It does not wait; an actor whose inbox is full learns
     /// by the answers, or by the silence.
     fn session(&self, _entity: EntityId, _open: bool) {}
+
+    /// The twins that a metaverse system has selected, for who resumes and has to know what it may have missed; none: that
+    /// cannot be said.
+    fn selected(&self, _entity: EntityId, _system: SystemId, _within: Duration) -> BoxFuture<'_, Option<Vec<TwinId>>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 impl Actors for Handle<Wire> {
@@ -86,6 +92,16 @@ impl Actors for Handle<Wire> {
         if let Err(refused) = told {
             tracing::warn!(?entity, open, %refused, "a system's actor could not be told of its session");
         }
+    }
+
+    fn selected(&self, entity: EntityId, metaverse: SystemId, within: Duration) -> BoxFuture<'_, Option<Vec<TwinId>>> {
+        Box::pin(async move {
+            let actor = Ref::<MetaverseSystemMsg>::new(entity);
+            let (twins, release) = ([].into(), [].into());
+            // To select nothing and to let nothing go is to be told what is selected.
+            let question = SelectTwins { metaverse, metaverse_entity: actor, twins, release, period_ms: None };
+            Some(self.ask(actor, question, within).await.ok()?.selected)
+        })
     }
 }
 

@@ -1,13 +1,16 @@
 //! The last events of one external system, numbered, from which every listener reads with a cursor of its own.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use serde::Serialize;
-use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
+use twinway_protocol::{JsonDoc, SystemId, TwinId, signal::Event, time::Timestamp};
 
 use super::{
     EventsFrom, Outgoing,
-    gap::{Gap, Mark, Marks},
+    gap::{Gap, Mark, Marks, version},
     kept::Earlier,
 };
 
@@ -82,6 +85,17 @@ impl Ring {
                 }
             }
         }
+    }
+
+    /// Of each twin, the version that the first event shows which is kept.
+    pub(super) fn first_versions(&self) -> BTreeMap<TwinId, u64> {
+        let mut first = BTreeMap::new();
+        for event in self.events.iter().filter(|event| event.twin.is_some()) {
+            if let (Some(twin), Some(version)) = (event.twin.clone(), version(event)) {
+                first.entry(twin).or_insert(version);
+            }
+        }
+        first
     }
 
     /// The cursor that has been told nothing of this run yet.

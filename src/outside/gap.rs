@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{TwinId, signal::Event};
 
+/// How many twins a gap of unknown size names at most.
+pub(super) const GAP_TWINS_MAX: usize = 10_000;
+
 /// Events that are gone before they could be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -18,6 +21,10 @@ pub struct Gap {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_number: Option<u64>,
     /// What it was about, twin by twin: all of it. Absent: that is not known any more.
+    ///
+    /// Where `missed` is 0, these are the twins that the system has selected, each with the last version that is not told
+    /// behind the gap: who has seen an older one has missed those in between, and one who has seen a newer one has seen
+    /// what a crash took back. What the versions were is in the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub twins: Option<Vec<MissedTwin>>,
 }
@@ -29,7 +36,7 @@ pub struct MissedTwin {
     /// The twin; absent: events about none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub twin: Option<TwinId>,
-    /// How many events.
+    /// How many events; 0: nobody knows.
     pub missed: u64,
     /// The first version of the twin that was missed; absent: these are no changes of its values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +60,11 @@ impl MissedTwin {
 }
 
 impl Gap {
+    /// Whether nobody has counted it.
+    pub(super) fn is_of_another_run(&self) -> bool {
+        self.missed == 0 && self.twins.is_none()
+    }
+
     /// The gap that this one event leaves.
     pub(super) fn of(number: u64, event: &Event) -> Self {
         Self::between(number, number, [&Mark::of(event)])

@@ -10,7 +10,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use twinway_protocol::{JsonDoc, TwinId, signal::Event, time::Timestamp, twin::TwinView};
 
-use super::{Hub, Outgoing, events::Cursor, gap::Gap, sessions::System, watch::Watch};
+use super::{
+    Hub, Outgoing,
+    events::Cursor,
+    gap::{Gap, Mark},
+    sessions::System,
+    watch::Watch,
+};
 
 /// After how many events that are not wanted a subscriber lets others run.
 const PASSED_OVER_MAX: usize = 16;
@@ -36,6 +42,11 @@ pub(super) struct Listener {
 impl Listener {
     pub(super) fn new(cursor: Cursor, watch: Watch, permit: OwnedSemaphorePermit) -> Self {
         Self { cursor, watch, behind: Behind::default(), _permit: permit }
+    }
+
+    /// Whether changes of a twin may be wanted.
+    pub(super) fn is_about(&self, twin: &TwinId) -> bool {
+        self.watch.concerns(&Mark { kind: "twin.changed", twin: Some(twin.clone()), version: None })
     }
 
     pub(super) fn hear(&mut self, hub: &Hub, system: &System) -> Heard {

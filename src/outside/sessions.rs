@@ -17,8 +17,9 @@ use twinway_protocol::{
 };
 
 use super::{
-    EventsFrom, Hub, Outgoing, OutsideLimits, Watch,
+    EventsFrom, Hub, MissedTwin, Outgoing, OutsideLimits, SystemKind, Watch,
     events::{Cursor, Ring},
+    gap::{GAP_TWINS_MAX, Gap},
     listener::{Heard, Listener},
 };
 
@@ -213,6 +214,8 @@ pub struct Session {
     hub: Arc<Hub>,
     system: Arc<System>,
     part: Part,
+    /// A gap that is told when it is known what it may have been about.
+    gap: Option<Gap>,
 }
 
 #[derive(Debug)]
@@ -240,7 +243,7 @@ impl Session {
         system.wake.notify_waiters();
         hub.ended(&system, ended);
         hub.session_changed(system.entity, true);
-        Ok(Self { hub, system, part: Part::Session { number } })
+        Ok(Self { hub, system, part: Part::Session { number }, gap: None })
     }
 
     /// Listens to those of the system's events that are wanted.
@@ -248,7 +251,7 @@ impl Session {
         let permit = hub.listener_permit()?;
         let cursor = system.state.lock().ring.cursor(from);
         let listener = Listener::new(cursor, watch, permit);
-        Ok(Self { hub, system, part: Part::Listener(Box::new(listener)) })
+        Ok(Self { hub, system, part: Part::Listener(Box::new(listener)), gap: None })
     }
 
     /// What comes next; `None` when another session has taken this one's place or the enabler ends.
@@ -262,12 +265,41 @@ impl Session {
             if self.hub.is_closed() {
                 return None;
             }
+            if self.gap.is_some() {
+                let twins = self.passed_by().await;
+                return self.gap.take().map(|gap| Outgoing::Gap(Gap { twins, ..gap }));
+            }
             match self.hear().ok()? {
+                Heard::Told(Outgoing::Gap(gap)) if gap.is_of_another_run() => self.gap = Some(gap),
                 Heard::Told(outgoing) => return Some(outgoing),
                 Heard::Again => tokio::task::yield_now().await,
                 Heard::Nothing => woken.await,
             }
         }
+    }
+
+    /// Of each twin that the system has selected, the last version that is not told behind a gap between runs: what
+    /// happened to it in the run before, only who listens knows.
+    async fn passed_by(&self) -> Option<Vec<MissedTwin>> {
+        let Part::Listener(listener) = &self.part else { return None };
+        let entity = self.system.entity;
+        let actors = self.hub.actors.read().clone()?;
+        if SystemKind::of(entity) != Some(SystemKind::Metaverse) {
+            return None;
+        }
+        let mut selected = actors.selected(entity, self.system.id.clone(), self.hub.limits.answer_within()).await?;
+        selected.retain(|twin| listener.is_about(twin));
+        if selected.len() > GAP_TWINS_MAX {
+            return None;
+        }
+        let twins = selected.into_iter().filter_map(|twin| Some((self.hub.readers.twins.get(&twin)?.version, twin)));
+        let shown: Vec<_> = twins.collect();
+        let told = self.system.state.lock().ring.first_versions();
+        let passed_by = shown.into_iter().map(|(version, twin)| {
+            let last = told.get(&twin).map_or(version, |first| first.saturating_sub(1));
+            MissedTwin { twin: Some(twin), missed: 0, first_version: None, last_version: Some(last) }
+        });
+        Some(passed_by.collect())
     }
 
     fn hear(&mut self) -> Result<Heard, ()> {

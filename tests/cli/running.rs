@@ -180,6 +180,59 @@ fn systems_and_twins_are_listed_shown_and_found() {
     assert_eq!(daemon.process.end("-TERM"), (Some(0), "stopping; once more to stop at once\n".to_owned()));
 }
 
+/// FGMV-29 8.2.5 and 8.3.5, by hand: what a twin can be asked, and what others may know of it.
+#[test]
+fn access_to_a_twin_is_shown_changed_and_given_and_a_subscription_is_made_renewed_and_ended() {
+    let directory = place();
+    let daemon = Daemon::start(directory.path(), "data");
+    daemon.register_home();
+    daemon.register_shop();
+    let file = |name: &str, document: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, document).expect("there is room");
+        path.to_str().expect("it is text").to_owned()
+    };
+    let home = |arguments: &[&str]| daemon.json(&[&["access"], arguments, &["--as", "home"]].concat());
+    let patch = file("patch", r#"{"changeable": [], "access": {"shop": ["read"]}}"#);
+    let changed = home(&["update", "lamp", &patch]);
+    assert_eq!(changed["characteristics"]["access"], serde_json::json!({"shop": ["read"]}));
+    let rules = file("rules", r#"{"priorities": [{"role": "medic", "priority": 200}]}"#);
+    home(&["priorities", "lamp", &rules]);
+    let shown = home(&["show", "lamp"]);
+    assert_eq!(shown["synchronization"]["priorities"][0]["priority"], 200);
+    assert_eq!(shown["characteristics"], changed["characteristics"]);
+    let given = home(&["grant", "lamp", "--metaverse", "plaza", "--user", "ada", "--right", "read", "--right", "stop"]);
+    assert_eq!(given["rights"], serde_json::json!(["read", "stop"]));
+    assert_eq!(home(&["list", "lamp"]), serde_json::json!([given]));
+    assert_eq!(daemon.json(&["access", "of", "ada", "--as", "plaza"]), serde_json::json!([given]));
+    let id = given["id"].as_str().expect("text");
+    assert_eq!(code(&daemon.ask(&["access", "revoke", "lamp", id, "--as", "home"])), 0);
+    assert_eq!(code(&daemon.ask(&["access", "revoke", "lamp", id, "--as", "home"])), 3);
+    assert_eq!(code(&daemon.ask(&["access", "grant", "lamp", "--metaverse", "a", "--user", "b", "--right", "fly"])), 2);
+
+    let shop = |arguments: &[&str]| daemon.json(&[&["acquisition"], arguments, &["--as", "shop"]].concat());
+    assert_eq!(shop(&["read", "lamp", "--property", "on"])[0]["properties"]["on"]["value"], true);
+    let made = shop(&["subscribe", "lamp", "--min-interval-ms", "100", "--lifetime-ms", "60000"]);
+    let id = made["id"].as_str().expect("text");
+    let renewed = shop(&["renew", id]);
+    assert!(renewed["expiresAt"].as_str() > made["expiresAt"].as_str());
+    assert_eq!(shop(&["list"]), serde_json::json!([renewed]));
+    assert_eq!(shop(&["show", id]), renewed);
+    let end = || code(&daemon.ask(&["acquisition", "end", id, "--as", "shop"]));
+    assert_eq!((end(), end()), (0, 3));
+    // What is told is shown, of this subscription only, and that it is made.
+    let follow =
+        ["acquisition", "subscribe", "lamp", "--min-interval-ms", "100", "--follow", "--as", "shop", "-o", "json"];
+    let mut followed = Running::start(daemon.command(&follow));
+    let line = |text: String| -> Value { serde_json::from_str(&text).expect("a line is one JSON document") };
+    let made = line(followed.line());
+    let told = line(followed.line());
+    assert_eq!((&told["subject"], &told["data"]["reason"]), (&made["id"], &"subscribed".into()));
+    daemon.report(false);
+    assert_eq!(line(followed.line())["data"]["twins"][0]["properties"]["on"]["value"], false);
+    assert_eq!(followed.end("-INT"), (Some(0), String::new()));
+}
+
 #[test]
 fn a_token_that_may_not_or_is_missing_ends_with_4_and_says_how_to_give_one() {
     let directory = place();

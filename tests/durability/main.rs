@@ -27,4 +27,6 @@ mod outsiders;
 #[cfg(test)]
 mod uploads;
 #[cfg(test)]
+mod wanting;
+#[cfg(test)]
 mod world;

@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use twinway::protocol::time::Timestamp;
 
 use crate::{
     sessions::say,
@@ -109,6 +110,38 @@ async fn a_subscription_is_read_and_ended_by_its_system_only_and_ends_with_the_t
             break;
         }
     }
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_subscription_is_renewed_by_its_system_only_over_http_and_in_its_session() {
+    let (world, _home, _watcher) = cell_world().await;
+    readable_by(&world, &["shop"]).await;
+    let mut shop = world.open("shop-token", "/sii/v1/session").await;
+    let terms = json!({"twins": ["arm"], "lifetimeMs": 60_000});
+    let subscribed = world.post("shop-token", SUBSCRIPTIONS, terms).await;
+    let first = json_of(subscribed, StatusCode::CREATED).await["subscription"].clone();
+    let path = format!("{SUBSCRIPTIONS}/{}/renew", first["id"].as_str().expect("text"));
+    let ends =
+        |subscription: &Value| Timestamp::parse(subscription["expiresAt"].as_str().expect("text")).expect("a moment");
+    let renewed = world.post("shop-token", &path, json!({"lifetimeMs": 120_000})).await;
+    let renewed = json_of(renewed, StatusCode::OK).await;
+    assert!(ends(&renewed) > ends(&first));
+    // It never ends earlier, and without a word it lasts a day.
+    let shorter = json_of(world.post("shop-token", &path, json!({"lifetimeMs": 1_000})).await, StatusCode::OK).await;
+    assert_eq!(shorter, renewed);
+    say(&mut shop, json!({"call": "r", "method": "POST", "path": path, "body": {}})).await;
+    let reply = loop {
+        let frame = crate::sessions::hear(&mut shop).await.expect("the session stands");
+        if frame["reply"] == "r" {
+            break frame;
+        }
+    };
+    assert_eq!(reply["status"], 200, "{reply}");
+    assert!(ends(&reply["body"]) > ends(&renewed));
+    problem(world.post("operator-token", &format!("{path}?as=mill"), json!({})).await, "subscription-unknown").await;
+    let wrong = problem(world.post("shop-token", &path, json!({"lifetimeMs": 1})).await, "invalid-document").await;
+    assert_eq!(wrong["pointer"], "/lifetimeMs");
     world.end().await;
 }
 

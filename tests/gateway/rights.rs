@@ -2,6 +2,10 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use twinway::{
+    client::Client,
+    protocol::{JsonDoc, lease::Synchronization},
+};
 
 use crate::{
     sessions::say,
@@ -64,6 +68,54 @@ async fn what_a_twin_can_be_asked_is_said_anew_without_registering_it_again() {
     let back = json_of(patch(json!({"changeable": null})).await, StatusCode::OK).await;
     assert_eq!(back["characteristics"]["changeable"], Value::Null);
     assert_eq!(back["characteristics"]["invocable"], json!([]), "what was not named stays");
+    world.end().await;
+}
+
+/// FGMV-29 8.3.5, FGMV-28 REQ-DT-08: what is said of a twin is read where it is changed, by the client too.
+#[actix_web::test]
+async fn the_client_reads_and_changes_what_a_twin_can_be_asked_and_who_comes_first() {
+    let (world, _home, _watcher) = cell_world().await;
+    let client = Client::new(format!("http://{}", world.gateway.address()), "home-token");
+    let arm = "arm".parse().expect("a name");
+    let before = client.characteristics(&arm).await.expect("it is its twin");
+    assert_eq!((before.synchronization, before.characteristics.changeable), (None, None));
+    let patch = JsonDoc::from_value(&json!({"changeable": ["color"], "access": {"shop": ["read"]}})).expect("JSON");
+    let after = client.change_characteristics(&arm, &patch).await.expect("it is said anew");
+    assert_eq!(after.characteristics.changeable, Some(["color".to_owned()].into()));
+    assert_eq!(after.characteristics.access.len(), 1);
+    let rules = json!({"defaultPriority": 5, "priorities": [
+        {"role": "medic", "priority": 200}, {"user": "ada", "priority": 9}, {"world": "north", "priority": 7},
+    ]});
+    let rules: Synchronization = serde_json::from_value(rules).expect("they are rules");
+    client.set_synchronization(&arm, &rules).await.expect("it is said anew");
+    let shown = client.characteristics(&arm).await.expect("it is its twin");
+    assert_eq!(shown.synchronization, Some(rules));
+    assert_eq!(shown.characteristics, after.characteristics, "the one leaves the other as it is");
+    let nonsense = JsonDoc::from_value(&json!({"changeable": ["wings"]})).expect("JSON");
+    assert!(client.change_characteristics(&arm, &nonsense).await.is_err());
+    world.end().await;
+}
+
+/// FGMV-28 REQ-DT-07: who selects a twin says how often it is synchronized, for itself.
+#[actix_web::test]
+async fn a_metaverse_system_has_a_twin_synchronized_at_its_own_period() {
+    let (world, mut home, mut watcher) = cell_world().await;
+    let select = async |body: Value| world.post("world-token", "/mii/v1/selections", body).await;
+    let wrong = problem(select(json!({"select": ["arm"], "periodMs": 10})).await, "invalid-document").await;
+    assert_eq!(wrong["pointer"], "/periodMs");
+    json_of(select(json!({"select": ["arm"], "periodMs": 1_000})).await, StatusCode::OK).await;
+    let listed = json_of(world.get("world-token", "/mii/v1/twins").await, StatusCode::OK).await;
+    assert_eq!((&listed["items"][0]["selected"], &listed["items"][0]["periodMs"]), (&json!(true), &json!(1_000)));
+    let other = json_of(world.get("operator-token", "/mii/v1/twins?as=other").await, StatusCode::OK).await;
+    assert_eq!((&other["items"][0]["selected"], &other["items"][0].get("periodMs")), (&json!(false), &None));
+    for speed in [6, 7] {
+        let (id, _) = asked_of(&mut home, "readProperties").await;
+        say(&mut home, json!({"answer": id, "data": {"readProperties": {"values": {"speed": speed}}}})).await;
+        assert_eq!(told(&mut watcher, "twin.changed").await["values"], json!({"speed": speed}));
+    }
+    json_of(select(json!({"select": ["arm"], "periodMs": 0})).await, StatusCode::OK).await;
+    let listed = json_of(world.get("world-token", "/mii/v1/twins").await, StatusCode::OK).await;
+    assert_eq!((&listed["items"][0]["selected"], listed["items"][0].get("periodMs")), (&json!(true), None));
     world.end().await;
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn home() -> Value {
             "@context": "https://www.w3.org/2022/wot/td/v1.1", "title": "Lamp",
             "securityDefinitions": {"nosec_sc": {"scheme": "nosec"}}, "security": "nosec_sc",
             "properties": {"on": {"type": "boolean", "forms": [{"href": "/on"}]}},
+            "events": {"burnt-out": {"forms": [{"href": "/burnt-out"}]}},
         }}],
     })
 }

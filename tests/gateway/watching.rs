@@ -186,6 +186,33 @@ async fn what_a_twin_was_is_read_at_a_moment_between_two_and_as_a_stream() {
     world.end().await;
 }
 
+/// FGMV-29 8.3.4: behaviour is synchronized too, and is part of what a twin was.
+#[actix_web::test]
+async fn what_happened_to_a_twin_is_in_its_history_and_told_again() {
+    let world = watched(OutsideLimits::default()).await;
+    world.report(true, 10).await;
+    let event = json!({"name": "burnt-out", "at": "2026-01-02T03:04:11Z"});
+    let emitted = world.post("home-token", &format!("{}/events", LAMP_PATH.replace("/mii", "/dii")), event).await;
+    assert_eq!(emitted.status(), StatusCode::ACCEPTED);
+    let path = format!("{LAMP_PATH}/history");
+    let read =
+        async |query: &str| json_of(world.get("world-token", &format!("{path}{query}")).await, StatusCode::OK).await;
+    let all = read("").await;
+    assert_eq!((&all["complete"], all["items"].as_array().map(Vec::len)), (&json!(true), Some(2)));
+    let events = read("?kind=events").await;
+    assert_eq!(events["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(events["items"][0]["event"], json!({"name": "burnt-out", "data": null}));
+    assert_eq!(read("?kind=properties").await["items"][0]["property"], "on");
+    assert_eq!(read("?kind=actions").await["items"], json!([]));
+    problem(world.get("world-token", &format!("{path}?kind=dreams")).await, "invalid-query").await;
+    problem(world.get("world-token", &format!("{path}?kind=events&property=on")).await, "invalid-query").await;
+    let told = messages(world.get("world-token", &format!("{path}/replay")).await).await;
+    let kinds: Vec<_> = told.iter().map(|message| message.0.as_str()).collect();
+    assert_eq!(kinds, ["io.twinway.twin.changed", "io.twinway.twin.event", "end"]);
+    assert_eq!(told[1].2["data"]["name"], "burnt-out");
+    world.end().await;
+}
+
 /// The messages of an event stream that ends: type, id (empty: none of its own) and data.
 async fn messages(response: reqwest::Response) -> Vec<(String, String, Value)> {
     let body = response.bytes().await.expect("it ends");

@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use twinway::{
     history::{
         Extent, HISTORY_ROW_BYTES, History, HistoryError, HistoryOptions, HistoryQuery, HistoryRange, HistoryStore,
-        MemoryHistory, MissedVersions, Moment, Retention, SqliteHistory, What,
+        MemoryHistory, MissedVersions, Moment, Retention, Shortened, SqliteHistory, What,
     },
     protocol::{
         JsonDoc, SystemId, TwinId,
@@ -15,34 +15,34 @@ use twinway::{
     },
 };
 
-fn at(ms: u64) -> Timestamp {
+pub(crate) fn at(ms: u64) -> Timestamp {
     Timestamp::from_unix_ms(ms)
 }
 
-fn twin(id: &str) -> TwinId {
+pub(crate) fn twin(id: &str) -> TwinId {
     id.parse().expect("a name")
 }
 
-fn doc(value: u64) -> JsonDoc {
+pub(crate) fn doc(value: u64) -> JsonDoc {
     JsonDoc::parse(value.to_string()).expect("it is JSON")
 }
 
-fn value(sequence: u64, id: &str, property: &str, ms: u64) -> Moment {
+pub(crate) fn value(sequence: u64, id: &str, property: &str, ms: u64) -> Moment {
     let what = What::Value { property: property.to_owned(), value: doc(ms) };
     Moment { sequence, twin: twin(id), at: at(ms), version: sequence, what }
 }
 
-fn range(id: &str) -> HistoryRange {
+pub(crate) fn range(id: &str) -> HistoryRange {
     let (from, to) = (Timestamp::default(), Timestamp::MAX);
-    HistoryRange { twin: twin(id), property: None, from, to, after: None, limit: 100 }
+    HistoryRange { twin: twin(id), kind: None, property: None, from, to, after: None, limit: 100 }
 }
 
-fn sequences(moments: &[Moment]) -> Vec<u64> {
+pub(crate) fn sequences(moments: &[Moment]) -> Vec<u64> {
     moments.iter().map(|moment| moment.sequence).collect()
 }
 
 /// Has every adapter pass a test.
-fn with_each(test: impl Fn(&mut dyn HistoryStore)) {
+pub(crate) fn with_each(test: impl Fn(&mut dyn HistoryStore)) {
     test(&mut MemoryHistory::new(at(0)));
     let directory = tempfile::tempdir().expect("a directory");
     test(&mut SqliteHistory::open(&directory.path().join("history.sqlite"), at(0)).expect("it opens"));
@@ -57,7 +57,7 @@ fn what_was_kept_is_read_in_the_order_of_time_by_twin_property_and_range() {
             value(3, "arm", "on", 7),
             value(4, "lamp", "on", 20),
         ];
-        store.append(&moments, at(30)).expect("it is kept");
+        store.append(&moments, at(30), Retention::default()).expect("it is kept");
         let mut read = |range: HistoryRange| sequences(&store.read(&range).expect("it reads"));
         assert_eq!(read(range("lamp")), [2, 1, 4]);
         assert_eq!(read(HistoryRange { property: Some("on".to_owned()), ..range("lamp") }), [1, 4]);
@@ -81,7 +81,7 @@ fn at_a_moment_each_property_has_the_last_value_before_it() {
             value(4, "arm", "on", 5),
             gone,
         ];
-        store.append(&moments, at(60)).expect("it is kept");
+        store.append(&moments, at(60), Retention::default()).expect("it is kept");
         let mut read = |ms| {
             let mut found = sequences(&store.at(&twin("lamp"), at(ms)).expect("it reads"));
             found.sort_unstable();
@@ -95,11 +95,14 @@ fn at_a_moment_each_property_has_the_last_value_before_it() {
 #[test]
 fn what_is_old_goes_and_what_was_in_effect_stays() {
     with_each(|store| {
-        let keep = Retention { retention_ms: 100, bytes_max: u64::MAX >> 1 };
-        let missed = What::Missed(MissedVersions { first_version: 2, last_version: 3, missed: 1 });
+        let keep = Retention { retention_ms: 100, bytes_max: u64::MAX >> 1, ..Retention::default() };
+        let missed = MissedVersions { first_version: 2, last_version: 3, missed: 1, events: 0 };
+        let missed = What::Missed(missed);
         let missed = Moment { sequence: 3, twin: twin("lamp"), at: at(12), version: 3, what: missed };
-        store.append(&[value(1, "lamp", "on", 10), value(2, "lamp", "on", 11), missed], at(20)).expect("it is kept");
-        store.append(&[value(4, "lamp", "on", 90)], at(90)).expect("it is kept");
+        store
+            .append(&[value(1, "lamp", "on", 10), value(2, "lamp", "on", 11), missed], at(20), Retention::default())
+            .expect("it is kept");
+        store.append(&[value(4, "lamp", "on", 90)], at(90), Retention::default()).expect("it is kept");
         assert!(!store.trim(keep, at(119), 100).expect("it trims"));
         assert_eq!(sequences(&store.read(&range("lamp")).expect("it reads")), [1, 2, 3, 4]);
         // In bites, and what is left for the next says so.
@@ -117,14 +120,14 @@ fn what_is_old_goes_and_what_was_in_effect_stays() {
 #[test]
 fn what_is_too_much_goes_early_and_a_twin_that_went_goes_whole() {
     with_each(|store| {
-        let tight = Retention { retention_ms: 1 << 40, bytes_max: 3 * (HISTORY_ROW_BYTES + 4) };
+        let tight = Retention { retention_ms: 1 << 40, bytes_max: 3 * (HISTORY_ROW_BYTES + 4), ..Retention::default() };
         let all: Vec<_> = (1..=10).map(|n| value(n, "lamp", "on", n + 10)).collect();
-        store.append(&all, at(100)).expect("it is kept");
+        store.append(&all, at(100), Retention::default()).expect("it is kept");
         store.trim(tight, at(100), 100).expect("it trims");
         let left = sequences(&store.read(&range("lamp")).expect("it reads"));
         assert_eq!(left, [8, 9, 10]);
         let gone = Moment { sequence: 11, twin: twin("lamp"), at: at(30), version: 10, what: What::Gone };
-        store.append(&[gone], at(100)).expect("it is kept");
+        store.append(&[gone], at(100), Retention::default()).expect("it is kept");
         store.trim(Retention { retention_ms: 1, ..tight }, at(200), 100).expect("it trims");
         assert_eq!(sequences(&store.read(&range("lamp")).expect("it reads")), [0; 0]);
         let extent = store.extent().expect("it reads");
@@ -132,7 +135,7 @@ fn what_is_too_much_goes_early_and_a_twin_that_went_goes_whole() {
     });
 }
 
-fn view(id: &str, version: u64, properties: &[(&str, u64)]) -> Arc<TwinView> {
+pub(crate) fn view(id: &str, version: u64, properties: &[(&str, u64)]) -> Arc<TwinView> {
     let property = |(name, version): &(&str, u64)| {
         ((*name).to_owned(), PropertyValue { value: doc(*version), version: *version, at: at(*version) })
     };
@@ -149,7 +152,7 @@ fn view(id: &str, version: u64, properties: &[(&str, u64)]) -> Arc<TwinView> {
     })
 }
 
-async fn items(history: &History) -> Vec<String> {
+pub(crate) async fn items(history: &History) -> Vec<String> {
     let page = history.page(&twin("lamp"), HistoryQuery::default()).await.expect("it reads");
     let item = |item: &twinway::history::HistoryItem| match (&item.property, &item.missed) {
         (Some(property), _) => format!("{property} {}", item.version),
@@ -188,7 +191,7 @@ async fn a_page_ends_where_the_next_begins() {
     assert_eq!(found, [1, 2, 3, 4, 5]);
 }
 
-fn open(path: &Path) -> History {
+pub(crate) fn open(path: &Path) -> History {
     let store = SqliteHistory::open(path, at(0)).expect("it opens");
     History::start(store, &HistoryOptions::default()).expect("it starts")
 }
@@ -213,19 +216,19 @@ async fn after_a_restart_it_goes_on_and_tells_the_versions_that_it_lacks() {
 }
 
 /// A store that writes when it is let.
-struct Held {
-    store: MemoryHistory,
-    gate: Arc<(Mutex<Gate>, Condvar)>,
+pub(crate) struct Held {
+    pub(crate) store: MemoryHistory,
+    pub(crate) gate: Arc<(Mutex<Gate>, Condvar)>,
 }
 
 #[derive(Default)]
-struct Gate {
-    open: bool,
-    waiting: bool,
+pub(crate) struct Gate {
+    pub(crate) open: bool,
+    pub(crate) waiting: bool,
 }
 
 impl HistoryStore for Held {
-    fn append(&mut self, moments: &[Moment], now: Timestamp) -> Result<(), HistoryError> {
+    fn append(&mut self, moments: &[Moment], now: Timestamp, retention: Retention) -> Result<(), HistoryError> {
         let (gate, changed) = &*self.gate;
         let mut state = gate.lock();
         state.waiting = true;
@@ -234,7 +237,7 @@ impl HistoryStore for Held {
             changed.wait(&mut state);
         }
         drop(state);
-        self.store.append(moments, now)
+        self.store.append(moments, now, retention)
     }
 
     fn read(&mut self, range: &HistoryRange) -> Result<Vec<Moment>, HistoryError> {
@@ -243,6 +246,14 @@ impl HistoryStore for Held {
 
     fn at(&mut self, twin: &TwinId, at: Timestamp) -> Result<Vec<Moment>, HistoryError> {
         self.store.at(twin, at)
+    }
+
+    fn has(&mut self, moment: &Moment) -> Result<bool, HistoryError> {
+        self.store.has(moment)
+    }
+
+    fn shortened(&mut self, twin: &TwinId) -> Result<Vec<Shortened>, HistoryError> {
+        self.store.shortened(twin)
     }
 
     fn trim(&mut self, retention: Retention, now: Timestamp, rows_max: usize) -> Result<bool, HistoryError> {

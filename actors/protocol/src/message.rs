@@ -119,7 +119,8 @@ mailboxes! {
         /// What digital twin data acquisition accepts (FGMV-29 8.2.5).
         Dtda(DtdaMsg) = 5 {
             asks {
-                AcquireTwinInformation, SubscribeTwinInformation, ReadTwinSubscription, EndTwinSubscription, ListTwinSubscriptions
+                AcquireTwinInformation, SubscribeTwinInformation, ReadTwinSubscription, EndTwinSubscription, ListTwinSubscriptions,
+                RenewTwinSubscription
             }
             tells { TwinInformationChanged, TwinAccessChanged, EndTwinSubscriptions }
             hears { AcquisitionResponse }
@@ -215,7 +216,7 @@ mailboxes! {
                 OpenSystem, KeepThirdPartySystem, RegisterThirdPartySystem, ForwardUserAuthorization, DecideUserAuthorization,
                 ExecuteService, AcquireTwinInformation, AnswerRequest, UpdateThirdPartySystem, Deregister, RenewRegistration, Heartbeat,
                 ForgetThirdPartySystem, RevokeUserAuthorization, ListUserAuthorizations, FindAtPlace, SubscribeTwinInformation,
-                ReadTwinSubscription, EndTwinSubscription, ListTwinSubscriptions
+                ReadTwinSubscription, EndTwinSubscription, ListTwinSubscriptions, RenewTwinSubscription
             }
             tells { RequestUndelivered, SessionChanged, UserAuthorizationRevoked, DeliverTwinInformation }
             hears {

@@ -25,6 +25,8 @@ pub enum Signal {
     TwinSystemGone(SystemId),
     /// A third-party system is registered no more.
     ThirdPartySystemGone(SystemId),
+    /// An event of a twin, as its twin system told it. Watchers hear it by an event of their own system each.
+    TwinEvent(Arc<Event>),
     /// A twin is no more.
     TwinGone(TwinId),
     /// A registered system stands like this now.

@@ -150,4 +150,7 @@ pub struct TwinListing {
     pub class: TwinClass,
     /// Whether the asking metaverse system has selected it.
     pub selected: bool,
+    /// How often that system has it synchronized, in milliseconds; absent: not of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_ms: Option<u32>,
 }

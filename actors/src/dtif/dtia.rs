@@ -32,8 +32,11 @@ use crate::{
 use collecting::Collecting;
 use listing::About;
 use requesting::Requesting;
-pub use selections::SelectionChange;
 use selections::Selections;
+pub use selections::{SelectionChange, SelectionPace};
+
+/// The longest period of a selection, in milliseconds: a day.
+const SELECTION_PERIOD_MS_MAX: u32 = 86_400_000;
 
 /// What is known of a twin.
 #[derive(Debug)]
@@ -67,6 +70,8 @@ enum Waiting {
 pub enum DtiaRecord {
     /// A metaverse system selected twins, or let them go.
     SelectionChanged(SelectionChange),
+    /// It said how often it wants some of them synchronized.
+    SelectionPaced(SelectionPace),
 }
 
 /// Digital twin information acquisition.
@@ -129,12 +134,15 @@ impl Behaviour for Dtia {
     }
 
     fn replay(&mut self, record: DtiaRecord) {
-        let DtiaRecord::SelectionChanged(change) = record;
-        self.selections.take_over(change);
+        match record {
+            DtiaRecord::SelectionChanged(change) => self.selections.take_over(change),
+            DtiaRecord::SelectionPaced(pace) => self.selections.pace(pace),
+        }
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<DtiaRecord>) {
         into.extend(self.selections.snapshot(part).map(DtiaRecord::SelectionChanged));
+        into.extend(self.selections.paces(part).into_iter().map(DtiaRecord::SelectionPaced));
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
@@ -196,12 +204,17 @@ impl Dtia {
             out.record(change.change.number, DtiaRecord::SelectionChanged(change.change.clone()));
             self.selections.take_over(change.change);
         }
+        if let Some(pace) = change.pace.filter(|pace| self.selections.is_news(pace)) {
+            out.record(pace.number, DtiaRecord::SelectionPaced(pace.clone()));
+            self.selections.pace(pace);
+        }
         if change.told.is_empty() {
             return self.answer_selection(key, out);
         }
         // Every twin is told, also what it should know: that mends what an earlier attempt left undone.
-        for (twin, selected) in change.told {
-            out.ask(twin, WatchTwin { metaverse: metaverse.clone(), entity, selected }, key);
+        for (twin, (id, selected)) in change.told {
+            let (metaverse, period_ms) = (metaverse.clone(), self.selections.period(&metaverse, &id));
+            out.ask(twin, WatchTwin { metaverse, entity, selected, period_ms }, key);
         }
     }
 
@@ -210,6 +223,7 @@ impl Dtia {
         if question.twins.len() + question.release.len() > limits.request_twins_max {
             return Err(limit_reached("request_twins_max", limits.request_twins_max));
         }
+        self.check_period(question.period_ms)?;
         let selection = self.selections.of(&question.metaverse).map(selections::Selection::twins);
         let mut change = SelectionChange {
             number: self.selections.number_of(&question.metaverse),
@@ -230,18 +244,34 @@ impl Dtia {
                 return Err(limit_reached("twin_watchers_max", limits.twin_watchers_max));
             }
             change.selected.insert(twin.clone(), entity);
-            told.insert(entity, true);
+            told.insert(entity, (twin.clone(), true));
         }
         for twin in &change.released {
             let selected = selection.and_then(|selection| selection.get(twin)).copied();
-            told.insert(selected.map_or_else(|| self.known(twin).map(|known| known.entity), Ok)?, false);
+            let entity = selected.map_or_else(|| self.known(twin).map(|known| known.entity), Ok)?;
+            told.insert(entity, (twin.clone(), false));
         }
         let kept = selection.into_iter().flat_map(BTreeMap::keys);
         let kept = kept.filter(|twin| !change.released.contains(*twin) && !change.selected.contains_key(*twin));
         if kept.count() + change.selected.len() > limits.selected_twins_max {
             return Err(limit_reached("selected_twins_max", limits.selected_twins_max));
         }
-        Ok(Judged { change, told })
+        let twins = || change.selected.keys().cloned().collect();
+        let pace =
+            question.period_ms.map(|period_ms| SelectionPace { number: change.number, period_ms, twins: twins() });
+        Ok(Judged { change, pace, told })
+    }
+
+    fn check_period(&self, period_ms: Option<u32>) -> Result<(), Problem> {
+        let least = self.settings.selection_period_ms_min;
+        let is_out_of_bounds = |ms: &u32| *ms != 0 && !(least..=SELECTION_PERIOD_MS_MAX).contains(ms);
+        if period_ms.is_some_and(|ms| is_out_of_bounds(&ms)) {
+            let detail = format!(
+                "selection_period_ms_min: from {least} to {SELECTION_PERIOD_MS_MAX} milliseconds are expected here, or 0"
+            );
+            return Err(Problem::new(ProblemKind::InvalidDocument, detail).at("/periodMs"));
+        }
+        Ok(())
     }
 
     /// FGMV-29 9.2 step 7: answered when every twin knows.
@@ -275,7 +305,8 @@ impl Dtia {
 /// A change of a selection that may be made, and whom to tell whether they are selected.
 struct Judged {
     change: SelectionChange,
-    told: BTreeMap<Ref<TwinMsg>, bool>,
+    pace: Option<SelectionPace>,
+    told: BTreeMap<Ref<TwinMsg>, (TwinId, bool)>,
 }
 
 #[cfg(test)]

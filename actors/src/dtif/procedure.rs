@@ -189,6 +189,7 @@ fn at_step_12() -> World {
         metaverse_entity: metaverse(0),
         twins: twin_ids(&["a", "b"]),
         release: twin_ids(&[]),
+        period_ms: None,
     };
     assert_eq!(world.run(metaverse(0).id(), DTIA.id(), None, DtiaMsg::from(select)), "7:MetaverseSystem");
 

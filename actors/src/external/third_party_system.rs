@@ -13,10 +13,10 @@ use twinway_protocol::{
         AcquireTwinInformation, AuthorizationSettled, DTDA, DecideUserAuthorization, Deregister, Deregistered,
         EndTwinSubscription, EndTwinSubscriptions, ExecuteService, FindAtPlace, ForgetThirdPartySystem,
         ForwardUserAuthorization, Heartbeat, KeepThirdPartySystem, Kept, ListTwinSubscriptions, ListUserAuthorizations,
-        OpenSystem, ReadTwinSubscription, RegisterThirdPartySystem, RenewRegistration, ReportPerformance,
-        RevokeUserAuthorization, SubscribeTwinInformation, SystemStands, TPSAA, TPSR, ThirdPartySystemMsg,
-        ThirdPartySystemRegistered, TwinInformation, TwinSubscriptionShown, TwinSubscriptionsListed,
-        UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
+        OpenSystem, ReadTwinSubscription, RegisterThirdPartySystem, RenewRegistration, RenewTwinSubscription,
+        ReportPerformance, RevokeUserAuthorization, SubscribeTwinInformation, SystemStands, TPSAA, TPSR,
+        ThirdPartySystemMsg, ThirdPartySystemRegistered, TwinInformation, TwinSubscriptionShown,
+        TwinSubscriptionsListed, UpdateThirdPartySystem, UserAuthorizationsListed, Wire,
     },
     registry::ThirdPartyDescription,
     signal::{Event, Signal},
@@ -55,7 +55,8 @@ passes! {
         TwinInformation: AcquireTwinInformation => DTDA;
         // FGMV-29 8.2.5.
         TwinSubscriptionShown:
-            SubscribeTwinInformation => DTDA, ReadTwinSubscription => DTDA, EndTwinSubscription => DTDA;
+            SubscribeTwinInformation => DTDA, ReadTwinSubscription => DTDA, RenewTwinSubscription => DTDA,
+            EndTwinSubscription => DTDA;
         TwinSubscriptionsListed: ListTwinSubscriptions => DTDA;
     }
 }
@@ -193,6 +194,7 @@ impl Behaviour for ThirdPartySystem {
             // FGMV-29 8.2.5: the same again and again.
             ThirdPartySystemMsg::SubscribeTwinInformation(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::ReadTwinSubscription(message) => pass(&mut self.pending, meta, message, out),
+            ThirdPartySystemMsg::RenewTwinSubscription(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::EndTwinSubscription(message) => pass(&mut self.pending, meta, message, out),
             ThirdPartySystemMsg::TwinSubscriptionShown(answer) => Heard::hear(&mut self.pending, meta, answer, out),
             ThirdPartySystemMsg::ListTwinSubscriptions(message) => pass(&mut self.pending, meta, message, out),

@@ -13,8 +13,9 @@ use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery, TwinId,
     message::{
         AcquireTwinInformation, AcquisitionResponse, DtdaMsg, EndTwinSubscription, ForwardAcquisition,
-        ListTwinSubscriptions, ReadTwinSubscription, TSI, TwinInformation, Wire,
+        ListTwinSubscriptions, ReadTwinSubscription, RenewTwinSubscription, TSI, TwinInformation, Wire,
     },
+    time::Timestamp,
 };
 
 use crate::{Settings, settings::pending_full};
@@ -48,6 +49,13 @@ pub enum DtdaRecord {
     },
     /// The subscription has ended.
     Ended(u64),
+    /// It lasts longer.
+    Renewed {
+        /// The subscription.
+        number: u64,
+        /// When it ends now.
+        expires_at: Timestamp,
+    },
 }
 
 /// Digital twin data acquisition.
@@ -140,6 +148,10 @@ impl Behaviour for Dtda {
                 let shown = self.read(&message.system, &message.subscription);
                 out.reply(meta.asker::<ReadTwinSubscription>(out.event()), shown);
             }
+            DtdaMsg::RenewTwinSubscription(message) => {
+                let renewed = self.renew(&message, out);
+                out.reply(meta.asker::<RenewTwinSubscription>(out.event()), renewed);
+            }
             DtdaMsg::EndTwinSubscription(message) => {
                 let ended = self.end_wanted(&message, out);
                 out.reply(meta.asker::<EndTwinSubscription>(out.event()), ended);
@@ -162,6 +174,11 @@ impl Behaviour for Dtda {
             DtdaRecord::Subscribed(made) => self.register.keep(*made),
             DtdaRecord::Lost { number, twins } => self.register.lose(number, &twins),
             DtdaRecord::Ended(number) => self.register.forget(number),
+            DtdaRecord::Renewed { number, expires_at } => {
+                if let Some(running) = self.register.get_mut(number) {
+                    running.made.subscription.expires_at = expires_at;
+                }
+            }
         }
     }
 

@@ -1,9 +1,12 @@
-//! Synchronization with the object on request and periodically (FGMV-28 REQ-DT-07), and events of the twin.
+//! The twin's values asked for at its object, on request or because it is time (FGMV-28 REQ-DT-07), and events of the twin.
+
+use std::sync::Arc;
 
 use serde::Serialize;
 use twinway_protocol::{
-    Asker, JsonDoc, Meta, Out, PendingKey, Problem, ProblemKind,
+    Asker, JsonDoc, Meta, Out, Problem, ProblemKind,
     message::{EmitTwinEvent, ReadTwinProperties, RefreshTwin, TwinPropertiesRead, TwinRefreshed},
+    signal::{Event, Signal},
     time::Timestamp,
     twin::Affordances,
 };
@@ -39,19 +42,30 @@ impl Twin {
         let at = emitted.at.map_or(now, |at| at.min(now));
         let data = document(&Emitted { name, data: &emitted.data, at });
         self.notify("twin.event", out, |_| data.clone());
+        let (kind, subject, twin) = ("twin.event", event.twin.to_string(), Some(event.twin.clone()));
+        out.signal(Signal::TwinEvent(Arc::new(Event { kind, subject, twin, at, data })));
         Ok(())
     }
 
-    /// The twin system is asked what the values are now.
-    pub(super) fn refresh(&mut self, asker: Option<Asker<RefreshTwin>>, out: &mut Out<'_, Self>) {
+    /// The twin system is asked what the values are now. False: it cannot be asked, and whoever waits was told why.
+    pub(super) fn refresh(&mut self, asker: Option<Asker<RefreshTwin>>, out: &mut Out<'_, Self>) -> bool {
         let waiting = Waiting::Refresh(asker);
         let (system, twin) = match self.described() {
             Ok(described) => (described.system_entity, described.twin.entry.id.clone()),
-            Err(problem) => return waiting.refuse(&problem, out),
+            Err(problem) => {
+                waiting.refuse(&problem, out);
+                return false;
+            }
         };
         match self.wants(out).waiting.insert(waiting) {
-            Ok(key) => out.ask(system, ReadTwinProperties { twin }, key),
-            Err(waiting) => waiting.refuse(&pending_full(), out),
+            Ok(key) => {
+                out.ask(system, ReadTwinProperties { twin }, key);
+                true
+            }
+            Err(waiting) => {
+                waiting.refuse(&pending_full(), out);
+                false
+            }
         }
     }
 
@@ -70,45 +84,13 @@ impl Twin {
         let shown = answer.and_then(|read| {
             let twin = self.described()?.twin.entry.id.clone();
             if let Some(accepted) = self.change(&read.values, Change::Adopted, out) {
-                self.reflect(&twin, accepted.into(), out.now().wall, out);
+                self.reflect_read(&twin, accepted.into(), asker.is_none(), out);
             }
             Ok(TwinRefreshed { version: self.shown.version() })
         });
         match asker {
             Some(asker) => out.reply(asker, shown),
-            // It was time, and now it is until the next time: a slow system is never asked twice at once.
-            None => self.arm_period(out),
-        }
-    }
-
-    /// DTAC says how often the twin is to be synchronized.
-    pub(super) fn synchronize_every(&mut self, period_ms: Option<u32>, out: &mut Out<'_, Self>) {
-        let known = self.wants.as_ref().and_then(|wants| wants.period_ms);
-        if known != period_ms {
-            let wants = self.wants(out);
-            (wants.period_ms, wants.period) = (period_ms, None);
-            self.arm_period(out);
-        }
-    }
-
-    /// Only while somebody has selected the twin there is a next time.
-    pub(super) fn arm_period(&mut self, out: &mut Out<'_, Self>) {
-        let Some(wants) = &mut self.wants else { return };
-        if let Some(period_ms) = wants.period_ms
-            && wants.period.is_none()
-            && !self.watchers.is_empty()
-        {
-            let key = PendingKey::from_bits(out.chance());
-            wants.period = Some(key);
-            out.timer(u64::from(period_ms), key);
-        }
-    }
-
-    pub(super) fn period_over(&mut self, out: &mut Out<'_, Self>) {
-        let Some(wants) = &mut self.wants else { return };
-        wants.period = None;
-        if wants.period_ms.is_some() && !self.watchers.is_empty() {
-            self.refresh(None, out);
+            None => self.period_answered(out),
         }
     }
 }

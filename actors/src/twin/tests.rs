@@ -13,6 +13,7 @@ use twinway_protocol::{
     twin::{RegisteredTwin, TwinView},
 };
 
+mod pacing;
 mod wanting;
 
 use super::Twin;
@@ -53,7 +54,7 @@ fn trial() -> Trial<Twin> {
 }
 
 fn watch(trial: &mut Trial<Twin>, name: &str, slot: u32, selected: bool) {
-    let watch = WatchTwin { metaverse: system_id(name), entity: metaverse(slot), selected };
+    let watch = WatchTwin { metaverse: system_id(name), entity: metaverse(slot), selected, period_ms: None };
     let effects = trial.deliver(DTIA.id(), PendingKey::NONE, watch);
     assert!(matches!(heard::<Kept>(effects), Some(Ok(_))));
 }

@@ -15,7 +15,7 @@ use twinway_protocol::{
     twin::{DesiredValue, DesiredValues, DropReason, Invocations, Requester},
 };
 
-use super::{Change, Twin, shown::Shown};
+use super::{Change, Twin, pacing::Paces, shown::Shown};
 use crate::{
     mutation::{Mutation, broken},
     settings::pending_full,
@@ -29,10 +29,8 @@ pub(super) struct Wants {
     pub(super) invocations: Invocations,
     /// What the timers of invocations are for.
     pub(super) timers: BTreeMap<PendingKey, InvocationId>,
-    /// How often it is synchronized while somebody has selected it, in milliseconds.
-    pub(super) period_ms: Option<u32>,
-    /// The timer of the next time.
-    pub(super) period: Option<PendingKey>,
+    /// How often it is synchronized, and for whom.
+    pub(super) paces: Paces,
     /// DTDA hears of the next change.
     pub(super) is_observed: bool,
 }
@@ -193,7 +191,7 @@ impl Twin {
     /// A deadline is over.
     pub(super) fn overdue(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
         let Some(wants) = &mut self.wants else { return };
-        if wants.period == Some(key) {
+        if wants.paces.is_timer(key) {
             return self.period_over(out);
         }
         if let Some(invocation) = wants.timers.remove(&key) {
@@ -248,8 +246,7 @@ impl Wants {
             desired: DesiredValues::new(),
             invocations: Invocations::new(),
             timers: BTreeMap::new(),
-            period_ms: None,
-            period: None,
+            paces: Paces::default(),
             is_observed: false,
         }
     }

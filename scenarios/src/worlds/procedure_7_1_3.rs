@@ -229,6 +229,7 @@ fn opening(name: &'static str, at: Ref<MetaverseSystemMsg>) -> Line<Wire> {
         metaverse_entity: at,
         twins: Arc::clone(&twins),
         release: Arc::clone(&none),
+        period_ms: None,
     };
     Line::new(name)
         .ask(at, move || OpenSystem { id: system(name), reach: None }, granted)

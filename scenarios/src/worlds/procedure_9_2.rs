@@ -45,6 +45,7 @@ fn selecting() -> Line<Wire> {
         metaverse_entity: WORLD,
         twins: Arc::clone(&lamps_selected),
         release: Arc::clone(&none),
+        period_ms: None,
     };
     let rights = rights();
     let request = move || RequestTwinPropertiesAndPermission {

@@ -101,6 +101,7 @@ impl User {
             metaverse_entity: WORLD,
             twins: Arc::clone(&twins),
             release: Arc::clone(&none),
+            period_ms: None,
         };
         line.ask(WORLD, select, granted)
     }

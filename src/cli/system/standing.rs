@@ -12,7 +12,8 @@ use twinway::{
 
 use super::{
     super::{
-        exit::{Exit, Failure},
+        exit::Failure,
+        input::document,
         output::{Format, Output},
     },
     Listing, One, needed,
@@ -92,13 +93,7 @@ pub(super) async fn update(
     if_version: Option<u64>,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let unreadable = |error: String| Failure::Other(Exit::Usage, format!("{}: {error}", patch.display()));
-    let text = if patch == Path::new("-") {
-        std::io::read_to_string(std::io::stdin()).map_err(|error| unreadable(error.to_string()))?
-    } else {
-        std::fs::read_to_string(patch).map_err(|error| unreadable(error.to_string()))?
-    };
-    let document = JsonDoc::parse(text).map_err(|error| unreadable(error.to_string()))?;
+    let document: JsonDoc = document(patch)?;
     let kind = needed(client, one).await?.registered_kind();
     let after = client.patch_registration(kind, &one.id, &document, if_version).await?;
     match output.format() {

@@ -74,6 +74,17 @@ pub struct ReadTwinSubscription {
     pub subscription: SubscriptionId,
 }
 
+/// A third-party system wants a subscription to last longer.
+#[derive(Clone, Debug)]
+pub struct RenewTwinSubscription {
+    /// Who asks.
+    pub system: SystemId,
+    /// Which.
+    pub subscription: SubscriptionId,
+    /// How long from now on, in milliseconds; absent: a day. It never ends earlier than it would have.
+    pub lifetime_ms: Option<u64>,
+}
+
 /// A third-party system wants no more deliveries of a subscription.
 #[derive(Clone, Debug)]
 pub struct EndTwinSubscription {
@@ -172,6 +183,7 @@ pub struct EndTwinSubscriptions {
 steps! {
     ask SubscribeTwinInformation -> TwinSubscriptionShown;
     ask ReadTwinSubscription -> TwinSubscriptionShown;
+    ask RenewTwinSubscription -> TwinSubscriptionShown;
     ask EndTwinSubscription -> TwinSubscriptionShown;
     answer TwinSubscriptionShown;
     ask ListTwinSubscriptions -> TwinSubscriptionsListed;

@@ -180,6 +180,9 @@ pub struct SelectTwins {
     pub twins: Arc<[TwinId]>,
     /// The twins to let go.
     pub release: Arc<[TwinId]>,
+    /// How often the values of `twins` are to be asked for, for this system, in milliseconds (FGMV-28 REQ-DT-07); 0: not
+    /// of itself; absent: as it said before, and at first not.
+    pub period_ms: Option<u32>,
 }
 
 /// 9.2 step 7: they are selected.
@@ -198,6 +201,8 @@ pub struct WatchTwin {
     pub entity: Ref<MetaverseSystemMsg>,
     /// Whether it selected the twin; otherwise it let it go.
     pub selected: bool,
+    /// How often it wants the twin synchronized, in milliseconds; absent: not of itself.
+    pub period_ms: Option<u32>,
 }
 
 /// 9.2 step 8: a metaverse system asks for the properties of selected twins, and for permission.

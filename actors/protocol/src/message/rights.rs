@@ -11,6 +11,7 @@ use super::{Kept, TwinPermissionShown, steps};
 use crate::{
     JsonDoc, PermissionId, StepId, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
+    lease::Synchronization,
     registry::Page,
     time::Timestamp,
 };
@@ -108,6 +109,8 @@ pub struct ReadCharacteristics {
 pub struct CharacteristicsShown {
     /// What counts now.
     pub characteristics: Box<TwinCharacteristics>,
+    /// Who is synchronized with the twin's object before whom, and on which terms; none: nothing was said of it.
+    pub synchronization: Option<Arc<Synchronization>>,
     /// The data schemas of the description that judge nothing: where each stands, and why.
     pub unjudged: Vec<(String, String)>,
 }

@@ -215,7 +215,8 @@ impl Dtac {
             },
         };
         let unjudged = schema::unjudged(&entry.description);
-        Ok(CharacteristicsShown { characteristics: Box::new(characteristics), unjudged })
+        let synchronization = entry.characteristics.synchronization.clone();
+        Ok(CharacteristicsShown { characteristics: Box::new(characteristics), synchronization, unjudged })
     }
 
     /// A twin system says anew what a twin can be asked: it counts until it registers something else.

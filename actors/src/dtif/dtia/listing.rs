@@ -109,6 +109,7 @@ impl Dtia {
             physical_object: known.entry.physical_object.clone(),
             class: known.entry.class,
             selected: selections.has(&metaverse, &known.entry.id),
+            period_ms: selections.period(&metaverse, &known.entry.id),
         };
         let limits = (&self.settings).into();
         let page = self.searches.page(&self.twins, &(*query).into(), &limits, out.chance(), listing)?;

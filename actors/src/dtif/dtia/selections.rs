@@ -24,17 +24,39 @@ pub struct SelectionChange {
     pub released: BTreeSet<TwinId>,
 }
 
+/// How often a metaverse system wants twins that it selected synchronized (FGMV-28 REQ-DT-07).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SelectionPace {
+    /// The part, as of [`SelectionChange`].
+    pub number: u64,
+    /// How often, in milliseconds; 0: not of itself.
+    pub period_ms: u32,
+    /// Which twins.
+    pub twins: BTreeSet<TwinId>,
+}
+
 /// What one metaverse system has selected.
 #[derive(Debug)]
 pub(super) struct Selection {
     metaverse: SystemId,
     entity: Ref<MetaverseSystemMsg>,
     twins: BTreeMap<TwinId, Ref<TwinMsg>>,
+    /// Of those that it wants synchronized periodically: how often, in milliseconds.
+    periods: BTreeMap<TwinId, u32>,
 }
 
 impl Selection {
-    fn watch(&self) -> WatchTwin {
-        WatchTwin { metaverse: self.metaverse.clone(), entity: self.entity, selected: true }
+    fn watch(&self, twin: &TwinId) -> WatchTwin {
+        let period_ms = self.periods.get(twin).copied();
+        WatchTwin { metaverse: self.metaverse.clone(), entity: self.entity, selected: true, period_ms }
+    }
+
+    /// What the twin with this actor is to be told. Only the periods are looked through: few have one.
+    fn watch_of(&self, twin: EntityId) -> WatchTwin {
+        let is_it = |id: &&TwinId| self.twins.get(*id).is_some_and(|entity| entity.id() == twin);
+        let id = self.periods.keys().find(is_it);
+        let period_ms = id.and_then(|id| self.periods.get(id)).copied();
+        WatchTwin { metaverse: self.metaverse.clone(), entity: self.entity, selected: true, period_ms }
     }
 
     pub(super) fn twins(&self) -> &BTreeMap<TwinId, Ref<TwinMsg>> {
@@ -83,10 +105,15 @@ impl Selections {
     pub(super) fn take_over(&mut self, change: SelectionChange) {
         let SelectionChange { number, metaverse, entity, selected, released } = change;
         self.numbers.insert(metaverse.clone(), number);
-        let selection =
-            self.selections.entry(number).or_insert_with(|| Selection { metaverse, entity, twins: BTreeMap::new() });
+        let selection = self.selections.entry(number).or_insert_with(|| Selection {
+            metaverse,
+            entity,
+            twins: BTreeMap::new(),
+            periods: BTreeMap::new(),
+        });
         selection.entity = entity;
         for twin in &released {
+            selection.periods.remove(twin);
             if let Some(twin) = selection.twins.remove(twin)
                 && let Some(watchers) = self.watchers.get_mut(&twin.id())
             {
@@ -100,6 +127,40 @@ impl Selections {
             self.watchers.entry(entity.id()).or_default().insert(number);
             selection.twins.insert(twin, entity);
         }
+    }
+
+    /// Takes over how often twins are wanted synchronized.
+    pub(super) fn pace(&mut self, pace: SelectionPace) {
+        let Some(selection) = self.selections.get_mut(&pace.number) else { return };
+        for twin in pace.twins {
+            if pace.period_ms == 0 {
+                selection.periods.remove(&twin);
+            } else if selection.twins.contains_key(&twin) {
+                selection.periods.insert(twin, pace.period_ms);
+            }
+        }
+    }
+
+    /// Whether it says something else than what counts.
+    pub(super) fn is_news(&self, pace: &SelectionPace) -> bool {
+        let wanted = Some(pace.period_ms).filter(|ms| *ms != 0);
+        self.selections
+            .get(&pace.number)
+            .is_some_and(|selection| pace.twins.iter().any(|twin| selection.periods.get(twin).copied() != wanted))
+    }
+
+    /// How often a metaverse system wants a twin synchronized, in milliseconds.
+    pub(super) fn period(&self, metaverse: &SystemId, twin: &TwinId) -> Option<u32> {
+        self.of(metaverse)?.periods.get(twin).copied()
+    }
+
+    /// How often the twins of the selection with this number are wanted synchronized.
+    pub(super) fn paces(&self, number: u64) -> Vec<SelectionPace> {
+        let mut by_period: BTreeMap<u32, BTreeSet<TwinId>> = BTreeMap::new();
+        for (twin, period_ms) in self.selections.get(&number).into_iter().flat_map(|selection| &selection.periods) {
+            by_period.entry(*period_ms).or_default().insert(twin.clone());
+        }
+        by_period.into_iter().map(|(period_ms, twins)| SelectionPace { number, period_ms, twins }).collect()
     }
 
     /// The change that makes the selection with this number from nothing.
@@ -133,12 +194,13 @@ impl Selections {
     /// What all twins are to be told again.
     pub(super) fn watches(&self) -> impl Iterator<Item = (Ref<TwinMsg>, WatchTwin)> + '_ {
         let selections = self.selections.values();
-        selections.flat_map(|selection| selection.twins.values().map(|twin| (*twin, selection.watch())))
+        selections.flat_map(|selection| selection.twins.iter().map(|(id, twin)| (*twin, selection.watch(id))))
     }
 
     /// What one twin is to be told again.
     pub(super) fn watches_of(&self, twin: EntityId) -> impl Iterator<Item = WatchTwin> + '_ {
         let numbers = self.watchers.get(&twin).into_iter().flatten();
-        numbers.filter_map(|number| self.selections.get(number)).map(Selection::watch)
+        let selections = numbers.filter_map(|number| self.selections.get(number));
+        selections.map(move |selection| selection.watch_of(twin))
     }
 }

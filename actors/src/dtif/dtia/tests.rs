@@ -51,6 +51,7 @@ fn select(trial: &mut Trial<Dtia>, name: &str, twins: &[&str], release: &[&str])
         metaverse_entity: metaverse(1),
         twins: twin_ids(twins),
         release: twin_ids(release),
+        period_ms: None,
     };
     trial.deliver(caller(), PendingKey::from_bits(3), question)
 }
@@ -400,6 +401,47 @@ fn step_17_of_9_1_reads_the_twins_in_the_order_asked_for() {
     let last = trial.deliver(reads[0].0.to, reads[0].0.pending, failure);
     let failed = heard::<TwinInformationCollected>(last).expect("it is answered");
     assert_eq!(failed.expect("it is told").refused[0].problem.kind, ProblemKind::Internal);
+}
+
+/// FGMV-28 REQ-DT-07: who selects says for itself how often.
+#[test]
+fn a_period_is_of_one_system_and_its_twins_and_outlives_a_restart() {
+    let mut trial = trial();
+    let every = |trial: &mut Trial<Dtia>, name: &str, twins: &[&str], period_ms| {
+        let question = SelectTwins {
+            metaverse: system_id(name),
+            metaverse_entity: metaverse(1),
+            twins: twin_ids(twins),
+            release: [].into(),
+            period_ms,
+        };
+        trial.deliver(caller(), PendingKey::from_bits(3), question)
+    };
+    let told = |effects: Vec<Effect<Wire>>| -> Vec<(u32, Option<u32>)> {
+        let told = sent_to::<TwinMsg>(effects).into_iter();
+        told.filter_map(|(meta, message)| match message {
+            TwinMsg::WatchTwin(watch) => Some((meta.to.slot(), watch.period_ms)),
+            _ => None,
+        })
+        .collect()
+    };
+    assert_eq!(told(every(&mut trial, "fast", &["a", "b"], Some(2_000))), [(0, Some(2_000)), (1, Some(2_000))]);
+    assert_eq!(told(every(&mut trial, "world", &["a"], Some(60_000))), [(0, Some(60_000))]);
+    let wrong = heard::<TwinsSelected>(every(&mut trial, "world", &["a"], Some(10))).expect("it is answered");
+    assert_eq!(wrong.expect_err("it is too often").pointer.as_deref(), Some("/periodMs"));
+    // To select again without a word leaves it, and 0 ends it.
+    assert_eq!(told(every(&mut trial, "world", &["a"], None)), [(0, Some(60_000))]);
+    let mut again = restarted(&trial, DTIA.id());
+    assert_eq!(told(again.recovered()), [(0, Some(2_000)), (1, Some(2_000)), (0, Some(60_000))]);
+    let mut again = from_snapshots(&trial, DTIA.id(), &[0, 1]);
+    keep(&mut again);
+    let page = list(&mut again, None, None, None).expect("it is listed");
+    assert_eq!(page.items[0].period_ms, Some(60_000));
+    let effects = again.deliver(twin_actor(0).id(), PendingKey::NONE, Reannounce);
+    assert_eq!(told(effects), [(0, Some(2_000)), (0, Some(60_000))]);
+    assert_eq!(told(every(&mut again, "world", &["a"], Some(0))), [(0, None)]);
+    assert_eq!(told(select(&mut again, "fast", &[], &["a"])), [(0, None)]);
+    assert_eq!(told(every(&mut again, "fast", &["a"], None)), [(0, None)], "what is let go is forgotten");
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn select(metaverse_entity: EntityId) -> SelectTwins {
         metaverse_entity: Ref::new(metaverse_entity),
         twins: [twin("lamp")].into(),
         release: [].into(),
+        period_ms: None,
     }
 }
 

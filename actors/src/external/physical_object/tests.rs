@@ -246,6 +246,18 @@ fn steps_17_and_18_go_to_the_twin_system_and_back() {
     assert_eq!((meta.to, meta.pending), (twin_actor(5).id(), PendingKey::from_bits(3)));
 }
 
+/// A desired value has a deadline, and dies with it (FGMV-29 8.3.4): a window does not open ten minutes later.
+#[test]
+fn a_command_carries_its_deadline_to_the_device_and_one_that_is_over_does_not_leave() {
+    let mut gate = held(Synchronization::default());
+    let until = |ms| ApplyChange { not_after: Some(Timestamp::from_unix_ms(ms)), ..command("b", Some(token(1))) };
+    let now_ms = gate.now.wall.unix_ms();
+    let passed = forwarded(send(&mut gate, until(now_ms + 400)));
+    assert_eq!(passed[0].2.not_after, Some(Timestamp::from_unix_ms(now_ms + 400)), "no later than it is wanted");
+    assert_eq!(refused(send(&mut gate, until(now_ms))).kind, ProblemKind::DeadlineOver);
+    assert_eq!(refused(send(&mut gate, until(now_ms - 1))).kind, ProblemKind::DeadlineOver);
+}
+
 #[test]
 fn what_becomes_of_a_lease_reaches_every_twin_by_its_own_name() {
     // FGMV-28 REQ-DT-07.

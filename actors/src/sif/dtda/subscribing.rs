@@ -6,8 +6,8 @@ use twinway_protocol::{
     Asker, Behaviour, Meta, Out, Problem, ProblemKind, SubscriptionId, SystemId,
     message::{
         AcquisitionResponse, DeliverTwinInformation, DeliveryReason, EndTwinSubscription, ForwardAcquisition,
-        ListTwinSubscriptions, SubscribeTwinInformation, SubscriptionTerms, TSI, TwinSubscription,
-        TwinSubscriptionShown, TwinSubscriptionsListed,
+        ListTwinSubscriptions, RenewTwinSubscription, SubscribeTwinInformation, SubscriptionTerms, TSI,
+        TwinSubscription, TwinSubscriptionShown, TwinSubscriptionsListed,
     },
     registry::Page,
 };
@@ -56,17 +56,27 @@ impl Dtda {
         if terms.period_ms.is_some() && terms.min_interval_ms.is_some() {
             return invalid("/minIntervalMs", "a subscription by period has no interval between changes".to_owned());
         }
-        let least = self.settings.twin_subscription_interval_ms_min;
-        let most = self.settings.twin_subscription_lifetime_ms_max;
-        let named = [
+        self.check_times(&[
             ("/periodMs", terms.period_ms),
             ("/minIntervalMs", terms.min_interval_ms),
             ("/lifetimeMs", terms.lifetime_ms),
-        ];
-        match named.into_iter().find(|(_, value)| value.is_some_and(|value| !(least..=most).contains(&value))) {
-            Some((pointer, _)) => invalid(pointer, format!("from {least} to {most} milliseconds are expected here")),
+        ])
+    }
+
+    fn check_times(&self, named: &[(&str, Option<u64>)]) -> Result<(), Problem> {
+        let least = self.settings.twin_subscription_interval_ms_min;
+        let most = self.settings.twin_subscription_lifetime_ms_max;
+        match named.iter().find(|(_, value)| value.is_some_and(|value| !(least..=most).contains(&value))) {
+            Some((pointer, _)) => {
+                let detail = format!("from {least} to {most} milliseconds are expected here");
+                Err(Problem::new(ProblemKind::InvalidDocument, detail).at(*pointer))
+            }
             None => Ok(()),
         }
+    }
+
+    fn lifetime_ms(&self, wanted: Option<u64>) -> u64 {
+        wanted.unwrap_or(LIFETIME_MS).min(self.settings.twin_subscription_lifetime_ms_max)
     }
 
     fn check_room(&self, system: &SystemId) -> Result<(), Problem> {
@@ -100,7 +110,7 @@ impl Dtda {
             Err(problem) => return out.reply(asker, Err(problem)),
         };
         let now = out.now().wall;
-        let lifetime_ms = terms.lifetime_ms.unwrap_or(LIFETIME_MS).min(self.settings.twin_subscription_lifetime_ms_max);
+        let lifetime_ms = self.lifetime_ms(terms.lifetime_ms);
         let subscription = TwinSubscription {
             id: id.clone(),
             system,
@@ -148,6 +158,24 @@ impl Dtda {
         });
         let page = Page::of(all, question.cursor.as_deref(), question.limit, TwinSubscription::clone);
         TwinSubscriptionsListed { page: Box::new(page) }
+    }
+
+    /// It lasts longer, and never ends earlier than was said before. The timer of its end looks again when it runs out.
+    pub(super) fn renew(
+        &mut self,
+        question: &RenewTwinSubscription,
+        out: &mut Out<'_, Self>,
+    ) -> Result<TwinSubscriptionShown, Problem> {
+        let mut shown = self.read(&question.system, &question.subscription)?;
+        self.check_times(&[("/lifetimeMs", question.lifetime_ms)])?;
+        let expires_at = out.now().wall.plus_ms(self.lifetime_ms(question.lifetime_ms));
+        if expires_at > shown.subscription.expires_at
+            && let Some(number) = self.register.find(&question.system, &question.subscription)
+        {
+            shown.subscription.expires_at = expires_at;
+            self.write(number, DtdaRecord::Renewed { number, expires_at }, out);
+        }
+        Ok(shown)
     }
 
     pub(super) fn end_wanted(

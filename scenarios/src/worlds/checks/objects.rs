@@ -154,6 +154,7 @@ checks! {
             metaverse_entity: WORLD,
             twins: Arc::clone(&both),
             release: Arc::clone(&none),
+            period_ms: None,
         };
         let world = selecting().ask(WORLD, select, granted);
         let world = permits(world, &[Right::Message]).ask(WORLD, says("ada"), granted);
@@ -170,6 +171,7 @@ checks! {
             metaverse_entity: WORLD,
             twins: Arc::clone(&both),
             release: Arc::clone(&none),
+            period_ms: None,
         };
         let world = permits(selecting().ask(WORLD, select, granted), &[Right::Read]);
         let world = world.ask(WORLD, says("ada"), refused(ProblemKind::PermissionMissing));
@@ -195,6 +197,7 @@ checks! {
             metaverse_entity: WORLD,
             twins: Arc::clone(&none),
             release: Arc::clone(&lamps),
+            period_ms: None,
         };
         // Afterwards the world comes to rest: nobody is asked any more.
         let world = selecting().hear(told("twin.changed", r#""power":7"#)).ask(WORLD, release, granted);

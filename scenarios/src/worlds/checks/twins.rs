@@ -30,6 +30,7 @@ pub(super) fn selecting() -> Line<Wire> {
         metaverse_entity: WORLD,
         twins: Arc::clone(&lamps),
         release: Arc::clone(&none),
+        period_ms: None,
     };
     Line::new("world")
         .ask::<MetaverseSystemMsg, _>(WORLD, || OpenSystem { id: system("world"), reach: None }, granted)

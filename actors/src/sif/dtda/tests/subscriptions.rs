@@ -6,9 +6,9 @@ use twinway_protocol::{
     Effect, PendingKey, Problem, ProblemKind, Ref,
     message::{
         AcquisitionResponse, DTAC, DTDA, DeliverTwinInformation, DeliveryReason, DtdaMsg, EndTwinSubscription,
-        EndTwinSubscriptions, ListTwinSubscriptions, ReadTwinSubscription, SubscribeTwinInformation, SubscriptionTerms,
-        ThirdPartySystemMsg, TsiMsg, TwinAccessChanged, TwinInformationChanged, TwinRefusal, TwinSubscription,
-        TwinSubscriptionShown, TwinSubscriptionsListed, Wire,
+        EndTwinSubscriptions, ListTwinSubscriptions, ReadTwinSubscription, RenewTwinSubscription,
+        SubscribeTwinInformation, SubscriptionTerms, ThirdPartySystemMsg, TsiMsg, TwinAccessChanged,
+        TwinInformationChanged, TwinRefusal, TwinSubscription, TwinSubscriptionShown, TwinSubscriptionsListed, Wire,
     },
     twin::{PropertyValue, TwinClass, TwinView},
 };
@@ -280,6 +280,33 @@ fn a_subscription_ends_when_it_expires_when_it_is_ended_and_with_the_registratio
     trial.deliver(THIRD_PARTY, PendingKey::NONE, EndTwinSubscriptions { system: system_id("shop") });
     assert_eq!(listed(&mut trial), []);
     assert_eq!(listed(&mut restarted(&trial, DTDA.id())), []);
+}
+
+#[test]
+fn a_renewed_subscription_lasts_longer_also_after_a_restart_and_never_shorter() {
+    let mut trial = dtda();
+    let mine = subscribed(&mut trial);
+    let renew = |trial: &mut Trial<Dtda>, system: &str, lifetime_ms| {
+        let (system, subscription) = (system_id(system), mine.id.clone());
+        let question = RenewTwinSubscription { system, subscription, lifetime_ms };
+        let answer = heard::<TwinSubscriptionShown>(trial.deliver(THIRD_PARTY, key(5), question));
+        answer.expect("it is answered").map(|shown| shown.subscription.expires_at)
+    };
+    assert_eq!(renew(&mut trial, "shop", Some(1_000)), Ok(mine.expires_at), "it ends no earlier than was said");
+    let now = trial.now.wall;
+    assert_eq!(renew(&mut trial, "shop", Some(200_000_000)), Ok(now.plus_ms(200_000_000)));
+    let kind = |refused: Result<_, Problem>| refused.expect_err("it is refused").kind;
+    assert_eq!(kind(renew(&mut trial, "mill", None)), ProblemKind::SubscriptionUnknown);
+    assert_eq!(kind(renew(&mut trial, "shop", Some(1))), ProblemKind::InvalidDocument);
+
+    let mut again = restarted(&trial, DTDA.id());
+    assert_eq!(listed(&mut again)[0].expires_at, now.plus_ms(200_000_000));
+    let mut again = from_snapshots(&trial, DTDA.id(), &[0]);
+    assert_eq!(listed(&mut again)[0].expires_at, now.plus_ms(200_000_000));
+    // The timer of the end that was said at first finds time left, and tells nobody an end.
+    trial.now.wall = mine.expires_at;
+    let effects = trial.timeout(PendingKey::from_bits(1));
+    assert_eq!((told(effects), listed(&mut trial).len()), (vec![], 1));
 }
 
 #[test]

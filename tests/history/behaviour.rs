@@ -1,0 +1,109 @@
+//! What a twin did is in its history: actions and events (FGMV-29 8.3.4).
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use twinway::{
+    history::{History, HistoryItem, HistoryKind, HistoryOptions, HistoryQuery, MemoryHistory},
+    protocol::{
+        InvocationId, JsonDoc, SystemId, UserId,
+        signal::Event,
+        twin::{Invocation, InvocationState, Requester, TwinView},
+    },
+};
+
+use crate::contract::{Gate, Held, at, open, twin, view};
+
+fn invocation(id: &str, began: u64, state: InvocationState) -> Invocation {
+    let by = Requester { system: SystemId::new("world").expect("a name"), user: UserId::new("ada").expect("a name") };
+    Invocation {
+        id: InvocationId::new(id).expect("a name"),
+        action: "fetch".to_owned(),
+        state,
+        progress: Some(50),
+        detail: None,
+        output: None,
+        at: at(began),
+        until: at(began + 1_000),
+        ended_at: state.is_end().then(|| at(began + 7)),
+        by: Some(by),
+    }
+}
+
+fn acting(version: u64, all: Vec<Invocation>) -> Arc<TwinView> {
+    let mut view = TwinView::clone(&view("lamp", version, &[("on", 1)]));
+    view.invocations = Some(Box::new(all.into_iter().map(|one| (one.id.clone(), one)).collect()));
+    Arc::new(view)
+}
+
+fn event(name: &str, ms: u64) -> Arc<Event> {
+    let data = JsonDoc::parse(format!(r#"{{"name":"{name}","data":{{"joint":2}},"at":"1970-01-01T00:00:00Z"}}"#));
+    let (kind, subject, data) = ("twin.event", "lamp".to_owned(), data.expect("it is JSON"));
+    Arc::new(Event { kind, subject, twin: Some(twin("lamp")), at: at(ms), data })
+}
+
+fn line(item: &HistoryItem) -> String {
+    match (&item.action, &item.event, &item.missed) {
+        (Some(action), ..) => {
+            assert_eq!(action.by, None, "who wanted it is not everybody's to know");
+            format!("{} {:?} {}", action.id, action.state, item.at.unix_ms())
+        }
+        (_, Some(event), _) => format!("{} {} {}", event.name, event.data.as_str(), item.at.unix_ms()),
+        (.., Some(missed)) if missed.events > 0 => format!("{} events missed", missed.events),
+        _ => format!("{:?} {}", item.property, item.at.unix_ms()),
+    }
+}
+
+async fn lines(history: &History, kind: Option<HistoryKind>) -> Vec<String> {
+    let query = HistoryQuery { kind, ..HistoryQuery::default() };
+    history.page(&twin("lamp"), query).await.expect("it reads").items.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn an_action_is_kept_when_it_is_invoked_and_when_it_ends_and_once_each() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("history.sqlite");
+    let history = open(&path);
+    let running = invocation("inv-1", 10, InvocationState::Running);
+    let done = invocation("inv-1", 10, InvocationState::Completed);
+    history.keep(&acting(1, vec![running]));
+    history.keep(&acting(1, vec![done.clone()]));
+    // Both at once: the queue had room for the newest only, or it was quick.
+    history.keep(&acting(1, vec![done.clone(), invocation("inv-2", 20, InvocationState::Failed)]));
+    let expected = ["inv-1 Pending 10", "inv-1 Completed 17", "inv-2 Pending 20", "inv-2 Failed 27"];
+    assert_eq!(lines(&history, Some(HistoryKind::Actions)).await, expected);
+    history.close();
+    // When the daemon starts, twins show again what they showed before.
+    let history = open(&path);
+    history.keep(&acting(1, vec![done, invocation("inv-2", 20, InvocationState::Failed)]));
+    history.keep(&acting(1, vec![invocation("inv-3", 30, InvocationState::Pending)]));
+    let found = lines(&history, Some(HistoryKind::Actions)).await;
+    assert_eq!((found.len(), found[4].as_str()), (5, "inv-3 Pending 30"));
+    assert_eq!(lines(&history, Some(HistoryKind::Properties)).await, ["Some(\"on\") 1"]);
+    history.close();
+}
+
+#[tokio::test]
+async fn events_are_kept_and_those_that_found_no_room_are_counted_without_a_loss_of_values() {
+    let gate = Arc::new((Mutex::new(Gate::default()), Condvar::new()));
+    let store = Held { store: MemoryHistory::new(at(0)), gate: Arc::clone(&gate) };
+    let options = HistoryOptions { queue_max: 1, ..HistoryOptions::default() };
+    let history = History::start(store, &options).expect("it starts");
+    history.event(&event("jam", 1));
+    let (state, changed) = &*gate;
+    {
+        let mut state = state.lock();
+        while !state.waiting {
+            changed.wait(&mut state);
+        }
+    }
+    history.event(&event("jam", 2));
+    history.keep(&view("lamp", 1, &[("on", 5)]));
+    (3..=5).for_each(|ms| history.event(&event("jam", ms)));
+    state.lock().open = true;
+    changed.notify_all();
+    let found = lines(&history, None).await;
+    assert_eq!(found[..2], ["jam {\"joint\":2} 1", "jam {\"joint\":2} 2"]);
+    assert_eq!(found[2], "Some(\"on\") 5", "an event does not take the place of a value");
+    assert_eq!(found[3], "3 events missed");
+}
