@@ -36,6 +36,7 @@ mod sse;
 mod subscriptions;
 mod tickets;
 mod twins;
+mod under_way;
 
 use std::{
     collections::BTreeMap,
