@@ -27,6 +27,8 @@ use crate::outside::{self, Outgoing, RequestFrame, SystemKind};
 const SUBPROTOCOL: &str = "twinway.v1.json";
 /// What a reply has beside its id and body, about, in bytes.
 const REPLY_BYTES: usize = 48;
+/// News that comes before this many times `session_gather_ms` are over comes often enough to gather.
+const OFTEN: u32 = 4;
 /// Closed, since a newer session of the same system has come.
 const REPLACED: u16 = 4001;
 
@@ -41,6 +43,8 @@ struct Session {
     batches: bool,
     /// Until when news may gather.
     gathers_until: Option<Instant>,
+    /// When the client was last told or answered something, if it sends arrays.
+    told_at: Option<Instant>,
     _place: (Slot, Slot),
 }
 
@@ -78,6 +82,7 @@ pub(super) async fn open(
         heard: Instant::now(),
         batches: false,
         gathers_until: None,
+        told_at: None,
         _place: places,
     };
     rt::spawn(session.run(outgoing, messages));
@@ -160,8 +165,8 @@ impl Session {
         self.send(text).await
     }
 
-    /// Tells a client that sends arrays all that is there. If that is anything, or `more` has just been sent, nothing more
-    /// is told for a moment: news gathers, and leaves with what comes next in one write.
+    /// Tells a client that sends arrays all that is there. If that is anything, or `more` has just been sent, and the last
+    /// time was a moment ago, nothing is told for a moment: news gathers, and leaves with what comes next in one write.
     async fn tell_all(&mut self, outgoing: &mut outside::Session, more: bool) -> Result<(), End> {
         self.gathers_until = None;
         if !self.batches {
@@ -173,7 +178,13 @@ impl Session {
             told = true;
         }
         let gather = Duration::from_millis(self.owner.shared.config.session_gather_ms);
-        self.gathers_until = (told && !gather.is_zero()).then(|| Instant::now() + gather);
+        if told && !gather.is_zero() {
+            let now = Instant::now();
+            let often = self.told_at.is_some_and(|at| now.saturating_duration_since(at) < gather * OFTEN);
+            // What comes once in a while costs no timer.
+            self.gathers_until = often.then(|| now.checked_add(gather)).flatten();
+            self.told_at = Some(now);
+        }
         Ok(())
     }
 

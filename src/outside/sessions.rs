@@ -241,7 +241,7 @@ pub struct Session {
 enum Part {
     Session {
         number: u64,
-        /// What came up to here has been looked at.
+        /// What pressed up to here has come out.
         pressed: u64,
     },
     Listener(Box<Listener>),
@@ -326,8 +326,12 @@ impl Session {
 
     fn hear(&mut self) -> Result<Heard, ()> {
         match &mut self.part {
-            Part::Session { number, .. } => {
+            Part::Session { number, pressed } => {
+                let now = self.system.pressed.load(Ordering::Acquire);
                 let taken = self.system.state.lock().take(*number, &self.hub.limits)?;
+                if taken.is_none() {
+                    *pressed = now;
+                }
                 Ok(taken.map_or(Heard::Nothing, Heard::Told))
             }
             Part::Listener(listener) => Ok(listener.hear(&self.hub, &self.system)),
