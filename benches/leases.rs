@@ -42,7 +42,7 @@ use common::{machine, rounds, verdict};
 use drive::{drive, share, sorted_us};
 use etcd::Etcd;
 use inside::Inside;
-use ours::{CONTENDED, Daemon, user};
+use ours::{CONTENDED, Daemon, Tuning, user};
 use process::version;
 use redis::Redis;
 use side::{Side, compare, pairs, ratio, whole_p99};
@@ -67,6 +67,8 @@ fn during() -> Duration {
 /// What runs; of the peers, those that are installed.
 struct Servers {
     ours: Daemon,
+    /// Another build of ours, to be compared with (`TWINWAY_BENCH_BESIDE` names its binary).
+    beside: Option<Daemon>,
     redis: Option<Redis>,
     etcd: Option<Etcd>,
 }
@@ -82,30 +84,54 @@ impl Servers {
             version.is_some()
         };
         let redis = there("redis-server", "redis-server").then(|| Redis::start(&place.join("redis")));
-        let etcd = there("etcd", "etcd-server").then(|| Etcd::start(&place.join("etcd")));
+        let etcd = (!without_etcd() && there("etcd", "etcd-server")).then(|| Etcd::start(&place.join("etcd")));
         println!(
             "etcd is spoken to by gRPC over HTTP/2 (crate h2), Redis in RESP, ours in HTTP/1.1 and WebSocket (JSON)"
         );
-        Self { ours: Daemon::start(&place.join("twinway")), redis, etcd }
+        let ours = Daemon::start(&place.join("twinway"), env!("CARGO_BIN_EXE_twinway"), Tuning::read());
+        let beside = std::env::var("TWINWAY_BENCH_BESIDE").ok();
+        let beside = beside.map(|program| Daemon::start(&place.join("beside"), &program, Tuning::default()));
+        Self { ours, beside, redis, etcd }
     }
 
-    fn our_side<'a>(&'a self, name: &'a str, run: impl Fn() -> drive::Seen + 'a) -> Side<'a> {
-        Side::new(name, run, || self.ours.process.cpu())
+    fn by_http<'a>(name: &'a str, daemon: &'a Daemon) -> Side<'a> {
+        let address = daemon.address;
+        let run = move || drive(CLIENTS, during(), &|client, start| http_client::distinct(address, client, start));
+        Side::new(name, run, || daemon.process.cpu())
+    }
+
+    fn by_sessions<'a>(name: &'a str, daemon: &'a Daemon) -> Side<'a> {
+        let address = daemon.address;
+        let run = move || {
+            drive(CONNECTIONS, during(), &|world, start| {
+                let wishes = (world * EACH..(world + 1) * EACH).map(own).collect();
+                websocket::session(address, world, wishes, 0, start)
+            })
+        };
+        Side::new(name, run, || daemon.process.cpu())
+    }
+
+    fn by_queue<'a>(name: &'a str, daemon: &'a Daemon) -> Side<'a> {
+        let address = daemon.address;
+        let run = move || {
+            drive(CONNECTIONS, during(), &|world, start| {
+                let wish = |client| Wish { twin: CONTENDED.to_owned(), user: user(client) };
+                let wishes = (world * EACH..(world + 1) * EACH).map(wish).collect();
+                websocket::session(address, world, wishes, WAIT_MS, start)
+            })
+        };
+        Side::new(name, run, || daemon.process.cpu())
     }
 
     fn distinct(&self) {
-        let address = self.ours.address;
         let mut sides = vec![
-            self.our_side("twinway, HTTP, 128 connections", move || {
-                drive(CLIENTS, during(), &|client, start| http_client::distinct(address, client, start))
-            }),
-            self.our_side("twinway, WebSocket, 8 sessions of 16 clients, batches", move || {
-                drive(CONNECTIONS, during(), &|world, start| {
-                    let wishes = (world * EACH..(world + 1) * EACH).map(own).collect();
-                    websocket::session(address, world, wishes, 0, start)
-                })
-            }),
+            Self::by_http("twinway, HTTP, 128 connections", &self.ours),
+            Self::by_sessions("twinway, WebSocket, 8 sessions of 16 clients, batches", &self.ours),
         ];
+        if let Some(beside) = &self.beside {
+            sides.push(Self::by_http("beside: HTTP", beside));
+            sides.push(Self::by_sessions("beside: WebSocket", beside));
+        }
         if let Some(redis) = &self.redis {
             let cpu = || redis.process.cpu();
             let single = || drive(CLIENTS, during(), &|client, start| redis.distinct(client, start));
@@ -124,8 +150,10 @@ impl Servers {
         }
         compare("128 clients, each an object of its own", &mut sides, rounds(ROUNDS));
         let (http, sessions) = (&sides[0], &sides[1]);
-        for other in &sides[2..] {
+        for other in sides.iter().filter(|side| !side.name().starts_with("twinway")) {
             let (http_target, sessions_target) = match other.name() {
+                "beside: HTTP" => (Some(1.0), None),
+                name if name.starts_with("beside") => (None, Some(1.0)),
                 name if name.contains("pipelined") => (None, Some(2.0)),
                 name if name.starts_with("Redis") => (Some(0.8), None),
                 _ => (Some(5.0), Some(12.0)),
@@ -142,14 +170,10 @@ impl Servers {
     }
 
     fn contended(&self) {
-        let address = self.ours.address;
-        let mut sides = vec![self.our_side("twinway, WebSocket, 8 sessions of 16 clients, waitMs", move || {
-            drive(CONNECTIONS, during(), &|world, start| {
-                let wish = |client| Wish { twin: CONTENDED.to_owned(), user: user(client) };
-                let wishes = (world * EACH..(world + 1) * EACH).map(wish).collect();
-                websocket::session(address, world, wishes, WAIT_MS, start)
-            })
-        })];
+        let mut sides = vec![Self::by_queue("twinway, WebSocket, 8 sessions of 16 clients, waitMs", &self.ours)];
+        if let Some(beside) = &self.beside {
+            sides.push(Self::by_queue("beside: WebSocket, waitMs", beside));
+        }
         if let Some(redis) = &self.redis {
             let cpu = || redis.process.cpu();
             let poll =
@@ -193,15 +217,35 @@ fn durable_in_process(place: &Path) {
     inside.end();
 }
 
+/// Whether a part is measured: all are, unless the command line names some.
+fn wanted(part: &str) -> bool {
+    const PARTS: [&str; 4] = ["distinct", "contended", "preemption", "inside"];
+    let mut named = std::env::args().filter(|argument| PARTS.contains(&argument.as_str())).peekable();
+    named.peek().is_none() || named.any(|own| own == part)
+}
+
+/// Whether etcd is left out: its rounds are most of the time.
+fn without_etcd() -> bool {
+    std::env::args().any(|argument| argument == "--without-etcd")
+}
+
 fn main() {
     machine();
     let place = std::env::var_os("TWINWAY_BENCH_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
     let place = tempfile::TempDir::new_in(place).expect("a directory");
     println!("twinway {}, release binary, SQLite {}", env!("CARGO_PKG_VERSION"), rusqlite::version());
     let servers = Servers::start(place.path());
-    servers.distinct();
-    servers.contended();
-    servers.preemption();
+    if wanted("distinct") {
+        servers.distinct();
+    }
+    if wanted("contended") {
+        servers.contended();
+    }
+    if wanted("preemption") {
+        servers.preemption();
+    }
     drop(servers);
-    durable_in_process(&place.path().join("inside"));
+    if wanted("inside") {
+        durable_in_process(&place.path().join("inside"));
+    }
 }

@@ -37,6 +37,7 @@ mod sse;
 mod subscriptions;
 mod tickets;
 mod twins;
+mod under_way;
 mod upload;
 
 use std::{

@@ -210,7 +210,7 @@ impl Outside {
     pub fn close(&self) {
         self.hub.closed.store(true, Ordering::Release);
         let systems = self.hub.by_entity.values();
-        systems.iter().chain(&self.hub.operation).for_each(|system| system.wake.notify_waiters());
+        systems.iter().chain(&self.hub.operation).for_each(|system| system.press());
     }
 
     /// Lets the actors go: they have ended, and keep this way out as it keeps them.

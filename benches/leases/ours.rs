@@ -57,7 +57,23 @@ pub(crate) fn token(world: usize) -> String {
 
 const SYSTEM: &str = "the-token-of-the-twin-system-that-is-long-enough";
 
-fn configuration(data: &Path) -> String {
+/// What is different from how `twinway serve` starts by itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Tuning {
+    /// How many threads serve, and how many run actors; none: its own choice.
+    pub(crate) workers: Option<usize>,
+    pub(crate) arbiters: Option<usize>,
+}
+
+impl Tuning {
+    /// As the environment says (`TWINWAY_BENCH_WORKERS`, `TWINWAY_BENCH_ARBITERS`).
+    pub(crate) fn read() -> Self {
+        let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number of threads"));
+        Self { workers: number("TWINWAY_BENCH_WORKERS"), arbiters: number("TWINWAY_BENCH_ARBITERS") }
+    }
+}
+
+fn configuration(data: &Path, tuning: Tuning) -> String {
     let mut text = format!("listen = \"127.0.0.1:0\"\ndata = {data:?}\n");
     let mut token = |token: &str, role: &str, id: &str| {
         writeln!(text, "[[tokens]]\ntoken = \"{token}\"\nrole = \"{role}\"\nid = \"{id}\"").expect("a text grows");
@@ -65,8 +81,17 @@ fn configuration(data: &Path) -> String {
     token(SYSTEM, "twin-system", "cell");
     (0..CONNECTIONS).for_each(|world| token(&self::token(world), "metaverse", &format!("world-{world}")));
     // The rate is watched, as by default, but does not slow the bench; a session may have all of its clients' calls.
-    text + "[limits]\nrequests_per_second_max = 100000000\nrequests_burst_max = 100000000\nsession_calls_max = 1024\n\
-            [log]\nlevel = \"warn\"\n"
+    text.push_str("[log]\nlevel = \"warn\"\n");
+    if let Some(arbiters) = tuning.arbiters {
+        write!(text, "[runtime]\narbiters = {arbiters}\n").expect("a text grows");
+    }
+    text.push_str(
+        "[limits]\nrequests_per_second_max = 100000000\nrequests_burst_max = 100000000\nsession_calls_max = 1024\n",
+    );
+    if let Some(workers) = tuning.workers {
+        writeln!(text, "workers = {workers}").expect("a text grows");
+    }
+    text
 }
 
 /// The twin system's description; the objects need no safe stop, and are drained when no command is under way.
@@ -94,12 +119,12 @@ fn ask(connection: &mut Connection, method: &str, path: &str, token: &str, body:
 
 impl Daemon {
     /// Starts it with its journal below `place`, registers the twins, and gets the users their permissions.
-    pub(crate) fn start(place: &Path) -> Self {
+    pub(crate) fn start(place: &Path, program: &str, tuning: Tuning) -> Self {
         std::fs::create_dir_all(place).expect("there is room");
         let config = place.join("twinway.toml");
-        std::fs::write(&config, configuration(&place.join("data"))).expect("there is room");
+        std::fs::write(&config, configuration(&place.join("data"), tuning)).expect("there is room");
         let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
-        let mut process = Process::start(env!("CARGO_BIN_EXE_twinway"), &arguments, place, Stdio::piped());
+        let mut process = Process::start(program, &arguments, place, Stdio::piped());
         let mut output = BufReader::new(process.child().stdout.take().expect("it is piped"));
         let mut line = String::new();
         output.read_line(&mut line).expect("it can be read");

@@ -90,6 +90,7 @@ impl Config {
         ] {
             findings.within(key, ms, 1..=DAY_MS);
         }
+        findings.within("limits.session_gather_ms", limits.session_gather_ms, 0..=DAY_MS);
         findings.within("limits.ticket_ttl_ms", limits.ticket_ttl_ms, 1..=DAY_MS);
     }
 

@@ -56,6 +56,14 @@ async fn sweep(observations: &Observations, quarantined: &[(EntityId, String)]) 
     }
 }
 
+/// How many threads run actors where nobody says: half as many as there are cores. A request goes through several
+/// entities, and every hop from thread to thread costs more than the work of the entity behind it; the other half of
+/// the cores is for the gateway, the journal and the clients.
+fn arbiters(wanted: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if wanted > 0 { wanted } else { (cores / 2).max(1) }
+}
+
 impl Enabler {
     /// Starts an enabler on threads of its own: everything that `journal` holds is there again. Call it within a
     /// tokio runtime; webhooks are called by tasks of that runtime.
@@ -77,7 +85,8 @@ impl Enabler {
         let handover_within = Duration::from_millis(entities.lease_terms_ms_max.into()) * 2;
         let chance = getrandom::u64().map_err(|error| StartError::Thread(error.to_string()))?;
         let outlet = Arc::clone(&outside) as Arc<dyn Outlet<Wire>>;
-        let builder = integration_enabler(options.runtime, &entities, Arc::clone(&journal), outlet, chance);
+        let runtime = Options { arbiters: arbiters(options.runtime.arbiters), ..options.runtime };
+        let builder = integration_enabler(runtime, &entities, Arc::clone(&journal), outlet, chance);
         let system = builder.trace(options.trace).start().await?;
         let handle = system.handle();
         if let Ok(runtime) = tokio::runtime::Handle::try_current()

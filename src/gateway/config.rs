@@ -28,6 +28,9 @@ pub struct GatewayConfig {
     pub subscriptions_max: usize,
     /// How many calls and answers of one session may be under way.
     pub session_calls_max: usize,
+    /// How long news of what others did may wait for more of it, so that it leaves in one write, in milliseconds; 0: not at
+    /// all. Only in sessions whose client sends arrays, and nothing else waits.
+    pub session_gather_ms: u64,
     /// How many subscriptions one session may have.
     pub session_subscriptions_max: usize,
     /// How many tickets one token may have open.
@@ -64,6 +67,7 @@ impl Default for GatewayConfig {
             sessions_max: 1_024,
             subscriptions_max: 4_096,
             session_calls_max: 64,
+            session_gather_ms: 1,
             session_subscriptions_max: 64,
             tickets_max: 64,
             ticket_ttl_ms: 30_000,

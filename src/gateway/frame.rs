@@ -1,11 +1,16 @@
 //! The text frames of a session: what it hears, what it replies, and what it tells beside requests. Events and gaps of a
 //! subscription name it.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use twinway_protocol::{Problem, ProblemKind, SystemId};
 
-use super::{call::Reply, problem};
+use super::{
+    call::{JSON, PROBLEM, Reply},
+    problem,
+};
 use crate::outside::{CloudEvent, Gap, Outgoing, WatchQuery};
 
 /// What a client sends: an answer or a call.
@@ -35,31 +40,36 @@ pub(super) struct Incoming {
     pub(super) unsubscribe: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-struct ReplyFrame<'a> {
-    reply: &'a str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<&'a RawValue>,
-}
-
-/// Writes a reply. What is not JSON (metrics) goes as text.
-pub(super) fn reply_frame(id: &str, reply: &Reply) -> String {
+/// Writes a reply behind what is in `into`. What is not JSON (metrics) goes as text.
+pub(super) fn write_reply(into: &mut String, id: &str, reply: &Reply) {
     if reply.stream.is_some() {
         // A frame is text, and has a limit.
         let refused = Problem::new(ProblemKind::InvalidQuery, "bytes are read by HTTP, and not within a session");
-        return reply_frame(id, &problem::reply(refused, None));
+        return write_reply(into, id, &problem::reply(refused, None));
     }
-    let text = String::from_utf8_lossy(&reply.body);
-    let raw = RawValue::from_string(text.to_string());
-    let body = match raw {
-        _ if text.is_empty() => None,
-        Ok(raw) => Some(raw),
-        Err(_) => serde_json::value::to_raw_value(&*text).ok(),
-    };
-    let frame = ReplyFrame { reply: id, status: reply.status, body: body.as_deref() };
-    // A frame of texts and one checked document is always written.
-    serde_json::to_string(&frame).unwrap_or_default()
+    into.push_str("{\"reply\":");
+    push_text(into, id);
+    // Writing to a string does not fail.
+    let _ = write!(into, ",\"status\":{}", reply.status);
+    let body = String::from_utf8_lossy(&reply.body);
+    if !body.is_empty() {
+        into.push_str(",\"body\":");
+        // What was written as JSON need not be read to be known as such.
+        let json = matches!(reply.media, JSON | PROBLEM) || serde_json::from_str::<&RawValue>(&body).is_ok();
+        if json { into.push_str(&body) } else { push_text(into, &body) }
+    }
+    into.push('}');
+}
+
+/// Adds a JSON string.
+fn push_text(into: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+        into.push_str(&serde_json::Value::from(text).to_string());
+    } else {
+        into.push('"');
+        into.push_str(text);
+        into.push('"');
+    }
 }
 
 pub(super) fn not_a_frame() -> Problem {

@@ -325,6 +325,9 @@ struct Entry {
     routes: Vec<Numbered>,
 }
 
+/// The most segments that a path has.
+const PATH_SEGMENTS_MAX: usize = 8;
+
 /// A route, and its number in the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbered {
@@ -370,8 +373,14 @@ impl Router {
     }
 
     fn entry(&self, path: &str) -> Option<&Entry> {
-        let entries = self.by_length.get(segments(path).count())?;
-        entries.iter().find(|entry| matches(&entry.template, path))
+        // Split once: it is held against many templates.
+        let (mut split, mut count) = ([""; PATH_SEGMENTS_MAX], 0);
+        for segment in segments(path) {
+            *split.get_mut(count)? = segment;
+            count += 1;
+        }
+        let path = split.get(..count)?;
+        self.by_length.get(count)?.iter().find(|entry| matches(&entry.template, path))
     }
 
     /// The methods that a path has, as the header `Allow` lists them.
@@ -410,9 +419,10 @@ impl Route {
     }
 }
 
-fn matches(template: &[Option<&'static str>], path: &str) -> bool {
-    template.iter().zip(segments(path)).all(|(literal, segment)| match literal {
-        Some(literal) => *literal == segment,
+fn matches(template: &[Option<&'static str>], path: &[&str]) -> bool {
+    // Paths differ behind what they begin with.
+    template.iter().zip(path).rev().all(|(literal, segment)| match literal {
+        Some(literal) => literal == segment,
         None => !segment.is_empty(),
     })
 }
@@ -461,6 +471,7 @@ mod tests {
             let documented: Vec<_> = route.path_parameters.iter().map(|parameter| parameter.name).collect();
             assert_eq!(named, documented, "{}", route.path);
             assert!(named.len() <= SEGMENTS_MAX);
+            assert!(super::segments(route.path).count() <= super::PATH_SEGMENTS_MAX);
             assert!(!route.answers.is_empty(), "{} has no answer", route.id);
         }
     }

@@ -145,13 +145,15 @@ async fn carry_out(
     let mut call = found.admit(shared, known, extras(headers), began)?;
     let broken = |error| Problem::new(ProblemKind::InvalidDocument, format!("the body cannot be received: {error}"));
     let payload = web::Payload::from_request(request, &mut payload).await.map_err(broken)?;
+    // Boxed: what every request carries with it is as large as the largest that it could become.
     match route.run {
-        Run::Events(kind) => return sse::open(shared, &call, kind, text(headers, &LAST_EVENT_ID)).await,
-        Run::Replay => return history::replay(shared, &call, text(headers, &LAST_EVENT_ID)).await,
-        Run::Session(kind) => return session::open(shared, &call, kind, request, payload).await,
+        Run::Events(kind) => return Box::pin(sse::open(shared, &call, kind, text(headers, &LAST_EVENT_ID))).await,
+        Run::Replay => return Box::pin(history::replay(shared, &call, text(headers, &LAST_EVENT_ID))).await,
+        Run::Session(kind) => return Box::pin(session::open(shared, &call, kind, request, payload)).await,
         Run::Receive(run) => {
             check_media(route, headers)?;
-            return run(call, upload::incoming(shared, told_length(headers), payload)?).await.map(respond);
+            let upload = upload::incoming(shared, told_length(headers), payload)?;
+            return Box::pin(run(call, upload)).await.map(respond);
         }
         Run::Now(_) | Run::Later(_) => {}
     }
@@ -248,18 +250,23 @@ async fn read_body(shared: &Shared, headers: &HeaderMap, mut payload: web::Paylo
         return Err(too_large());
     }
     let within = Duration::from_millis(shared.config.request_body_ms_max);
+    let broken = |error| Problem::new(ProblemKind::InvalidDocument, format!("the body cannot be received: {error}"));
     let read = async {
-        let mut body = BytesMut::new();
+        // Mostly it comes in one piece: then it stays where it is.
+        let (mut whole, mut pieces) = (Bytes::new(), BytesMut::new());
         while let Some(chunk) = payload.next().await {
-            let broken =
-                |error| Problem::new(ProblemKind::InvalidDocument, format!("the body cannot be received: {error}"));
             let chunk = chunk.map_err(broken)?;
-            if body.len() + chunk.len() > max {
+            if whole.len() + pieces.len() + chunk.len() > max {
                 return Err(too_large());
             }
-            body.extend_from_slice(&chunk);
+            if whole.is_empty() && pieces.is_empty() {
+                whole = chunk;
+            } else {
+                pieces.extend_from_slice(&std::mem::take(&mut whole));
+                pieces.extend_from_slice(&chunk);
+            }
         }
-        Ok(body.freeze())
+        Ok(if pieces.is_empty() { whole } else { pieces.freeze() })
     };
     let slow = |_| {
         let detail = format!("the body did not come within {} ms (`request_body_ms_max`)", within.as_millis());

@@ -7,48 +7,44 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, CloseCode, CloseReason, ProtocolError};
-use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout};
-use twinway_protocol::{PendingKey, Problem, ProblemKind, SystemId, message::OutsideAnswer};
+use tokio::time::{Instant, timeout, timeout_at};
+use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
     Shared,
-    auth::Known,
-    call::{Call, Extras, Found, JSON, Reply},
-    frame::{self, Incoming, not_a_frame, reply_frame},
+    call::{Call, Reply},
+    frame::{self, Incoming, not_a_frame, write_reply},
     json,
     limits::Slot,
-    problem,
-    routes::Verb,
-    server, sse,
+    problem, sse,
     subscriptions::Subscriptions,
+    under_way::{Asked, Done, Owner, Work},
 };
 use crate::outside::{self, Outgoing, RequestFrame, SystemKind};
 
 const SUBPROTOCOL: &str = "twinway.v1.json";
+/// What a reply has beside its id and body, about, in bytes.
+const REPLY_BYTES: usize = 48;
+/// News that comes before this many times `session_gather_ms` are over comes often enough to gather.
+const OFTEN: u32 = 4;
 /// Closed, since a newer session of the same system has come.
 const REPLACED: u16 = 4001;
-
-/// Whose session it is.
-#[derive(Clone)]
-struct Owner {
-    shared: Arc<Shared>,
-    known: Arc<Known>,
-    kind: SystemKind,
-    system: SystemId,
-}
 
 struct Session {
     owner: Owner,
     socket: actix_ws::Session,
     /// Calls and answers under way, each giving its reply.
-    under_way: FuturesUnordered<LocalBoxFuture<'static, String>>,
+    under_way: FuturesUnordered<Work>,
     subscriptions: Subscriptions,
     heard: Instant,
     /// Whether the client sends arrays.
     batches: bool,
+    /// Until when news may gather.
+    gathers_until: Option<Instant>,
+    /// When the client was last told or answered something, if it sends arrays.
+    told_at: Option<Instant>,
     _place: (Slot, Slot),
 }
 
@@ -85,6 +81,8 @@ pub(super) async fn open(
         subscriptions: Subscriptions::default(),
         heard: Instant::now(),
         batches: false,
+        gathers_until: None,
+        told_at: None,
         _place: places,
     };
     rt::spawn(session.run(outgoing, messages));
@@ -107,15 +105,24 @@ impl Session {
         let why = loop {
             // Beyond twice the limit nothing is read: the client is told by its full socket.
             let reads = self.under_way.len() < calls_max * 2;
+            let gathers_until = self.gathers_until;
             let step = tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stopping| *stopping) => Err(end(CloseCode::Away, "the daemon is shutting down")),
-                Some(reply) = self.under_way.next(), if !self.under_way.is_empty() => self.reply(reply).await,
+                Some(done) = self.under_way.next(), if !self.under_way.is_empty() => match self.reply(done).await {
+                    // News goes with it, in the same write.
+                    Ok(()) if self.batches => self.tell_all(&mut outgoing, true).await,
+                    step => step,
+                },
                 message = messages.recv(), if reads => self.hear(message).await,
-                next = outgoing.next() => match next {
-                    Some(next) => self.tell(None, next).await,
-                    None if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
-                    None => Err(end(CloseCode::Away, "the daemon is shutting down")),
+                next = next(&mut outgoing, gathers_until) => match next {
+                    Next::Gathered => self.tell_all(&mut outgoing, false).await,
+                    Next::Outgoing(next) => match self.tell(None, next).await {
+                        Ok(()) => self.tell_all(&mut outgoing, true).await,
+                        failed => failed,
+                    }
+                    Next::End if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
+                    Next::End => Err(end(CloseCode::Away, "the daemon is shutting down")),
                 },
                 Some((id, next)) = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.tell(Some(&id), next).await,
                 _ = beat.tick() => self.beat(silence).await,
@@ -129,22 +136,54 @@ impl Session {
     }
 
     /// Sends a reply, and with it, to a client that sends arrays, all others that are ready.
-    async fn reply(&mut self, reply: String) -> Result<(), End> {
-        let mut replies = vec![reply];
+    async fn reply(&mut self, done: Done) -> Result<(), End> {
+        let mut replies = vec![done];
         while self.batches
-            && let Some(Some(reply)) = self.under_way.next().now_or_never()
+            && let Some(Some(done)) = self.under_way.next().now_or_never()
         {
-            replies.push(reply);
+            replies.push(done);
         }
-        self.send_replies(replies).await
+        self.send_replies(&replies).await
     }
 
-    async fn send_replies(&mut self, replies: Vec<String>) -> Result<(), End> {
-        if self.batches && !replies.is_empty() {
-            return self.send(format!("[{}]", replies.join(","))).await;
+    async fn send_replies(&mut self, replies: &[Done]) -> Result<(), End> {
+        let bytes = replies.iter().map(|(id, reply)| id.len() + reply.body.len() + REPLY_BYTES).sum();
+        let mut text = String::with_capacity(bytes);
+        for (id, reply) in replies {
+            if self.batches {
+                text.push(if text.is_empty() { '[' } else { ',' });
+                write_reply(&mut text, id, reply);
+            } else {
+                write_reply(&mut text, id, reply);
+                self.send(std::mem::take(&mut text)).await?;
+            }
         }
-        for reply in replies {
-            self.send(reply).await?;
+        if text.is_empty() {
+            return Ok(());
+        }
+        text.push(']');
+        self.send(text).await
+    }
+
+    /// Tells a client that sends arrays all that is there. If that is anything, or `more` has just been sent, and the last
+    /// time was a moment ago, nothing is told for a moment: news gathers, and leaves with what comes next in one write.
+    async fn tell_all(&mut self, outgoing: &mut outside::Session, more: bool) -> Result<(), End> {
+        self.gathers_until = None;
+        if !self.batches {
+            return Ok(());
+        }
+        let mut told = more;
+        while let Some(next) = outgoing.ready() {
+            self.tell(None, next).await?;
+            told = true;
+        }
+        let gather = Duration::from_millis(self.owner.shared.config.session_gather_ms);
+        if told && !gather.is_zero() {
+            let now = Instant::now();
+            let often = self.told_at.is_some_and(|at| now.saturating_duration_since(at) < gather * OFTEN);
+            // What comes once in a while costs no timer.
+            self.gathers_until = often.then(|| now.checked_add(gather)).flatten();
+            self.told_at = Some(now);
         }
         Ok(())
     }
@@ -186,7 +225,7 @@ impl Session {
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => {
                 let replies = self.accept(&text);
-                self.send_replies(replies).await
+                self.send_replies(&replies).await
             }
             Some(Ok(AggregatedMessage::Ping(bytes))) => self.socket.pong(&bytes).await.map_err(|_| None),
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
@@ -201,38 +240,40 @@ impl Session {
     }
 
     /// Begins what a frame asks for; gives the replies that are there at once.
-    fn accept(&mut self, text: &str) -> Vec<String> {
+    fn accept(&mut self, text: &str) -> Vec<Done> {
         if !text.trim_ascii_start().starts_with('[') {
-            return self.begin(text).into_iter().collect();
+            return self.read(text).into_iter().collect();
         }
         self.batches = true;
+        if let Ok(frames) = serde_json::from_str::<Vec<Incoming>>(text) {
+            return frames.into_iter().filter_map(|frame| self.begin(frame)).collect();
+        }
         // One frame that is not understood does not keep the others from being carried out.
         match json::read::<Vec<Box<RawValue>>>(text.as_bytes(), "") {
-            Ok(frames) => frames.iter().filter_map(|frame| self.begin(frame.get())).collect(),
-            Err(problem) => vec![reply_frame("", &problem::reply(problem, None))],
+            Ok(frames) => frames.iter().filter_map(|frame| self.read(frame.get())).collect(),
+            Err(problem) => vec![(String::new(), problem::reply(problem, None))],
         }
     }
 
-    fn begin(&mut self, text: &str) -> Option<String> {
-        let refused = |(id, problem): (String, _)| Some(reply_frame(&id, &problem::reply(problem, None)));
-        let frame: Incoming = match json::read(text.as_bytes(), "") {
-            Ok(frame) => frame,
-            Err(problem) => return refused((String::new(), problem)),
-        };
+    fn read(&mut self, text: &str) -> Option<Done> {
+        match json::read(text.as_bytes(), "") {
+            Ok(frame) => self.begin(frame),
+            Err(problem) => Some((String::new(), problem::reply(problem, None))),
+        }
+    }
+
+    fn begin(&mut self, frame: Incoming) -> Option<Done> {
         if frame.subscribe.is_some() || frame.unsubscribe.is_some() {
             let (id, done) = self.subscription(frame);
-            let reply = done.map_or_else(|problem| problem::reply(problem, None), |()| Reply::empty(204));
-            return Some(reply_frame(&id, &reply));
+            return Some((id, done.map_or_else(|problem| problem::reply(problem, None), |()| Reply::empty(204))));
         }
-        let (id, work) = match self.work(frame) {
-            Ok(begun) => begun,
-            Err(problem) => return refused(problem),
-        };
-        self.under_way.push(Box::pin(async move {
-            let reply = work.await.unwrap_or_else(|problem| problem::reply(problem, None));
-            reply_frame(&id, &reply)
-        }));
-        None
+        match self.work(frame) {
+            Ok(work) => {
+                self.under_way.push(work);
+                None
+            }
+            Err((id, problem)) => Some((id, problem::reply(problem, None))),
+        }
     }
 
     /// Begins or ends a subscription; gives the id of the reply too. It begins at once, so that its first event comes
@@ -286,7 +327,7 @@ impl Session {
     }
 
     /// What one answer or call asks for, under the id of its reply; or the problem to reply with.
-    fn work(&self, frame: Incoming) -> Result<(String, Work), (String, Problem)> {
+    fn work(&self, frame: Incoming) -> Result<Work, (String, Problem)> {
         let max = self.owner.shared.config.session_calls_max.max(1);
         match frame {
             Incoming {
@@ -303,7 +344,7 @@ impl Session {
                 events: None,
                 after: None,
                 unsubscribe: None,
-            } => Ok((format!("answer:{id}"), answer(self.owner.clone(), id, data))),
+            } => Ok(self.owner.answer(id, data)),
             Incoming {
                 answer: None,
                 data: None,
@@ -323,10 +364,7 @@ impl Session {
                 if self.under_way.len() >= max {
                     return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
                 }
-                Ok((
-                    id,
-                    call(self.owner.clone(), method, path, body, Headers { lease_token, if_match, idempotency_key }),
-                ))
+                Ok(self.owner.call(id, Asked { method, target: path, body, lease_token, if_match, idempotency_key }))
             }
             Incoming { answer, call, .. } => {
                 let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
@@ -336,47 +374,22 @@ impl Session {
     }
 }
 
-type Work = LocalBoxFuture<'static, Result<Reply, Problem>>;
+/// What comes out beside replies.
+enum Next {
+    Outgoing(Outgoing),
+    /// News has gathered for long enough, or something came that does not wait.
+    Gathered,
+    /// Nothing comes any more.
+    End,
+}
 
-fn answer(owner: Owner, id: String, data: Box<RawValue>) -> Work {
-    Box::pin(async move {
-        owner.shared.take_rate(&owner.known, std::time::Instant::now())?;
-        let unknown = || Problem::new(ProblemKind::RequestUnknown, format!("there is no request `{id}`"));
-        let request = id.parse().map(PendingKey::from_bits).map_err(|_| unknown())?;
-        let answer: OutsideAnswer = json::read(data.get().as_bytes(), "/data")?;
-        match owner.kind {
-            SystemKind::DigitalTwin => owner.shared.enabler.dii(owner.system).answer(request, answer).await?,
-            SystemKind::ThirdParty => owner.shared.enabler.sii(owner.system).answer(request, answer).await?,
-            SystemKind::Metaverse | SystemKind::UserDevice => return Err(unknown()),
+async fn next(outgoing: &mut outside::Session, gathers_until: Option<Instant>) -> Next {
+    match gathers_until {
+        None => outgoing.next().await.map_or(Next::End, Next::Outgoing),
+        Some(until) => {
+            // Either way the news is told; what ends the session is found out after it.
+            let _ = timeout_at(until, outgoing.pressing()).await;
+            Next::Gathered
         }
-        Ok(Reply::empty(204))
-    })
-}
-
-/// What stands in a frame in the place of headers.
-struct Headers {
-    lease_token: Option<String>,
-    if_match: Option<String>,
-    idempotency_key: Option<String>,
-}
-
-/// Carries a call out as if it had come as a request of its own.
-fn call(owner: Owner, method: String, target: String, body: Option<Box<RawValue>>, headers: Headers) -> Work {
-    Box::pin(async move {
-        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let found = Found::read(owner.shared.router.find(Verb::read(&method), path)?.route, path, query)?;
-        let body = body.map(|body| Bytes::from(String::from(Box::<str>::from(body)))).unwrap_or_default();
-        let extras = Extras {
-            body,
-            // As the session's own system, also when an operator opened it.
-            acting_as: Some(owner.system.as_str()),
-            accept: Some(JSON),
-            lease_token: headers.lease_token.as_deref(),
-            if_match: headers.if_match.as_deref(),
-            idempotency_key: headers.idempotency_key.as_deref(),
-            ..Extras::default()
-        };
-        let call = found.admit(&owner.shared, Some(&owner.known), extras, std::time::Instant::now())?;
-        server::run(call).await
-    })
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use twinway_protocol::{JsonDoc, SystemId, TwinId, signal::Event, time::Timestamp};
 
 use super::{
@@ -142,10 +143,11 @@ pub(super) struct Cursor {
 #[derive(Debug, Serialize)]
 pub struct CloudEvent<'a> {
     specversion: &'static str,
-    id: String,
+    #[serde(serialize_with = "as_text")]
+    id: Id<'a>,
     source: &'static str,
-    #[serde(rename = "type")]
-    kind: String,
+    #[serde(rename = "type", serialize_with = "as_text")]
+    kind: Kind<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
     time: Timestamp,
@@ -156,6 +158,35 @@ pub struct CloudEvent<'a> {
     data: JsonDoc,
 }
 
+/// The id of an event: whose it is, and its number; of a gap, that of the event behind it.
+#[derive(Debug)]
+struct Id<'a> {
+    system: &'a SystemId,
+    number: u64,
+    gap: bool,
+}
+
+impl fmt::Display for Id<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}{}", self.system, self.number, if self.gap { "-gap" } else { "" })
+    }
+}
+
+/// The type of an event, by its kind.
+#[derive(Debug)]
+struct Kind<'a>(&'a str);
+
+impl fmt::Display for Kind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "io.twinway.{}", self.0)
+    }
+}
+
+/// Writes into the document, without a text of its own: events are what is written most.
+fn as_text<S: Serializer>(it: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(it)
+}
+
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -163,9 +194,9 @@ const fn is_zero(number: &u64) -> bool {
 impl<'a> CloudEvent<'a> {
     /// The envelope of event `number` of `system`.
     #[must_use]
-    pub fn new(system: &SystemId, number: u64, event: &'a Event) -> Self {
-        let subject = Some(event.subject.as_str());
-        Self::with(format!("{system}-{number}"), event.kind, subject, event.at, event.data.clone())
+    pub fn new(system: &'a SystemId, number: u64, event: &'a Event) -> Self {
+        let id = Id { system, number, gap: false };
+        Self::with(id, event.kind, Some(event.subject.as_str()), event.at, event.data.clone())
     }
 
     /// As this one, told after `skipped` older ones that it takes the place of.
@@ -176,17 +207,17 @@ impl<'a> CloudEvent<'a> {
     }
 
     /// Tells a webhook that events are gone before event `next`.
-    pub(super) fn gap(system: &SystemId, next: u64, gap: &Gap, at: Timestamp) -> Self {
+    pub(super) fn gap(system: &'a SystemId, next: u64, gap: &Gap, at: Timestamp) -> Self {
         let data = JsonDoc::from_value(gap).unwrap_or_else(|_| JsonDoc::null());
-        Self::with(format!("{system}-{next}-gap"), "gap", None, at, data)
+        Self::with(Id { system, number: next, gap: true }, "gap", None, at, data)
     }
 
-    fn with(id: String, kind: &str, subject: Option<&'a str>, time: Timestamp, data: JsonDoc) -> Self {
+    const fn with(id: Id<'a>, kind: &'a str, subject: Option<&'a str>, time: Timestamp, data: JsonDoc) -> Self {
         Self {
             specversion: "1.0",
             id,
             source: "/twinway",
-            kind: format!("io.twinway.{kind}"),
+            kind: Kind(kind),
             subject,
             time,
             datacontenttype: "application/json",

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,8 +33,15 @@ pub(super) struct System {
     pub(super) entity: EntityId,
     pub(super) state: Mutex<State>,
     /// Wakes whoever waits for something to come out: the session and the listeners.
-    pub(super) wake: Notify,
+    wake: Notify,
+    /// Wakes a session that lets news gather: something came that is not to wait.
+    pressing: Notify,
+    /// How often such a thing came.
+    pressed: AtomicU64,
 }
+
+/// Events that tell what others did. They come often, and nobody has to act on one within a moment.
+const NEWS: [&str; 2] = ["lease.changed", "twin.changed"];
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -111,20 +121,33 @@ impl System {
     /// One that was told up to somewhere before.
     pub(super) fn resumed(id: SystemId, entity: EntityId, reach: Reach, ring: Ring, told: Cursor) -> Self {
         let state = State { reach, ring, told, session: None, sessions_opened: 0, telling: false, calls: 0 };
-        Self { id, entity, state: Mutex::new(state), wake: Notify::new() }
+        let (wake, pressing) = (Notify::new(), Notify::new());
+        Self { id, entity, state: Mutex::new(state), wake, pressing, pressed: AtomicU64::new(0) }
+    }
+
+    /// Something came out that is not to wait.
+    pub(super) fn press(&self) {
+        self.pressed.fetch_add(1, Ordering::Release);
+        self.pressing.notify_waiters();
+        self.wake.notify_waiters();
     }
 
     /// Keeps the event for all who listen.
     pub(super) fn tell(&self, event: Arc<Event>) {
+        let news = NEWS.contains(&event.kind);
         self.state.lock().ring.push(event);
-        self.wake.notify_waiters();
+        if news {
+            self.wake.notify_waiters();
+        } else {
+            self.press();
+        }
     }
 
     /// Queues the request, or says where else it goes.
     pub(super) fn ask(&self, asked: &Asked, limits: &OutsideLimits) -> Way {
         let way = self.state.lock().ask(asked, limits);
         if matches!(way, Way::Session) {
-            self.wake.notify_waiters();
+            self.press();
         }
         way
     }
@@ -220,7 +243,11 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Part {
-    Session { number: u64 },
+    Session {
+        number: u64,
+        /// What pressed up to here has come out.
+        pressed: u64,
+    },
     Listener(Box<Listener>),
 }
 
@@ -240,10 +267,10 @@ impl Session {
         let number = state.sessions_opened;
         state.session = Some(Open { number, queue, unanswered: BTreeMap::new(), _permit: permit });
         drop(state);
-        system.wake.notify_waiters();
+        system.press();
         hub.ended(&system, ended);
         hub.session_changed(system.entity, true);
-        Ok(Self { hub, system, part: Part::Session { number }, gap: None })
+        Ok(Self { hub, system, part: Part::Session { number, pressed: 0 }, gap: None })
     }
 
     /// Listens to those of the system's events that are wanted.
@@ -302,10 +329,42 @@ impl Session {
         Some(passed_by.collect())
     }
 
+    /// What is there already; `None` when nothing is, or as for [`Session::next`].
+    pub fn ready(&mut self) -> Option<Outgoing> {
+        if self.hub.is_closed() {
+            return None;
+        }
+        match self.hear().ok()? {
+            Heard::Told(outgoing) => Some(outgoing),
+            Heard::Again | Heard::Nothing => None,
+        }
+    }
+
+    /// Waits until something is there that is not mere news of what others did ([`Session::next`] gives it, behind what
+    /// came before), or until there is nothing more to wait for. A session that tells news a little later and together
+    /// waits for this meanwhile; for a listener it never comes.
+    pub async fn pressing(&mut self) {
+        let Part::Session { pressed, .. } = &mut self.part else { return std::future::pending().await };
+        loop {
+            // Made before the look: what comes between the look and the wait wakes it.
+            let woken = self.system.pressing.notified();
+            let now = self.system.pressed.load(Ordering::Acquire);
+            if *pressed != now || self.hub.is_closed() {
+                *pressed = now;
+                return;
+            }
+            woken.await;
+        }
+    }
+
     fn hear(&mut self) -> Result<Heard, ()> {
         match &mut self.part {
-            Part::Session { number } => {
+            Part::Session { number, pressed } => {
+                let now = self.system.pressed.load(Ordering::Acquire);
                 let taken = self.system.state.lock().take(*number, &self.hub.limits)?;
+                if taken.is_none() {
+                    *pressed = now;
+                }
                 Ok(taken.map_or(Heard::Nothing, Heard::Told))
             }
             Part::Listener(listener) => Ok(listener.hear(&self.hub, &self.system)),
@@ -316,7 +375,7 @@ impl Session {
     #[must_use]
     pub fn replaced(&self) -> bool {
         match self.part {
-            Part::Session { number } => self.system.state.lock().sessions_opened != number,
+            Part::Session { number, .. } => self.system.state.lock().sessions_opened != number,
             Part::Listener(_) => false,
         }
     }
@@ -330,7 +389,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Part::Session { number } = self.part else { return };
+        let Part::Session { number, .. } = self.part else { return };
         let ended = {
             let mut state = self.system.state.lock();
             match state.session.take_if(|open| open.number == number) {

@@ -5,6 +5,8 @@ mod acquiring;
 #[cfg(test)]
 mod discovery;
 #[cfg(test)]
+mod gathering;
+#[cfg(test)]
 mod leases;
 #[cfg(test)]
 mod limits;
