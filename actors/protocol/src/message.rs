@@ -176,7 +176,7 @@ mailboxes! {
                 CancelAction, ListTwinPermissions, RefreshTwin, TellUser
             }
             tells {
-                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher,
+                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, TellLease, TwinGone, NotifyExecution, NotifyWatcher,
                 ExecutionEnded
             }
             hears {

@@ -16,13 +16,13 @@ use twinway_protocol::{
         InvokeAction, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListSyncLeases, ListTwinPermissions, ListTwins,
         ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher,
         OpenSystem, PropertyValues, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
-        ReadUserAuthorization, ReflectChange, ReflectLease, RefreshTwin, ReleaseSyncLease, RemoveMapEntry,
-        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
-        RequestUserAuthorization, ReserveSync, RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR,
-        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning,
-        ShareData, StopTwin, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept,
-        SyncLeasesListed, SyncReserved, TPSAA, TPSD, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessage,
-        TwinMessageSent, TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
+        ReadUserAuthorization, ReflectChange, RefreshTwin, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease,
+        RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
+        RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
+        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
+        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
+        SyncReserved, TPSAA, TPSD, TellLease, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessage, TwinMessageSent,
+        TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
         TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem,
         UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire,
         YieldSyncLease, own,
@@ -319,7 +319,7 @@ impl Behaviour for MetaverseSystem {
             Msg::SyncLeaseShown(answer) => Heard::hear(pending, meta, answer, out),
             Msg::SyncLeasesListed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::NotifyLease(notice) => tell(notice_event(notice, out.now().wall), out),
-            Msg::ReflectLease(change) => tell(lease_event(&change), out),
+            Msg::TellLease(TellLease { event }) => out.signal(Signal::Event { entity: out.me(), event }),
             // FGMV-28 7.3.1 to 7.3.3.
             Msg::DefineMap(message) => answer::<DefineMap>(meta, self.maps.define(message, out), out),
             Msg::PutMapEntries(message) => {
@@ -445,13 +445,6 @@ fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
 fn execution_event(notice: NotifyExecution, at: Timestamp) -> Event {
     let NotifyExecution { event, execution, data } = notice;
     Event { kind: event, subject: execution.to_string(), twin: None, at, data }
-}
-
-/// What everyone who selected a twin is told of the lease on its object.
-fn lease_event(change: &ReflectLease) -> Event {
-    let subject = change.twin.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (kind, at) = ("lease.changed", change.moment.at);
-    Event { kind, subject, twin: change.twin.clone(), at, data: document(&*change.moment) }
 }
 
 fn message_event(message: TwinMessage, at: Timestamp) -> Event {
