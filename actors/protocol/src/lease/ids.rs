@@ -237,3 +237,111 @@ impl Ids {
         records
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use slab::Slab;
+
+    use super::{Ids, Named, OF_ENDED};
+    use crate::{
+        EntityId,
+        lease::{
+            ClaimRecord, Claimant, End, Holder, HolderClass, Manner, Objects, RequestId, Terms, Wanted,
+            claim::{Claim, Key},
+            object::NEVER_ENDED,
+        },
+        time::{Now, Timestamp},
+    };
+
+    const SYSTEM: EntityId = EntityId::new(7, 0, 1);
+
+    fn claim(arrival: u64) -> Claim {
+        let holder = Holder {
+            user: "ada".parse().expect("a name"),
+            world: "lab".parse().expect("a name"),
+            system: "lab".parse().expect("a name"),
+            class: HolderClass::Person,
+        };
+        let object = EntityId::new(9, 0, 3);
+        let record = ClaimRecord {
+            arrival,
+            order: arrival,
+            system: SYSTEM,
+            id: Some(RequestId(u128::from(arrival))),
+            who: Arc::new(Claimant { holder, role: None, claimed: None, twins: Box::default() }),
+            objects: Objects::One(Wanted { object, priority: 1, terms: Terms::default() }),
+            ttl_ms: 1,
+            wait_ms: 0,
+            wait_until: Timestamp::default(),
+            manner: Manner::default(),
+            reserved_until: None,
+        };
+        Claim::of(&record, Now::default())
+    }
+
+    /// A table's claims and ids, without the rest of it.
+    struct Small(Slab<Claim>, Ids);
+
+    impl Small {
+        fn begin(&mut self, arrival: u64) -> Key {
+            let id = RequestId(u128::from(arrival));
+            let hash = self.1.hash(SYSTEM, id);
+            let key = self.0.insert(Claim { id_hash: hash, ..claim(arrival) });
+            self.1.insert(hash, &self.0, SYSTEM, id, key);
+            key
+        }
+
+        fn end(&mut self, key: Key, before: u64) -> u64 {
+            let claim = self.0.remove(key);
+            self.1.end(key, claim, End::Released, 10, before).expect("it has an id")
+        }
+
+        fn find(&self, id: u64) -> Option<Named> {
+            let id = RequestId(u128::from(id));
+            self.1.find(self.1.hash(SYSTEM, id), &self.0, SYSTEM, id)
+        }
+    }
+
+    #[test]
+    fn ids_are_told_apart_where_the_numbers_of_what_ended_begin_anew_in_their_short_form() {
+        let mut small = Small(Slab::new(), Ids { first: u64::from(OF_ENDED) - 2, ..Ids::default() });
+        let mut before = NEVER_ENDED;
+        for arrival in 1..=4 {
+            let key = small.begin(arrival);
+            assert_eq!((key, small.find(arrival)), (0, Some(Named::Live(0))), "its place is used again");
+            before = small.end(key, before);
+        }
+        let number = |id| match small.find(id) {
+            Some(Named::Ended(number)) => small.1.ended(number).map(|ended| ended.arrival),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((1..=4).map(number).collect::<Vec<_>>(), (1..=4).map(Some).collect::<Vec<_>>());
+        let arrivals = |records: Vec<(ClaimRecord, End)>| records.iter().map(|(record, _)| record.arrival).collect();
+        let kept: Vec<u64> = arrivals(small.1.records(before));
+        assert_eq!(kept, [1, 2, 3, 4], "in the order in which they ended");
+        small.1.forget_first();
+        small.1.forget_first();
+        small.1.forget_first();
+        assert_eq!((1..=3).filter_map(|id| small.find(id)).count(), 0);
+        let kept: Vec<u64> = arrivals(small.1.records(before));
+        assert_eq!(kept, [4], "what is forgotten is not gone back to");
+    }
+
+    #[test]
+    fn another_id_of_a_claim_names_it_as_long_as_its_own_does() {
+        let mut small = Small(Slab::new(), Ids::default());
+        let key = small.begin(1);
+        let other = RequestId(2);
+        small.1.alias(key, other);
+        small.1.insert(small.1.hash(SYSTEM, other), &small.0.clone(), SYSTEM, other, key);
+        assert_eq!(small.find(2), Some(Named::Live(key)));
+        let number = small.end(key, NEVER_ENDED);
+        // Somebody else has its place in the table.
+        small.begin(3);
+        assert_eq!((small.find(1), small.find(2)), (Some(Named::Ended(number)), Some(Named::Ended(number))));
+        small.1.forget_first();
+        assert_eq!((small.find(1), small.find(2), small.find(3)), (None, None, Some(Named::Live(key))));
+    }
+}
