@@ -7,6 +7,7 @@
 mod actors;
 mod api;
 mod events;
+mod figures;
 mod gap;
 mod hub;
 mod kept;
@@ -19,7 +20,7 @@ mod watch;
 mod webhook;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -29,7 +30,7 @@ use twinway_protocol::{
     EntityId, JsonDoc, PendingKey, Problem, ProblemKind, SystemId, TwinId,
     message::{OutsideRequest, Wire},
     registry::{Health, Reach, Standing, ThirdPartySystem, TwinSystem},
-    signal::{Event, LeaseFigures, Signal},
+    signal::{Event, Signal},
     twin::TwinView,
 };
 
@@ -44,6 +45,7 @@ pub use watch::{WATCH_FILTER_HELP, WATCH_FILTER_STEPS_MAX, Watch, WatchQuery};
 pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};
 
 use crate::{history::History, monitor::LeaseFeed, observations::Observations};
+use figures::LeaseMetrics;
 use hub::Hub;
 use webhook::Webhooks;
 
@@ -139,13 +141,16 @@ pub struct Outside {
     history: Option<History>,
     /// What keeps the bytes of observations.
     observations: Option<Observations>,
+    /// Made with the first lease.
+    leases_shown: OnceLock<LeaseMetrics>,
 }
 
 impl Outside {
     /// A way out that leads nowhere yet.
     #[must_use]
     pub fn new(limits: OutsideLimits) -> Self {
-        Self { hub: Arc::new(Hub::new(limits)), leases: None, history: None, observations: None }
+        let hub = Arc::new(Hub::new(limits));
+        Self { hub, leases: None, history: None, observations: None, leases_shown: OnceLock::new() }
     }
 
     /// As this one, with a judge of the sync leases.
@@ -157,7 +162,13 @@ impl Outside {
     /// A way out that leads nowhere yet, and goes on with the events of an earlier run.
     #[must_use]
     pub fn resuming(limits: OutsideLimits, earlier: KeptEvents) -> Self {
-        Self { hub: Arc::new(Hub::new(limits).resuming(earlier)), leases: None, history: None, observations: None }
+        Self {
+            hub: Arc::new(Hub::new(limits).resuming(earlier)),
+            leases: None,
+            history: None,
+            observations: None,
+            leases_shown: OnceLock::new(),
+        }
     }
 
     /// The newest events of all systems, as [`KeptEvents::read`] reads them: for the next run, when this one has ended.
@@ -389,7 +400,7 @@ impl Outlet<Wire> for Outside {
                 }
                 self.hub.tell(entity, event);
             }
-            Signal::Leases(figures) => measure(figures),
+            Signal::Leases(figures) => self.leases_shown.get_or_init(LeaseMetrics::new).show(figures),
             Signal::Observations { held, released } => {
                 if let Some(observations) = &self.observations {
                     observations.named(from, held, released);
@@ -424,16 +435,4 @@ fn measure_standing(system: &SystemId, standing: &Standing) {
     };
     metrics::counter!("twinway_system_standing_changes_total", "health" => health).increment(1);
     tracing::info!(%system, health, reason = standing.reason.as_deref(), "a registered system stands in another way");
-}
-
-/// How sync leases stand, for Prometheus.
-fn measure(figures: LeaseFigures) {
-    metrics::gauge!("twinway_lease_held").set(figures.held as f64);
-    metrics::gauge!("twinway_lease_waiting").set(figures.waiting as f64);
-    metrics::gauge!("twinway_lease_quarantined").set(figures.quarantined as f64);
-    metrics::counter!("twinway_lease_granted_total").absolute(figures.granted);
-    metrics::counter!("twinway_lease_preempted_total").increment(figures.preempted);
-    if let Some(after_ms) = figures.granted_after_ms {
-        metrics::histogram!("twinway_lease_grant_seconds").record(after_ms as f64 / 1_000.0);
-    }
 }

@@ -9,6 +9,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The largest encoded value, in bytes.
 pub const ENCODED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// Most records are shorter: what grows piece by piece is moved again and again.
+const ENCODED_BYTES_USUAL: usize = 256;
+
 /// The first byte of everything encoded here.
 const FORMAT: u8 = 1;
 
@@ -37,7 +40,8 @@ pub enum CodecError {
 /// # Errors
 /// When a `Serialize` implementation fails.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = vec![FORMAT];
+    let mut bytes = Vec::with_capacity(ENCODED_BYTES_USUAL);
+    bytes.push(FORMAT);
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG)
         .map_err(|error| CodecError::Content(error.to_string()))?;
     Ok(bytes)

@@ -9,6 +9,7 @@ mod callers;
 mod cells;
 mod clock;
 mod handle;
+mod hasher;
 mod inbox;
 mod options;
 mod recovery;

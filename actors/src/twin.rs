@@ -12,14 +12,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Behaviour, EntityId, Envelope, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
+    Behaviour, EntityId, Envelope, JsonDoc, Out, PendingKey, Problem, ProblemKind, Recovery, Ref, SystemId, TwinId,
     message::{
         AdoptProperties, ChangeApplied, ChangeReflected, DTAC, DTDA, DTIA, DTSR, DescribeTwin, DigitalTwinSystemMsg,
         EmitTwinEvent, ForgetTwin, Kept, MetaverseSystemMsg, NotifyWatcher, PassPermission, PropertyValues, ReadTwin,
-        Reannounce, ReflectChange, ReflectLease, RefreshTwin, ReportAction, TwinGone, TwinInformationChanged,
-        TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
+        Reannounce, ReflectChange, ReflectLease, RefreshTwin, ReportAction, TellLease, TwinGone,
+        TwinInformationChanged, TwinMessage, TwinMsg, TwinRead, WatchTwin, Wire,
     },
-    signal::Signal,
+    signal::{Event, Signal},
     time::Timestamp,
     twin::{DropReason, PropertyValue, RegisteredTwin, TwinView},
 };
@@ -149,7 +149,7 @@ impl Behaviour for Twin {
             TwinMsg::ObserveTwin(_) => self.wants(out).is_observed = true,
             TwinMsg::PassTwinMessage(pass) => out.send(pass.entity, *pass.message),
             TwinMsg::TwinMessage(message) => self.hear(&message, out),
-            TwinMsg::ReflectLease(reflected) => self.reflect_lease(&reflected, out),
+            TwinMsg::ReflectLease(reflected) => self.reflect_lease(reflected, out),
             TwinMsg::ChangeUnderWay(change) => self.under_way(change.change, change.until, out),
             TwinMsg::ChangeDropped(change) => self.dropped(change.change, DropReason::LeaseEnded, out),
             TwinMsg::ActionOver(over) => self.action_over(over.change, &over.ended, out),
@@ -353,9 +353,18 @@ impl Twin {
     }
 
     /// FGMV-28 REQ-DT-07: those who selected the twin hear what became of the lease of its object.
-    fn reflect_lease(&self, reflected: &ReflectLease, out: &mut Out<'_, Self>) {
+    fn reflect_lease(&self, reflected: ReflectLease, out: &mut Out<'_, Self>) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let ReflectLease { twin, moment } = reflected;
+        let subject = twin.as_ref().map(ToString::to_string).unwrap_or_default();
+        // A moment cannot fail to be JSON: it has no map.
+        let data = JsonDoc::from_value(&*moment).unwrap_or_else(|_| JsonDoc::null());
+        // One for all of them: there may be many, and nobody of them is told anything else.
+        let event = Arc::new(Event { kind: "lease.changed", subject, twin, at: moment.at, data });
         for watcher in &self.watchers {
-            out.send(watcher.entity, reflected.clone());
+            out.send(watcher.entity, TellLease { event: Arc::clone(&event) });
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod document;
 mod due;
 mod fence;
 mod hold;
+mod ids;
 mod input;
 mod limits;
 pub mod mutation;

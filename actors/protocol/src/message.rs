@@ -182,7 +182,7 @@ mailboxes! {
                 ForgetObservation, ListObservations, WithdrawLocation
             }
             tells {
-                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher,
+                UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, TellLease, TwinGone, NotifyExecution, NotifyWatcher,
                 ExecutionEnded, TwinPermissionChanged
             }
             hears {

@@ -22,20 +22,18 @@ use twinway_protocol::{
         RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
         SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
         SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
-        SyncReserved, TPSAA, TPSD, TakeTwinOffMap, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessageSent,
-        TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
+        SyncReserved, TPSAA, TPSD, TakeTwinOffMap, TellLease, TellUser, ThirdPartySystemsFound, TwinGone,
+        TwinMessageSent, TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
         TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem,
         UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire,
         WithdrawLocation, YieldSyncLease, own,
     },
-    signal::Event,
+    signal::{Event, Signal},
 };
 
 use super::{opened::Opened, passing::passes};
 use crate::Settings;
-use events::{
-    LoginRequired, change_event, document, execution_event, gone_event, lease_event, message_event, notice_event, tell,
-};
+use events::{LoginRequired, change_event, document, execution_event, gone_event, message_event, notice_event, tell};
 use map::Maps;
 pub use map::{Located, MapRecord};
 
@@ -318,7 +316,7 @@ impl Behaviour for MetaverseSystem {
             Msg::SyncLeaseShown(answer) => Heard::hear(pending, meta, answer, out),
             Msg::SyncLeasesListed(answer) => Heard::hear(pending, meta, answer, out),
             Msg::NotifyLease(notice) => tell(notice_event(notice, out.now().wall), out),
-            Msg::ReflectLease(change) => tell(lease_event(&change), out),
+            Msg::TellLease(TellLease { event }) => out.signal(Signal::Event { entity: out.me(), event }),
             // FGMV-28 7.3.1 to 7.3.3.
             Msg::DefineMap(message) => answer::<DefineMap>(meta, self.maps.define(message, out), out),
             Msg::PutMapEntries(message) => {

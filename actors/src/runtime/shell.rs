@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque},
+    hash::BuildHasherDefault,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -22,6 +23,7 @@ use super::{
     book::{Shared, Ways, rejection_problem},
     cells::{Cell, CellState, Cells},
     clock,
+    hasher::NumberHasher,
     inbox::Command,
     recovery::Failures,
     tracer::Tracer,
@@ -60,7 +62,7 @@ struct Alarm {
 pub(super) type Question<W> = Option<(Meta, Refusal<W>)>;
 
 /// Questions by asker and key.
-type OpenQuestions<W> = HashMap<(EntityId, PendingKey), (Meta, Refusal<W>)>;
+type OpenQuestions<W> = HashMap<(EntityId, PendingKey), (Meta, Refusal<W>), BuildHasherDefault<NumberHasher>>;
 
 /// What a turn is, for the trace.
 pub(super) struct Occasion {
@@ -84,6 +86,8 @@ pub(crate) struct Shell<B: Behaviour, C: Cells<B>> {
     pub(super) now_ns: u64,
     batch: VecDeque<Envelope<B::Msg>>,
     pub(super) held: VecDeque<Held<B::Wire>>,
+    /// Empty lists, kept for their memory.
+    pub(super) spare: Vec<Vec<Effect<B::Wire>>>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
     /// Until when the pump sleeps at the longest, and whether it will be woken then.
     sleep: Option<Alarm>,
@@ -152,11 +156,12 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             // It is swapped with the inbox's lane, which begins as small.
             batch: VecDeque::with_capacity(1),
             held: VecDeque::new(),
+            spare: Vec::new(),
             timers: BinaryHeap::new(),
             sleep: None,
             waker: None,
             dirty,
-            open: HashMap::new(),
+            open: HashMap::default(),
             failures: BTreeMap::new(),
             idle: Vec::new(),
             tracer,

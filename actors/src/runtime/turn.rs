@@ -21,6 +21,9 @@ use crate::{
     port::journal::{Entry, EntryKind, JournalError, Urgency},
 };
 
+/// How many lists of effects a busy shell keeps for turns to come.
+const SPARE_MAX: usize = 64;
+
 impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     pub(super) fn take_turn(
         &mut self,
@@ -35,7 +38,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         let (event, now, chance, turn) = (self.event, self.now, self.shared.chance(self.event), &mut self.turn);
         // The behaviour is dropped and made again from its records when it panics, so nobody sees it half changed.
         let outcome = catch_unwind(AssertUnwindSafe(|| run(behaviour, &mut Out::new(turn, id, event, now, chance))));
-        let joined = std::mem::take(&mut self.turn.joined).into_boxed_slice();
+        let joined = self.turn.joined.as_slice().into();
+        self.turn.joined.clear();
         let Occasion { cause, from, step, name } = occasion;
         let traced = TraceEvent { event, cause, joined, from, to: id, step, name, at_ns: self.now_ns };
         self.tracer.record(traced, self.now.monotonic_ms);
@@ -74,8 +78,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 None => self.let_out(id, event),
                 // What follows later must not overtake what is held back.
                 Some(Held { position, .. }) if !self.turn.effects.is_empty() => {
-                    let (position, effects) = (*position, std::mem::take(&mut self.turn.effects));
-                    self.held.push_back(Held { position, id, event, effects });
+                    let position = *position;
+                    self.hold(position, id, event);
                 }
                 Some(_) => {}
             }
@@ -90,8 +94,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 if strict || !self.held.is_empty() {
                     let before = self.held.back().map_or(0, |held| held.position);
                     let position = if strict { position } else { before };
-                    let effects = std::mem::take(&mut self.turn.effects);
-                    self.held.push_back(Held { position, id, event, effects });
+                    self.hold(position, id, event);
                 } else {
                     self.let_out(id, event);
                 }
@@ -99,6 +102,12 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             }
             Err(reason) => self.fail(id, question, ProblemKind::ReadOnly, &reason, false),
         }
+    }
+
+    /// Holds back what follows from the turn.
+    fn hold(&mut self, position: u64, id: EntityId, event: EventId) {
+        let effects = std::mem::replace(&mut self.turn.effects, self.spare.pop().unwrap_or_default());
+        self.held.push_back(Held { position, id, event, effects });
     }
 
     /// Lets out what follows from the turn. Messages are taken from where the behaviour wrote them, straight into
@@ -122,14 +131,13 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             let bytes = codec::encode(record).map_err(|error| error.to_string())?.into_boxed_slice();
             entries.push(Entry { entity: id, part: *part, kind: EntryKind::Record, bytes });
         }
-        let parts: Vec<u64> = entries.iter().map(|entry| entry.part).collect();
         let urgency = if strict { Urgency::Now } else { Urgency::WithinLossWindow };
         let position = self
             .shared
             .journal
             .append(entries, urgency, Some(&self.listener))
             .map_err(|error: JournalError| error.to_string())?;
-        self.dirty.extend(parts.into_iter().map(|part| (id, part)));
+        self.dirty.extend(self.turn.records.iter().map(|(part, _)| (id, *part)));
         if let Some(cell) = self.cells.get(id) {
             cell.last = position.0;
         }
@@ -139,9 +147,13 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     /// Lets out what waited for the journal.
     pub(super) fn release(&mut self, durable: u64) {
         while self.held.front().is_some_and(|held| held.position <= durable) {
-            let Some(held) = self.held.pop_front() else { return };
-            for effect in held.effects {
-                self.apply(held.id, held.event, effect);
+            let Some(Held { id, event, mut effects, .. }) = self.held.pop_front() else { return };
+            for effect in effects.drain(..) {
+                self.apply(id, event, effect);
+            }
+            // A shell that holds one turn now and then keeps no memory for that.
+            if !self.held.is_empty() && self.spare.len() < SPARE_MAX {
+                self.spare.push(effects);
             }
         }
         if !self.held.is_empty() && self.inbox.is_poisoned() {

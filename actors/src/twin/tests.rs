@@ -291,7 +291,8 @@ fn what_becomes_of_the_lease_of_its_object_reaches_those_who_selected_it() {
     let reflect = ReflectLease { twin: Some(twin_id("a")), moment: Arc::new(moment) };
     let told = sent_to::<MetaverseSystemMsg>(trial.deliver(object_actor(2).id(), PendingKey::NONE, reflect));
     let told = told.iter().map(|(meta, message)| {
-        assert!(matches!(message, MetaverseSystemMsg::ReflectLease(told) if told.twin == Some(twin_id("a"))));
+        let MetaverseSystemMsg::TellLease(told) = message else { panic!("{message:?}") };
+        assert_eq!((told.event.kind, &told.event.twin), ("lease.changed", &Some(twin_id("a"))));
         meta.to.slot()
     });
     assert_eq!(told.collect::<Vec<_>>(), [2, 1]);

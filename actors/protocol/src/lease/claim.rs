@@ -50,7 +50,8 @@ pub(super) struct Lease {
     pub(super) returning: bool,
 }
 
-/// What became of a claim.
+/// What became of a claim. One that ends leaves the table; only while records are replayed it stays, since it is told so
+/// for each of its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Waiting,
@@ -65,6 +66,8 @@ pub(super) struct Claim {
     pub(super) objects: Objects,
     pub(super) system: EntityId,
     pub(super) id: Option<RequestId>,
+    /// The hash of the id, as [`Ids::hash`](super::ids::Ids::hash) gives it.
+    pub(super) id_hash: u32,
     pub(super) arrival: u64,
     pub(super) order: u64,
     pub(super) ttl_ms: u32,
@@ -186,6 +189,7 @@ impl Claim {
             objects: record.objects.clone(),
             system: record.system,
             id: record.id,
+            id_hash: 0,
             arrival: record.arrival,
             order: record.order,
             ttl_ms: record.ttl_ms,

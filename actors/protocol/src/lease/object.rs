@@ -1,6 +1,6 @@
 //! One physical object in the table.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     End, Reservation, Token,
@@ -15,11 +15,12 @@ pub(super) struct Extra {
     pub(super) reservations: BTreeMap<u64, Reservation>,
     /// Those who wait for the gate to close beside the first, as the table keeps them.
     pub(super) closing: Vec<usize>,
-    /// Claims that ended and whose ids are still known.
-    pub(super) ended: VecDeque<Key>,
     /// Claims in line that wait only as long as they win.
     pub(super) eager: Vec<Key>,
 }
+
+/// No claim has ended.
+pub(super) const NEVER_ENDED: u64 = u64::MAX;
 
 /// One physical object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) struct Object {
     pub(super) queue: BTreeSet<Rank>,
     /// Who waits for the gate to close, as the table keeps it: mostly one, and mostly nobody.
     pub(super) closing: Key,
+    /// The last claim to end whose id was to be known for a while, by its number there.
+    pub(super) last_ended: u64,
     pub(super) extra: Option<Box<Extra>>,
 }
 
@@ -62,6 +65,7 @@ impl Object {
             fence_due_ms: u64::MAX,
             queue: BTreeSet::new(),
             closing: NOBODY,
+            last_ended: NEVER_ENDED,
             extra: None,
         }
     }

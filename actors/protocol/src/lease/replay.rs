@@ -117,6 +117,7 @@ impl Table {
         // The clocks of this life are not known yet: `restore` reads the moment again.
         let mut claim = Claim::of(record, Now::default());
         claim.wait_until_ms = record.wait_until.unix_ms();
+        claim.id_hash = record.id.map_or(0, |id| self.ids.hash(record.system, id));
         let key = self.insert(claim);
         self.replayed.insert(record.arrival, key);
         key
@@ -247,12 +248,9 @@ impl Table {
     pub fn snapshot(&self, entity: Option<EntityId>, into: &mut Vec<Change>) {
         let Some(entity) = entity else { return into.push(Change::Epoch(self.epoch)) };
         let Some(object) = self.object(entity.slot() as usize) else { return };
+        let ended = self.ids.records(object.last_ended).into_iter();
+        into.extend(ended.map(|(claim, end)| Change::Remembered { claim: Box::new(claim), end }));
         if let Some(extra) = &object.extra {
-            for claim in extra.ended.iter().filter_map(|key| self.claims.get(*key)) {
-                if let State::Ended(end) = claim.state {
-                    into.push(Change::Remembered { claim: Box::new(claim.record(self.now)), end });
-                }
-            }
             into.extend(extra.reservations.values().map(|kept| Change::Reserved(Box::new(kept.clone()))));
         }
         if object.token != super::Token::NONE {

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 
 use super::{
-    Change, ClaimRef, Done, Effect, End, Notice, Objects, Refused, Reply, Request, RequestId, Table,
+    Change, ClaimRef, Claimant, Done, Effect, End, Notice, Objects, Refused, Reply, Request, RequestId, Table,
     claim::{Claim, Key, NOBODY, State},
+    ids::Named,
     mutation::{Mutation, broken},
 };
 use crate::EntityId;
@@ -24,18 +25,19 @@ impl Table {
         if let Err(refused) = self.admit(&request) {
             return out.push(Effect::Answer(reply, Err(refused)));
         }
+        let hash = request.id.map_or(0, |id| self.ids.hash(request.system, id));
         if let Some(id) = request.id.filter(|_| !broken(Mutation::IdsForgotten))
-            && let Some(key) = self.ids.get(&(request.system, id)).copied()
+            && let Some(named) = self.ids.find(hash, &self.claims, request.system, id)
         {
-            return self.repeat(key, &request, reply, out);
+            return self.repeat(named, &request, reply, out);
         }
         if let Some(key) = self.returning(&request) {
-            return self.take_up(key, request, reply, out);
+            return self.take_up(key, request, hash, reply, out);
         }
-        if self.claims.len() >= self.limits.lease_claims_max {
+        if self.is_full() {
             return out.push(Effect::Answer(reply, Err(Refused::ClaimsFull)));
         }
-        let key = self.keep(request, reply);
+        let key = self.keep(request, hash, reply);
         // The usual case costs no place in line.
         if self.is_free_for(key) {
             return self.grant(key, out);
@@ -74,25 +76,31 @@ impl Table {
     }
 
     /// The same request again: the present answer, and nothing changes.
-    fn repeat(&mut self, key: Key, request: &Request, reply: Reply, out: &mut Vec<Effect>) {
+    fn repeat(&mut self, named: Named, request: &Request, reply: Reply, out: &mut Vec<Effect>) {
+        let is_same = |who: &Claimant, objects: &Objects| {
+            let its = objects.as_slice().iter().map(|wanted| wanted.object);
+            who.holder == request.who.holder && its.eq(request.objects.as_slice().iter().map(|wanted| wanted.object))
+        };
+        let key = match named {
+            Named::Live(key) => key,
+            Named::Ended(number) => {
+                let Some(ended) = self.ids.ended(number) else { return };
+                let same = is_same(&ended.who, &ended.objects);
+                let refused = if same { Refused::Ended(ended.end, None) } else { Refused::IdReused };
+                return out.push(Effect::Answer(reply, Err(refused)));
+            }
+        };
         let Some(claim) = self.claims.get_mut(key) else { return };
-        let same_objects = claim.objects.as_slice().iter().map(|wanted| wanted.object);
-        if claim.who.holder != request.who.holder
-            || !same_objects.eq(request.objects.as_slice().iter().map(|wanted| wanted.object))
-        {
+        if !is_same(&claim.who, &claim.objects) {
             return out.push(Effect::Answer(reply, Err(Refused::IdReused)));
         }
         match &claim.state {
-            State::Ended(end) => {
-                let answer = Err(Refused::Ended(*end, None));
-                out.push(Effect::Answer(reply, answer));
-            }
             State::Leased(lease) if lease.shown && lease.unfenced == 0 => {
                 let granted = claim.grant(self.now).map(Done::Granted);
                 out.extend(granted.map(|granted| Effect::Answer(reply, Ok(granted))));
             }
             // It is decided later, and whoever asked last hears it.
-            State::Leased(_) | State::Waiting => {
+            State::Leased(_) | State::Waiting | State::Ended(_) => {
                 if let Some(before) = claim.reply.replace(reply) {
                     out.push(Effect::Answer(before, Err(Refused::Superseded)));
                 }
@@ -114,9 +122,9 @@ impl Table {
         (same && lease.shown).then_some(key)
     }
 
-    fn take_up(&mut self, key: Key, request: Request, reply: Reply, out: &mut Vec<Effect>) {
+    fn take_up(&mut self, key: Key, request: Request, hash: u32, reply: Reply, out: &mut Vec<Effect>) {
         let now = self.now;
-        self.rename(key, request.id);
+        self.rename(key, request.id, hash);
         let Some(claim) = self.claims.get_mut(key) else { return };
         claim.ttl_ms = request.ttl_ms;
         if claim.lease().is_some_and(|lease| lease.unfenced > 0) {
@@ -132,15 +140,18 @@ impl Table {
     }
 
     /// A holder that comes back with another id is known by both.
-    fn rename(&mut self, key: Key, id: Option<RequestId>) {
+    fn rename(&mut self, key: Key, id: Option<RequestId>, hash: u32) {
         let (Some(id), Some(claim)) = (id, self.claims.get_mut(key)) else { return };
-        if claim.id.get_or_insert(id) != &id {
-            self.aliases.entry(key).or_default().push(id);
+        let system = claim.system;
+        match claim.id {
+            None => (claim.id, claim.id_hash) = (Some(id), hash),
+            Some(own) if own == id => {}
+            Some(_) => self.ids.alias(key, id),
         }
-        self.ids.insert((claim.system, id), key);
+        self.ids.insert(hash, &self.claims, system, id, key);
     }
 
-    fn keep(&mut self, request: Request, reply: Reply) -> Key {
+    fn keep(&mut self, request: Request, hash: u32, reply: Reply) -> Key {
         let arrival = self.next_arrival();
         for wanted in request.objects.as_slice() {
             self.object_at(wanted.object);
@@ -152,6 +163,7 @@ impl Table {
             objects: request.objects,
             system: request.system,
             id: request.id,
+            id_hash: hash,
             arrival,
             order: arrival | super::claim::ORDER_OF_REQUESTS,
             ttl_ms: request.ttl_ms,
@@ -168,10 +180,10 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, claim: Claim) -> Key {
-        let id = claim.id.map(|id| (claim.system, id));
+        let (id, system, hash) = (claim.id, claim.system, claim.id_hash);
         let key = self.claims.insert(claim);
         if let Some(id) = id {
-            self.ids.insert(id, key);
+            self.ids.insert(hash, &self.claims, system, id, key);
         }
         key
     }
@@ -291,19 +303,22 @@ impl Table {
     }
 
     pub(super) fn cancel(&mut self, system: EntityId, id: RequestId, reply: Reply, out: &mut Vec<Effect>) {
-        let key = self.ids.get(&(system, id)).copied();
-        let known = key.and_then(|key| Some((key, self.claims.get(key)?)));
-        let answer = match known.map(|(key, claim)| (key, &claim.state)) {
-            Some((key, State::Waiting)) => {
-                self.leave(key, End::Cancelled, out);
-                Ok(Done::Settled)
+        let answer = match self.ids.find(self.ids.hash(system, id), &self.claims, system, id) {
+            Some(Named::Live(key)) => match self.claims.get(key).map(|claim| &claim.state) {
+                Some(State::Waiting) => {
+                    self.leave(key, End::Cancelled, out);
+                    Ok(Done::Settled)
+                }
+                Some(State::Leased(lease)) if !lease.shown => {
+                    self.vacate(key, End::Cancelled, out);
+                    Ok(Done::Settled)
+                }
+                Some(State::Leased(_) | State::Ended(_)) | None => Err(Refused::Unknown),
+            },
+            Some(Named::Ended(number)) => {
+                Err(self.ids.ended(number).map_or(Refused::Unknown, |ended| Refused::Ended(ended.end, None)))
             }
-            Some((key, State::Leased(lease))) if !lease.shown => {
-                self.vacate(key, End::Cancelled, out);
-                Ok(Done::Settled)
-            }
-            Some((_, State::Ended(end))) => Err(Refused::Ended(*end, None)),
-            Some((_, State::Leased(_))) | None => Err(Refused::Unknown),
+            None => Err(Refused::Unknown),
         };
         out.push(Effect::Answer(reply, answer));
     }

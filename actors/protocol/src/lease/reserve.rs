@@ -114,6 +114,7 @@ impl Table {
             objects: Objects::One(wanted),
             system,
             id: None,
+            id_hash: 0,
             arrival,
             order: id,
             // Who does not come for it in time loses it.

@@ -1,7 +1,7 @@
 //! The table of all objects, and the one function that moves it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     hash::{BuildHasherDefault, Hasher},
 };
 
@@ -9,10 +9,11 @@ use indexmap::IndexMap;
 use slab::Slab;
 
 use super::{
-    Change, Conflict, Done, Effect, End, Input, LeaseLimits, Notice, Objects, Over, Refused, Reply, RequestId, Token,
+    Change, Conflict, Done, Effect, End, Input, LeaseLimits, Notice, Objects, Over, Refused, Reply, Token,
     claim::{Claim, Key, NOBODY, State},
     due::Due,
-    object::Object,
+    ids::{Ids, PLACES_MAX},
+    object::{NEVER_ENDED, Object},
     view::Counts,
 };
 use crate::{
@@ -53,17 +54,14 @@ pub struct Table {
     /// By the slots of their addresses.
     pub(super) objects: Vec<Option<Object>>,
     pub(super) claims: Slab<Claim>,
-    pub(super) ids: IndexMap<(EntityId, RequestId), Key>,
-    /// Other ids of claims, under which their holders came back after a restart.
-    pub(super) aliases: BTreeMap<Key, Vec<RequestId>>,
+    /// Ids of claims, and the claims that ended and whose ids are still known.
+    pub(super) ids: Ids,
     /// The first lease of each system.
     pub(super) systems: IndexMap<EntityId, Key, BuildHasherDefault<AddressHasher>>,
     pub(super) claims_due: Due,
     pub(super) objects_due: Due,
     /// Reservations that have not begun.
     pub(super) upcoming: BTreeSet<(Timestamp, usize, u64)>,
-    /// Claims whose ids are still known: until when, where, and their numbers.
-    pub(super) ended: VecDeque<(u64, Key, u64)>,
     /// Askers who wait for gates to close, with how many have not.
     pub(super) closings: Slab<(Reply, usize)>,
     /// While records are replayed: claims by their numbers.
@@ -86,13 +84,11 @@ impl Table {
             arrivals: 0,
             objects: Vec::new(),
             claims: Slab::new(),
-            ids: IndexMap::new(),
-            aliases: BTreeMap::new(),
+            ids: Ids::default(),
             systems: IndexMap::default(),
             claims_due: Due::default(),
             objects_due: Due::default(),
             upcoming: BTreeSet::new(),
-            ended: VecDeque::new(),
             closings: Slab::new(),
             replayed: BTreeMap::new(),
             counts: Counts::default(),
@@ -165,13 +161,17 @@ impl Table {
             self.finish(out);
         }
         self.begin_reservations(out);
-        while let Some((until_ms, key, arrival)) = self.ended.front().copied() {
-            if until_ms > now_ms && self.claims.len() < self.limits.lease_claims_max {
+        while let Some(until_ms) = self.ids.first_until_ms() {
+            if until_ms > now_ms && !self.is_full() {
                 break;
             }
-            self.ended.pop_front();
-            self.forget(key, arrival);
+            self.ids.forget_first();
         }
+    }
+
+    /// Whether there are as many claims as there may be, with those that ended and whose ids are known.
+    pub(super) fn is_full(&self) -> bool {
+        self.claims.len() + self.ids.ended_len() >= self.limits.lease_claims_max.min(PLACES_MAX)
     }
 
     /// Whether a lease has run out.
@@ -306,40 +306,20 @@ impl Table {
         if !unanswered {
             self.answer(key, Err(Refused::Ended(end, in_the_way)), out);
         }
-        let Some(claim) = self.claims.get_mut(key) else { return };
-        if claim.id.is_none() {
-            self.claims.remove(key);
-            return;
-        }
-        claim.state = State::Ended(end);
+        let Some(claim) = self.claims.try_remove(key).filter(|claim| claim.id.is_some()) else { return };
         let until_ms = self.now.monotonic_ms.saturating_add(self.limits.lease_request_id_ttl_ms);
-        self.ended.push_back((until_ms, key, claim.arrival));
-        if let Some(object) = self.object_mut(first) {
-            object.extra_mut().ended.push_back(key);
+        let before = self.object(first).map_or(NEVER_ENDED, |object| object.last_ended);
+        if let Some(number) = self.ids.end(key, claim, end, until_ms, before)
+            && let Some(object) = self.object_mut(first)
+        {
+            object.last_ended = number;
         }
     }
 
     /// A claim goes, and all its ids.
     pub(super) fn remove(&mut self, key: Key) {
-        let Some(claim) = self.claims.try_remove(key) else { return };
-        for id in self.aliases.remove(&key).into_iter().flatten().chain(claim.id) {
-            if self.ids.get(&(claim.system, id)) == Some(&key) {
-                self.ids.swap_remove(&(claim.system, id));
-            }
-        }
-    }
-
-    /// The id of a claim that ended is known no more.
-    fn forget(&mut self, key: Key, arrival: u64) {
-        let Some(claim) = self.claims.get(key).filter(|claim| claim.arrival == arrival) else { return };
-        let first = Self::slots(&claim.objects).next();
-        self.remove(key);
-        if let Some(object) = first.and_then(|slot| self.object_mut(slot)) {
-            // They are forgotten in the order in which they ended.
-            let ended = &mut object.extra_mut().ended;
-            if ended.front() == Some(&key) {
-                ended.pop_front();
-            }
+        if let Some(claim) = self.claims.try_remove(key) {
+            self.ids.remove(key, &claim);
         }
     }
 }

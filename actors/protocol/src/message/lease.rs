@@ -11,6 +11,7 @@ use crate::{
     access::Right,
     lease::{Claimant, Fencing, HolderClass, Priority, RequestId, Synchronization, Token, Wanted},
     registry::Page,
+    signal::Event,
 };
 
 /// 7.1.3 step 7: a metaverse system asks for synchronization for one of its users.
@@ -337,13 +338,21 @@ pub struct NotifyLease {
     pub data: JsonDoc,
 }
 
-/// What happened to the lease of an object: by its actor and its twins to all who selected one of them.
+/// What happened to the lease of an object, for all who selected one of its twins: told to its actor, and by that to its
+/// twins.
 #[derive(Clone, Debug)]
 pub struct ReflectLease {
     /// The twin; of an object's actor, any.
     pub twin: Option<TwinId>,
     /// What happened, without what only the holder's system may know.
     pub moment: Arc<LeaseMoment>,
+}
+
+/// What happened to the lease of a twin's object: the same event for all who selected the twin.
+#[derive(Clone, Debug)]
+pub struct TellLease {
+    /// The event.
+    pub event: Arc<Event>,
 }
 
 /// A digital twin system says anew how a twin is synchronized with its object (FGMV-28 REQ-DT-08).
@@ -401,6 +410,7 @@ steps! {
     answer DeviceFenced;
     tell NotifyLease;
     tell ReflectLease;
+    tell TellLease;
     ask SetSynchronization -> Kept;
     ask StopTwin -> ChangeCompleted;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use twinway_protocol::{
     JsonDoc, Out, PermissionId, SystemId, TwinId, UserId,
-    message::{NotifyExecution, NotifyLease, PropertyValues, ReflectChange, ReflectLease, TwinMessage},
+    message::{NotifyExecution, NotifyLease, PropertyValues, ReflectChange, TwinMessage},
     signal::{Event, Signal},
     time::Timestamp,
 };
@@ -66,13 +66,6 @@ pub(super) fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
 pub(super) fn execution_event(notice: NotifyExecution, at: Timestamp) -> Event {
     let NotifyExecution { event, execution, data } = notice;
     Event { kind: event, subject: execution.to_string(), twin: None, at, data }
-}
-
-/// What everyone who selected a twin is told of the lease on its object.
-pub(super) fn lease_event(change: &ReflectLease) -> Event {
-    let subject = change.twin.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (kind, at) = ("lease.changed", change.moment.at);
-    Event { kind, subject, twin: change.twin.clone(), at, data: document(&*change.moment) }
 }
 
 pub(super) fn message_event(message: TwinMessage, at: Timestamp) -> Event {
