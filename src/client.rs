@@ -34,6 +34,7 @@ mod hold;
 mod information;
 mod leases;
 mod mii;
+mod observations;
 mod ops;
 mod registrations;
 mod rights;

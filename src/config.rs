@@ -24,7 +24,7 @@ use crate::{
     enabler::EnablerOptions,
     gateway::{GatewayConfig, Role},
     history::{HistoryOptions, Retention},
-    observations::OBSERVATION_BYTES_MAX,
+    observations::{OBSERVATION_BYTES_MAX, ObservationLimits},
     outside::OutsideLimits,
 };
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub data: PathBuf,
     /// How many bytes of observations are kept in it (FGMV-28 7.3.1).
     pub observation_bytes_max: u64,
+    /// How many observations are uploaded and read at once.
+    pub observations: ObservationLimits,
     /// Who may speak, and for whom.
     pub tokens: Vec<TokenConfig>,
     /// What a client may use.
@@ -217,6 +219,7 @@ impl Default for Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7400),
             data: PathBuf::from("twinway-data"),
             observation_bytes_max: OBSERVATION_BYTES_MAX,
+            observations: ObservationLimits::default(),
             tokens: Vec::new(),
             limits: GatewayConfig::default(),
             runtime: Options::default(),

@@ -124,7 +124,8 @@ impl Daemon {
         let metrics = recorder();
         let (listeners, trace, leases) = Listeners::begin(config)?;
         let kept = DirectoryStore::open(&data.join(OBSERVATIONS), config.observation_bytes_max);
-        let observations = Observations::new(Arc::new(kept.map_err(io_error("the directory of observations"))?));
+        let observations =
+            Observations::limited(kept.map_err(io_error("the directory of observations"))?, config.observations);
         let history = history(config, &data)?;
         let events = earlier_events(&data);
         let options = EnablerOptions { trace, leases, observations, history, events, ..config.enabler_options() };

@@ -21,6 +21,7 @@ mod leases;
 mod limits;
 mod merge;
 mod mii;
+mod observations;
 mod openapi;
 mod ops;
 mod problem;
@@ -36,6 +37,7 @@ mod sse;
 mod subscriptions;
 mod tickets;
 mod twins;
+mod upload;
 
 use std::{
     collections::BTreeMap,

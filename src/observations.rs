@@ -1,42 +1,186 @@
-//! Where the bytes of observations are kept (FGMV-28 7.3.1 step 2.2): by their content, and never more than a limit.
+//! Where the bytes of observations are kept (FGMV-28 7.3.1 step 2.2): by their content, streamed in and out, never more
+//! than a limit, and no longer than somebody names them.
 //!
-//! Actors do no I/O: what they speak of is an observation's id. A port with two adapters, memory and a directory.
+//! Actors do no I/O: what they speak of is an observation's id, and they signal which ids they name. A port with two
+//! adapters, memory and a directory.
+
+mod directory;
+mod memory;
+mod naming;
+mod receiving;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    sync::Arc,
+    fmt,
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
+use futures_util::{Stream, stream};
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use twinway_protocol::{Problem, ProblemKind, spatial::ObservationId};
+use twinway_protocol::{
+    EntityId, Problem, ProblemKind, UserId,
+    spatial::{MAGIC_BYTES, MediaType, ObservationId},
+};
+
+pub use directory::DirectoryStore;
+pub use memory::MemoryStore;
+use naming::Names;
 
 /// How many bytes are kept that nobody says a limit for.
 pub const OBSERVATION_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How many bytes of one observation are in memory for each of those who send or read one.
+pub const OBSERVATION_CHUNK_BYTES: usize = 64 * 1024;
 
-/// Keeps bytes by their content. Both calls may block.
+/// Keeps bytes by their content. All calls may block.
+///
+/// A store is of one enabler: what that one's journal does not name is taken away.
 pub trait ObservationStore: Send + Sync + 'static {
-    /// Keeps bytes. When it answers, they are durable.
+    /// Begins to take bytes in. What is not finished is gone as soon as it is dropped, and after a crash.
     ///
     /// # Errors
-    /// [`ProblemKind::LimitReached`] when there is no room, or what failed. Nothing was kept then.
-    fn put(&self, id: &ObservationId, bytes: &[u8]) -> Result<(), Problem>;
+    /// What failed.
+    fn begin(&self) -> Result<Box<dyn Unfinished>, Problem>;
 
-    /// Gives bytes back.
+    /// Opens what is kept under an id.
     ///
     /// # Errors
     /// [`ProblemKind::ObservationUnknown`], or what failed.
-    fn get(&self, id: &ObservationId) -> Result<Bytes, Problem>;
+    fn open(&self, id: &ObservationId) -> Result<StoredBytes, Problem>;
+
+    /// Takes away what is kept under an id; what is not kept is gone already.
+    ///
+    /// # Errors
+    /// What failed. It is kept then.
+    fn remove(&self, id: &ObservationId) -> Result<(), Problem>;
+
+    /// What is kept.
+    ///
+    /// # Errors
+    /// What failed.
+    fn list(&self) -> Result<Vec<ObservationId>, Problem>;
 }
 
-/// A store, shared.
+/// Bytes that are coming in.
+pub trait Unfinished: Send {
+    /// Takes more of them.
+    ///
+    /// # Errors
+    /// [`ProblemKind::LimitReached`] when there is no room, or what failed.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Problem>;
+
+    /// Keeps all of them under an id. When it answers, they are durable.
+    ///
+    /// # Errors
+    /// What failed. Nothing is kept then that was not before.
+    fn finish(self: Box<Self>, id: &ObservationId) -> Result<(), Problem>;
+}
+
+/// Bytes that are kept.
+pub struct StoredBytes {
+    /// How many there are.
+    pub bytes: u64,
+    /// Gives them.
+    pub reader: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for StoredBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredBytes").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+/// An observation that is being read.
+pub struct Reading {
+    /// What the bytes are.
+    pub media_type: MediaType,
+    /// How many there are.
+    pub bytes: u64,
+    beginning: Vec<u8>,
+    reader: Box<dyn Read + Send>,
+    place: Place,
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading")
+            .field("media_type", &self.media_type)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reading {
+    /// The bytes, [`OBSERVATION_CHUNK_BYTES`] at most at a time.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'static {
+        let Self { beginning, reader, place, .. } = self;
+        let reader: Box<dyn Read + Send> = Box::new(std::io::Cursor::new(beginning).chain(reader));
+        stream::try_unfold((reader, place), |(mut reader, place)| async move {
+            let (chunk, reader) = aside(move || {
+                let mut chunk = vec![0; OBSERVATION_CHUNK_BYTES];
+                let length = fill(&mut *reader, &mut chunk)?;
+                chunk.truncate(length);
+                Ok((chunk, reader))
+            })
+            .await?;
+            Ok((!chunk.is_empty()).then(|| (Bytes::from(chunk), (reader, place))))
+        })
+    }
+}
+
+/// Reads until the buffer is full or nothing more comes.
+fn fill(reader: &mut (dyn Read + Send), buffer: &mut [u8]) -> Result<usize, Problem> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(filled)
+}
+
+/// How many may send and read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObservationLimits {
+    /// How many uploads may be under way.
+    pub uploads_max: usize,
+    /// How many uploads of one user may be under way.
+    pub user_uploads_max: usize,
+    /// How many may be read at once.
+    pub reads_max: usize,
+}
+
+impl Default for ObservationLimits {
+    fn default() -> Self {
+        Self { uploads_max: 64, user_uploads_max: 4, reads_max: 1_024 }
+    }
+}
+
+/// A store, shared, and what is known of who names what is in it.
 #[derive(Clone)]
-pub struct Observations(Arc<dyn ObservationStore>);
+pub struct Observations(Arc<Shared>);
+
+struct Shared {
+    store: Box<dyn ObservationStore>,
+    limits: ObservationLimits,
+    names: Mutex<Names>,
+    /// Held while something is put in its place or taken away, so that the two cannot meet.
+    moving: Mutex<()>,
+    uploading: Mutex<BTreeMap<UserId, usize>>,
+    reading: Arc<AtomicUsize>,
+}
 
 impl fmt::Debug for Observations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,50 +190,138 @@ impl fmt::Debug for Observations {
 
 impl Default for Observations {
     fn default() -> Self {
-        Self(Arc::new(MemoryStore::new(OBSERVATION_BYTES_MAX)))
+        Self::new(MemoryStore::new(OBSERVATION_BYTES_MAX))
     }
 }
 
 impl Observations {
     /// Behind it stands `store`.
     #[must_use]
-    pub fn new(store: Arc<dyn ObservationStore>) -> Self {
-        Self(store)
+    pub fn new(store: impl ObservationStore) -> Self {
+        Self::limited(store, ObservationLimits::default())
     }
 
-    /// Keeps bytes; gives their id.
+    /// The same, with limits of one's own.
+    #[must_use]
+    pub fn limited(store: impl ObservationStore, limits: ObservationLimits) -> Self {
+        Self(Arc::new(Shared {
+            store: Box::new(store),
+            limits,
+            names: Mutex::default(),
+            moving: Mutex::default(),
+            uploading: Mutex::default(),
+            reading: Arc::default(),
+        }))
+    }
+
+    /// Opens an observation.
     ///
     /// # Errors
-    /// Those of [`ObservationStore::put`].
-    pub async fn put(&self, bytes: Bytes) -> Result<ObservationId, Problem> {
-        self.aside(move |store| {
-            let id = ObservationId::of_digest(Sha256::digest(&bytes).into());
-            store.put(&id, &bytes).map(|()| id)
+    /// [`ProblemKind::ObservationUnknown`]; [`ProblemKind::Overloaded`] when too many are read; or what failed.
+    pub async fn read(&self, id: ObservationId) -> Result<Reading, Problem> {
+        let place = Place::take(&self.0.reading, self.0.limits.reads_max, "reads_max")?;
+        let shared = Arc::clone(&self.0);
+        aside(move || {
+            let StoredBytes { bytes, mut reader } = shared.store.open(&id)?;
+            let mut beginning = vec![0; MAGIC_BYTES];
+            let length = fill(&mut *reader, &mut beginning)?;
+            beginning.truncate(length);
+            let known = MediaType::NAMES.iter().filter_map(|name| MediaType::read(name).ok());
+            let kind = known.into_iter().find(|kind| kind.check(&beginning).is_ok());
+            // What was taken was checked: something else damaged it since.
+            let media_type = kind.ok_or_else(|| Problem::new(ProblemKind::Internal, "the observation is damaged"))?;
+            Ok(Reading { media_type, bytes, beginning, reader, place })
         })
         .await
     }
 
-    /// Gives bytes back.
-    ///
-    /// # Errors
-    /// Those of [`ObservationStore::get`].
-    pub async fn get(&self, id: ObservationId) -> Result<Bytes, Problem> {
-        self.aside(move |store| store.get(&id)).await
+    /// An actor names observations, and others no longer.
+    pub(crate) fn named(&self, by: EntityId, held: Vec<ObservationId>, released: Vec<ObservationId>) {
+        self.0.names.lock().change(by, held, released);
+        self.collect_aside();
     }
 
-    /// On a thread of its own: a disk must not keep other callers waiting, and a host may have any runtime.
-    async fn aside<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&dyn ObservationStore) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let (store, (done, answer)) = (Arc::clone(&self.0), oneshot::channel());
-        let begun = std::thread::Builder::new().name("observations".to_owned()).spawn(move || {
-            // Who asked may have gone.
-            let _ = done.send(work(&*store));
-        });
-        begun.map_err(failed)?;
-        answer.await.map_err(failed)?
+    /// From now on what nobody names is taken away; first of all what nobody names already. Every actor must have
+    /// said what it names.
+    ///
+    /// # Errors
+    /// What failed; what could not be taken away is kept.
+    pub(crate) async fn sweep(&self) -> Result<(), Problem> {
+        let shared = Arc::clone(&self.0);
+        aside(move || {
+            let stored = shared.store.list()?;
+            shared.names.lock().begin(stored);
+            shared.collect()
+        })
+        .await
     }
+
+    /// Has all taken away that nobody names any more, and waits for that.
+    ///
+    /// # Errors
+    /// What failed.
+    pub(crate) async fn collected(&self) -> Result<(), Problem> {
+        let shared = Arc::clone(&self.0);
+        aside(move || shared.collect()).await
+    }
+
+    fn collect_aside(&self) {
+        if !self.0.names.lock().is_due() {
+            return;
+        }
+        let shared = Arc::clone(&self.0);
+        let begun = std::thread::Builder::new().name("observations".to_owned()).spawn(move || {
+            if let Err(problem) = shared.collect() {
+                tracing::warn!(%problem, "bytes that nobody names are still kept");
+            }
+        });
+        if let Err(error) = begun {
+            tracing::warn!(%error, "bytes that nobody names are still kept: the next that are named no more take them along");
+        }
+    }
+}
+
+impl Shared {
+    /// Takes away what nobody names, one after the other.
+    fn collect(&self) -> Result<(), Problem> {
+        loop {
+            let _moving = self.moving.lock();
+            let Some(id) = self.names.lock().take_due() else { return Ok(()) };
+            self.store.remove(&id).inspect_err(|_| self.names.lock().still_due(id.clone()))?;
+        }
+    }
+}
+
+/// One of a limited number.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>, max: usize, limit: &str) -> Result<Self, Problem> {
+        let place = Self(Arc::clone(taken));
+        if taken.fetch_add(1, Ordering::Relaxed) >= max {
+            // Dropping the place gives it back.
+            return Err(Problem::new(ProblemKind::Overloaded, format!("`{limit}` of observations is {max}")));
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// On a thread of its own: a disk must not keep other callers waiting, and a host may have any runtime.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    let (done, answer) = oneshot::channel();
+    let begun = std::thread::Builder::new().name("observations".to_owned()).spawn(move || {
+        // Who asked may have gone.
+        let _gone = done.send(work());
+    });
+    begun.map_err(failed)?;
+    answer.await.map_err(failed)?
 }
 
 fn failed(error: impl fmt::Display) -> Problem {
@@ -104,138 +336,54 @@ fn unknown(id: &ObservationId) -> Problem {
     Problem::new(ProblemKind::ObservationUnknown, format!("no observation `{id}` is kept"))
 }
 
-/// Keeps them in memory.
+/// How many bytes a store has, those that are coming in included.
 #[derive(Debug)]
-pub struct MemoryStore {
-    kept: Mutex<(BTreeMap<ObservationId, Bytes>, u64)>,
-    bytes_max: u64,
+struct Room {
+    used: Mutex<u64>,
+    max: u64,
 }
 
-impl MemoryStore {
-    /// Keeps at most this many bytes.
-    #[must_use]
-    pub fn new(bytes_max: u64) -> Self {
-        Self { kept: Mutex::default(), bytes_max }
+impl Room {
+    fn new(used: u64, max: u64) -> Arc<Self> {
+        Arc::new(Self { used: Mutex::new(used), max })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        let mut used = self.used.lock();
+        *used = used.saturating_sub(bytes);
     }
 }
 
-impl ObservationStore for MemoryStore {
-    fn put(&self, id: &ObservationId, bytes: &[u8]) -> Result<(), Problem> {
-        let (kept, total) = &mut *self.kept.lock();
-        if kept.contains_key(id) {
-            return Ok(());
+/// A part of the room of a store, which is given back unless it is kept.
+#[derive(Debug)]
+struct Share {
+    room: Arc<Room>,
+    bytes: u64,
+}
+
+impl Share {
+    fn new(room: &Arc<Room>) -> Self {
+        Self { room: Arc::clone(room), bytes: 0 }
+    }
+
+    fn more(&mut self, bytes: usize) -> Result<(), Problem> {
+        let mut used = self.room.used.lock();
+        let more = used.saturating_add(bytes as u64);
+        if more > self.room.max {
+            return Err(no_room(self.room.max));
         }
-        let more = total.saturating_add(bytes.len() as u64);
-        if more > self.bytes_max {
-            return Err(no_room(self.bytes_max));
-        }
-        kept.insert(id.clone(), Bytes::copy_from_slice(bytes));
-        *total = more;
+        *used = more;
+        self.bytes += bytes as u64;
         Ok(())
     }
 
-    fn get(&self, id: &ObservationId) -> Result<Bytes, Problem> {
-        self.kept.lock().0.get(id).cloned().ok_or_else(|| unknown(id))
+    fn keep(mut self) {
+        self.bytes = 0;
     }
 }
 
-/// Keeps them in a directory, a file each, named by its content.
-#[derive(Debug)]
-pub struct DirectoryStore {
-    directory: PathBuf,
-    bytes_max: u64,
-    /// Bytes that are kept. Held while a file is written: one at a time, so that the limit holds.
-    total: Mutex<u64>,
-}
-
-/// What is being written. A daemon that was killed leaves it, and the next takes its place.
-const UNFINISHED: &str = "unfinished";
-
-impl DirectoryStore {
-    /// Opens a directory, which is made if need be.
-    ///
-    /// # Errors
-    /// When it cannot be made or read.
-    pub fn open(directory: &Path, bytes_max: u64) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        let mut total = 0;
-        for file in fs::read_dir(directory)? {
-            let file = file?;
-            if file.file_name() != UNFINISHED {
-                total += file.metadata()?.len();
-            }
-        }
-        Ok(Self { directory: directory.to_path_buf(), bytes_max, total: Mutex::new(total) })
-    }
-
-    fn write(&self, id: &ObservationId, bytes: &[u8]) -> io::Result<()> {
-        let unfinished = self.directory.join(UNFINISHED);
-        let mut file = fs::File::create(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, self.directory.join(id.as_str()))?;
-        // The name is durable when the directory is.
-        fs::File::open(&self.directory)?.sync_all()
-    }
-}
-
-impl ObservationStore for DirectoryStore {
-    fn put(&self, id: &ObservationId, bytes: &[u8]) -> Result<(), Problem> {
-        let mut total = self.total.lock();
-        if self.directory.join(id.as_str()).exists() {
-            return Ok(());
-        }
-        let more = total.saturating_add(bytes.len() as u64);
-        if more > self.bytes_max {
-            return Err(no_room(self.bytes_max));
-        }
-        self.write(id, bytes).map_err(failed)?;
-        *total = more;
-        Ok(())
-    }
-
-    fn get(&self, id: &ObservationId) -> Result<Bytes, Problem> {
-        match fs::read(self.directory.join(id.as_str())) {
-            Ok(bytes) => Ok(bytes.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(unknown(id)),
-            Err(error) => Err(failed(error)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DirectoryStore, MemoryStore, ObservationStore};
-    use twinway_protocol::{ProblemKind, spatial::ObservationId};
-
-    /// What every store promises.
-    fn contract(open: &dyn Fn(u64) -> Box<dyn ObservationStore>, lasts: bool) {
-        let (first, second) = (ObservationId::of_digest([1; 32]), ObservationId::of_digest([2; 32]));
-        let store = open(8);
-        assert_eq!(store.get(&first).expect_err("it is empty").kind, ProblemKind::ObservationUnknown);
-        store.put(&first, b"12345").expect("there is room");
-        store.put(&first, b"12345").expect("it is kept already, and takes no room");
-        assert_eq!(store.put(&second, b"1234").expect_err("9 are over 8").kind, ProblemKind::LimitReached);
-        assert_eq!(store.get(&second).expect_err("nothing was kept").kind, ProblemKind::ObservationUnknown);
-        store.put(&second, b"123").expect("there is room");
-        assert_eq!(&store.get(&first).expect("it is kept")[..], b"12345");
-        drop(store);
-        if lasts {
-            let store = open(8);
-            assert_eq!(&store.get(&second).expect("it is kept")[..], b"123");
-            let third = ObservationId::of_digest([3; 32]);
-            assert_eq!(store.put(&third, b"1").expect_err("it is full").kind, ProblemKind::LimitReached);
-        }
-    }
-
-    #[test]
-    fn memory_keeps_what_it_took_and_no_more_than_it_may() {
-        contract(&|max| Box::new(MemoryStore::new(max)), false);
-    }
-
-    #[test]
-    fn a_directory_keeps_what_it_took_and_no_more_than_it_may() {
-        let place = tempfile::tempdir().expect("there is a place for it");
-        contract(&|max| Box::new(DirectoryStore::open(place.path(), max).expect("it opens")), true);
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.room.give_back(self.bytes);
     }
 }

@@ -43,7 +43,7 @@ pub use sessions::Session;
 pub use watch::{WATCH_FILTER_HELP, WATCH_FILTER_STEPS_MAX, Watch, WatchQuery};
 pub use webhook::{RequestFrame, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_URL_BYTES_MAX, check_reach};
 
-use crate::{history::History, monitor::LeaseFeed};
+use crate::{history::History, monitor::LeaseFeed, observations::Observations};
 use hub::Hub;
 use webhook::Webhooks;
 
@@ -137,13 +137,15 @@ pub struct Outside {
     leases: Option<LeaseFeed>,
     /// What keeps what twins were.
     history: Option<History>,
+    /// What keeps the bytes of observations.
+    observations: Option<Observations>,
 }
 
 impl Outside {
     /// A way out that leads nowhere yet.
     #[must_use]
     pub fn new(limits: OutsideLimits) -> Self {
-        Self { hub: Arc::new(Hub::new(limits)), leases: None, history: None }
+        Self { hub: Arc::new(Hub::new(limits)), leases: None, history: None, observations: None }
     }
 
     /// As this one, with a judge of the sync leases.
@@ -155,7 +157,7 @@ impl Outside {
     /// A way out that leads nowhere yet, and goes on with the events of an earlier run.
     #[must_use]
     pub fn resuming(limits: OutsideLimits, earlier: KeptEvents) -> Self {
-        Self { hub: Arc::new(Hub::new(limits).resuming(earlier)), leases: None, history: None }
+        Self { hub: Arc::new(Hub::new(limits).resuming(earlier)), leases: None, history: None, observations: None }
     }
 
     /// The newest events of all systems, as [`KeptEvents::read`] reads them: for the next run, when this one has ended.
@@ -170,6 +172,12 @@ impl Outside {
     #[must_use]
     pub fn kept_by(self, history: Option<History>) -> Self {
         Self { history, ..self }
+    }
+
+    /// As this one, with what keeps the bytes of observations.
+    #[must_use]
+    pub fn naming(self, observations: Observations) -> Self {
+        Self { observations: Some(observations), ..self }
     }
 
     /// What keeps what twins were.
@@ -327,7 +335,7 @@ impl Outside {
 }
 
 impl Outlet<Wire> for Outside {
-    fn signal(&self, _from: EntityId, signal: Signal) {
+    fn signal(&self, from: EntityId, signal: Signal) {
         match signal {
             Signal::Twin(view) => {
                 if let Some(history) = &self.history {
@@ -377,6 +385,11 @@ impl Outlet<Wire> for Outside {
                 self.hub.tell(entity, event);
             }
             Signal::Leases(figures) => measure(figures),
+            Signal::Observations { held, released } => {
+                if let Some(observations) = &self.observations {
+                    observations.named(from, held, released);
+                }
+            }
             Signal::Circuit { system, open } => {
                 let kind = if open { "circuit.opened" } else { "circuit.closed" };
                 self.hub.tell_operators(operation(kind, &system));

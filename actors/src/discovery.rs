@@ -39,7 +39,7 @@ use crate::{
 };
 pub use field::{FILTER_HELP, Field};
 pub(crate) use index::Index;
-pub(crate) use search::Searches;
+pub(crate) use search::{Conditions, Searches};
 
 /// How much a search may take.
 #[derive(Clone, Copy, Debug)]

@@ -90,6 +90,8 @@ pub struct Settings {
     pub map_watches_max: usize,
     /// How many regions one map may have.
     pub map_regions_max: usize,
+    /// How many observations are kept for one map.
+    pub map_observations_max: usize,
     /// How many requests for observations one user's device may have.
     pub observation_requests_max: usize,
     /// How many subscriptions to information of twins one third-party system may have.
@@ -148,6 +150,7 @@ impl Default for Settings {
             map_request_entries_max: 10_000,
             map_watches_max: 1_000,
             map_regions_max: 256,
+            map_observations_max: 100_000,
             observation_requests_max: 1_000,
             twin_subscriptions_max: 100,
             twin_subscriptions_total_max: 100_000,

@@ -2,6 +2,7 @@
 //!
 //! Without clock and I/O. The actor of a metaverse system holds maps; a host or a bench can hold one alone.
 
+mod places;
 mod watches;
 
 use std::{
@@ -16,6 +17,7 @@ use twinway_protocol::{
     spatial::{EntryFacts, Place, PlaceQuery, Placed, Point, Region, Viewer},
 };
 
+pub(crate) use places::Places;
 pub use watches::Watches;
 
 /// How far something may move from where the tree has it before the tree is changed, in metres. Most moves are small:
@@ -121,8 +123,13 @@ impl Index {
     /// The slot that an entry has, or that a new one will be given.
     #[must_use]
     pub fn slot_for(&self, id: &EntryId) -> u32 {
-        let end = || u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slot_of(id).or_else(|| self.vacant.first().copied()).unwrap_or_else(end)
+        self.slot_of(id).or_else(|| self.vacant.first().copied()).unwrap_or_else(|| self.slots_end())
+    }
+
+    /// One more than the highest slot that was ever given.
+    #[must_use]
+    pub fn slots_end(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
     /// Puts an entry into a slot, in place of what was there, and gives that back. The place must be finite.
@@ -234,12 +241,16 @@ impl Index {
 /// Whether a viewer may see what is at a place.
 #[must_use]
 pub fn sees(regions: &[Region], viewer: &Viewer, at: Point) -> bool {
-    let hides = |region: &Region| match viewer {
+    !regions.iter().any(|region| region.bounds.contains(at) && hides(region, viewer))
+}
+
+/// Whether a viewer may not see what is in a region.
+pub(crate) fn hides(region: &Region, viewer: &Viewer) -> bool {
+    match viewer {
         Viewer::Owner => false,
         Viewer::User(user) => !region.visible_to.contains(user),
         Viewer::ThirdParty => true,
-    };
-    !regions.iter().any(|region| region.bounds.contains(at) && hides(region))
+    }
 }
 
 #[cfg(test)]

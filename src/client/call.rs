@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{
-    Method, Response, StatusCode, Url,
+    Body, Method, Response, StatusCode, Url,
     header::{ACCEPT, CONTENT_TYPE, IF_MATCH},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,7 +19,7 @@ pub(super) struct Call<'c> {
     client: &'c Client,
     method: Method,
     url: Result<Url, ClientError>,
-    body: Option<Result<Vec<u8>, ClientError>>,
+    body: Option<Result<Body, ClientError>>,
     media_type: &'static str,
     accept: &'static str,
     lease_token: Option<Token>,
@@ -53,13 +53,14 @@ impl<'c> Call<'c> {
     }
 
     pub(super) fn body<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
-        self.body = Some(serde_json::to_vec(body).map_err(|error| ClientError::Protocol(error.to_string())));
+        let written = serde_json::to_vec(body).map_err(|error| ClientError::Protocol(error.to_string()));
+        self.body = Some(written.map(Body::from));
         self
     }
 
     /// A body that is not JSON.
-    pub(super) fn bytes_of(mut self, media_type: &'static str, bytes: Vec<u8>) -> Self {
-        self.body = Some(Ok(bytes));
+    pub(super) fn bytes_of(mut self, media_type: &'static str, bytes: impl Into<Body>) -> Self {
+        self.body = Some(Ok(bytes.into()));
         self.media_type = media_type;
         self
     }
@@ -133,6 +134,20 @@ impl<'c> Call<'c> {
     async fn bytes(self) -> Result<Vec<u8>, ClientError> {
         let response = self.send().await?;
         if response.status().is_success() { read(response).await } else { Err(refusal(response).await) }
+    }
+
+    /// Sends it and writes the answer's bytes down as they come; gives how many there were.
+    pub(super) async fn write_into(self, into: &mut impl std::io::Write) -> Result<u64, ClientError> {
+        let mut response = self.send().await?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        let mut written = 0;
+        while let Some(piece) = response.chunk().await? {
+            into.write_all(&piece).map_err(|error| ClientError::Protocol(format!("it cannot be written: {error}")))?;
+            written += piece.len() as u64;
+        }
+        Ok(written)
     }
 
     /// Sends it and reads the answer.

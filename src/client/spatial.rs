@@ -5,13 +5,11 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     EntryId, JsonDoc, MapId, SystemId, TwinId, UserId,
     spatial::{
-        DefinitionDocument, EntryDocument, Localization, LocalizationRequest, LocationDocument, MapView, Observation,
-        WatchDocument,
+        DefinitionDocument, EntryDocument, Localization, LocalizationRequest, LocationDocument, MapView, WatchDocument,
     },
 };
 
 use super::{Client, ClientError};
-use crate::enabler::Recorded;
 
 #[derive(Deserialize)]
 struct MapsBody {
@@ -37,19 +35,6 @@ struct TakenBody {
 #[derive(Deserialize)]
 struct WatchBody {
     watch: u32,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ObservationRequestBody<'b> {
-    user: &'b UserId,
-    twin_system: &'b SystemId,
-    wanted: &'b str,
-}
-
-#[derive(Deserialize)]
-struct RequestBody {
-    request: u32,
 }
 
 #[derive(Serialize)]
@@ -143,6 +128,14 @@ impl Client {
         self.call(Method::DELETE, &["mii", "v1", "maps", map.as_str(), "entries", entry.as_str()]).done().await
     }
 
+    /// Deletes a map, with all that stands on it and was recorded for it.
+    ///
+    /// # Errors
+    /// No such map.
+    pub async fn delete_map(&self, map: &MapId) -> Result<(), ClientError> {
+        self.call(Method::DELETE, &["mii", "v1", "maps", map.as_str()]).done().await
+    }
+
     /// Moves entries. Gives how many were taken, and how many were older than what the map knows.
     ///
     /// # Errors
@@ -184,22 +177,6 @@ impl Client {
         call.query("user", user.map(UserId::as_str)).body(request).json().await
     }
 
-    /// Has a user's device record something for a map (FGMV-28 7.3.1 step 2.1). Gives the number to upload under.
-    ///
-    /// # Errors
-    /// No such map or twin system, or no device of that user.
-    pub async fn request_observations(
-        &self,
-        map: &MapId,
-        user: &UserId,
-        twin_system: &SystemId,
-        wanted: &str,
-    ) -> Result<u32, ClientError> {
-        let body = ObservationRequestBody { user, twin_system, wanted };
-        let call = self.post(&["mii", "v1", "maps", map.as_str(), "observation-requests"]).body(&body);
-        call.json::<RequestBody>().await.map(|body| body.request)
-    }
-
     /// Has the twins that a twin system made put on a map (FGMV-28 7.3.1 step 4). Gives how many entries the map has.
     ///
     /// # Errors
@@ -216,6 +193,15 @@ impl Client {
         call.json::<ConstructedBody>().await.map(|body| body.entry_count)
     }
 
+    /// Takes one of the twin system's own twins off a map.
+    ///
+    /// # Errors
+    /// A twin of another system, no such map or entry, or a map for which nobody asked this system.
+    pub async fn take_off_map(&self, metaverse: &SystemId, map: &MapId, twin: &TwinId) -> Result<(), ClientError> {
+        let call = self.call(Method::DELETE, &["dii", "v1", "maps", metaverse.as_str(), map.as_str(), "twins"]);
+        call.query("twin", Some(twin.as_str())).done().await
+    }
+
     /// What is at a place, asked from afar by a third-party system (FGMV-28 7.3.3).
     ///
     /// # Errors
@@ -228,26 +214,6 @@ impl Client {
     ) -> Result<Localization, ClientError> {
         let body = LocalizationBody { twin_system: None, metaverse, map, request };
         self.post(&["sii", "v1", "localizations"]).body(&body).json().await
-    }
-
-    /// Says that a user's device begins to record (FGMV-28 7.3.1 step 1).
-    ///
-    /// # Errors
-    /// Those of every request.
-    pub async fn start_capture(&self) -> Result<(), ClientError> {
-        self.post(&["device", "v1", "captures"]).done().await
-    }
-
-    /// Hands over what a user's device recorded (FGMV-28 7.3.1 step 2.2).
-    ///
-    /// # Errors
-    /// Nobody asked under that number, bytes that are not what they are said to be, too many, or no room.
-    pub async fn upload_observation(&self, recorded: &Recorded, bytes: Vec<u8>) -> Result<Observation, ClientError> {
-        let pose = serde_json::to_string(&recorded.pose).map_err(|error| ClientError::Protocol(error.to_string()))?;
-        let call = self.post(&["device", "v1", "observations"]).query("request", Some(&recorded.request.to_string()));
-        let call = call.query("pose", Some(&pose)).query("at", Some(&recorded.at.to_string()));
-        let call = call.query("serialNumber", recorded.serial_number.as_deref());
-        call.bytes_of(recorded.media_type.name(), bytes).json().await
     }
 
     /// All of a map that a user's device may see (FGMV-28 7.3.1 step 6).
@@ -272,6 +238,15 @@ impl Client {
     ) -> Result<(), ClientError> {
         let body = LocationBody { twin, property, twin_system, metaverse, map };
         self.post(&["device", "v1", "locations"]).body(&body).done().await
+    }
+
+    /// Lets a twin's location be kept the same on a map no longer (FGMV-28 7.3.2).
+    ///
+    /// # Errors
+    /// No such map, nobody lets it follow the twin, or another user does.
+    pub async fn withdraw_location(&self, metaverse: &SystemId, map: &MapId, twin: &TwinId) -> Result<(), ClientError> {
+        let call = self.call(Method::DELETE, &["device", "v1", "locations", metaverse.as_str(), map.as_str()]);
+        call.query("twin", Some(twin.as_str())).done().await
     }
 
     /// What is at a place, for a user on the spot (FGMV-28 7.3.3).

@@ -1,22 +1,25 @@
 //! Spatial maps (FGMV-28 7.3), as each kind of external system sees them.
 
 use bytes::Bytes;
+use futures_util::Stream;
 use twinway_protocol::{
     EntryId, MapId, Problem, ProblemKind, Ref, SystemId, TwinId, UserId,
     message::{
-        AuthorizeLocation, CheckObservationRequest, ConstructSpatialMap, DefineMap, DigitalTwinSystemMsg, FindAtPlace,
-        ListMaps, LocationsUpdated, MetaverseSystemMsg, PutMapEntries, ReadMap, RemoveMapEntry, RequestLocalization,
-        RequestObservations, StartCapture, UnwatchMap, UpdateLocations, UploadObservation, WatchMap,
+        AuthorizeLocation, CheckObservationRequest, ConstructSpatialMap, DefineMap, DeleteMap, DigitalTwinSystemMsg,
+        FindAtPlace, ForgetObservation, ListMaps, ListObservations, LocationsUpdated, MetaverseSystemMsg,
+        PutMapEntries, ReadMap, RemoveMapEntry, RequestLocalization, RequestObservations, StartCapture, TakeTwinOffMap,
+        UnwatchMap, UpdateLocations, UploadObservation, WatchMap, WithdrawLocation,
     },
+    registry::Page,
     spatial::{
-        DefinitionDocument, EntryDocument, Localization, LocalizationRequest, LocationDocument, MAGIC_BYTES, MapView,
-        MediaType, Observation, ObservationId, PoseDocument, Viewer, WatchDocument,
+        DefinitionDocument, EntryDocument, KeptObservation, Localization, LocalizationRequest, LocationDocument,
+        MapView, MediaType, Observation, ObservationId, PoseDocument, Viewer, WatchDocument,
     },
     time::Timestamp,
 };
 
 use super::{Device, Dii, Enabler, Mii, Sii};
-use crate::outside::SystemKind;
+use crate::{observations::Reading, outside::SystemKind};
 
 /// The most entries that a map is read with as a whole.
 const WHOLE_ENTRIES_MAX: usize = 200_000;
@@ -51,18 +54,27 @@ impl Enabler {
         self.actor(SystemKind::DigitalTwin, id).await
     }
 
-    /// The bytes of an observation, and what they are.
+    /// Opens an observation: what it is, and its bytes as a stream.
     ///
     /// # Errors
-    /// [`ProblemKind::ObservationUnknown`], or what failed.
-    pub async fn observation(&self, id: ObservationId) -> Result<(MediaType, Bytes), Problem> {
-        let bytes = self.inner.observations.get(id).await?;
-        let beginning = bytes.get(..MAGIC_BYTES).unwrap_or(&bytes);
-        let known = MediaType::NAMES.iter().filter_map(|name| MediaType::read(name).ok());
-        let kind = known.into_iter().find(|kind| kind.check(beginning).is_ok());
-        // What was taken was checked: something else damaged it since.
-        let kind = kind.ok_or_else(|| Problem::new(ProblemKind::Internal, "the observation is damaged"))?;
-        Ok((kind, bytes))
+    /// [`ProblemKind::ObservationUnknown`]; [`ProblemKind::Overloaded`] when too many are read; or what failed.
+    pub async fn observation(&self, id: ObservationId) -> Result<Reading, Problem> {
+        self.inner.observations.read(id).await
+    }
+
+    async fn list_observations(
+        &self,
+        metaverse: &SystemId,
+        list: ListObservations,
+    ) -> Result<Page<KeptObservation>, Problem> {
+        Ok(self.look(self.metaverse_actor(metaverse).await?, list).await?.page)
+    }
+
+    /// What is not named any more is gone when this answers; what could not be taken away is tried again later.
+    async fn collect(&self) {
+        if let Err(problem) = self.inner.observations.collected().await {
+            tracing::warn!(%problem, "bytes that nobody names are still kept");
+        }
     }
 
     async fn read_map(
@@ -149,6 +161,44 @@ impl Mii {
     /// [`ProblemKind::MapUnknown`], [`ProblemKind::MapEntryUnknown`].
     pub async fn remove_map_entry(&self, map: MapId, entry: EntryId) -> Result<(), Problem> {
         self.enabler.ask(self.actor().await?, RemoveMapEntry { map, entry }).await.map(|_| ())
+    }
+
+    /// Deletes a map, with all that stands on it and was recorded for it. When it answers, the bytes that nobody else
+    /// names are gone too.
+    ///
+    /// # Errors
+    /// [`ProblemKind::MapUnknown`].
+    pub async fn delete_map(&self, map: MapId) -> Result<(), Problem> {
+        self.enabler.ask(self.actor().await?, DeleteMap { map }).await?;
+        self.enabler.collect().await;
+        Ok(())
+    }
+
+    /// What was recorded for a map, in the order of ids.
+    ///
+    /// # Errors
+    /// [`ProblemKind::MapUnknown`].
+    pub async fn observations(
+        &self,
+        map: MapId,
+        cursor: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<Page<KeptObservation>, Problem> {
+        let list = ListObservations { map, user: None, cursor: cursor.map(Into::into), limit };
+        self.enabler.list_observations(&self.id, list).await
+    }
+
+    /// Forgets what was recorded for the system's maps. When it answers, the bytes are gone, unless another metaverse
+    /// system names them.
+    ///
+    /// # Errors
+    /// [`ProblemKind::ObservationUnknown`].
+    pub async fn delete_observation(&self, observation: ObservationId) -> Result<(), Problem> {
+        let metaverse_entity = self.actor().await?;
+        let question = ForgetObservation { metaverse_entity, observation, user: None };
+        self.enabler.ask(metaverse_entity, question).await?;
+        self.enabler.collect().await;
+        Ok(())
     }
 
     /// Moves entries; what is older than what the map knows changes nothing.
@@ -238,6 +288,18 @@ impl Dii {
     }
 }
 
+impl Dii {
+    /// Takes one of its own twins off a map for which it was asked to make twins.
+    ///
+    /// # Errors
+    /// A twin of another system; no such map or entry; a map for which nobody asked this system.
+    pub async fn take_off_map(&self, metaverse: &SystemId, map: MapId, twin: TwinId) -> Result<(), Problem> {
+        let metaverse_entity = self.enabler.metaverse_actor(metaverse).await?;
+        let question = TakeTwinOffMap { metaverse_entity, system: None, map, twin };
+        self.enabler.ask(self.actor().await?, question).await.map(|_| ())
+    }
+}
+
 /// A third-party system's part in spatial maps (FGMV-28 7.3.3).
 impl Sii {
     /// What is at a place of a map, from afar.
@@ -267,24 +329,80 @@ impl Device {
         self.enabler.ask(self.actor().await?, StartCapture).await.map(|_| ())
     }
 
-    /// Hands over what was recorded (FGMV-28 7.3.1 step 2.2): the bytes are kept, and the twin system is told.
+    /// Hands over what was recorded (FGMV-28 7.3.1 step 2.2): the bytes are kept as they come, and then written down
+    /// and told to the twin system.
     ///
     /// # Errors
-    /// Nobody asked under that number, bytes that are not what they are said to be, a pose that is none, or no room.
-    /// Nobody is told then.
-    pub async fn upload(&self, recorded: Recorded, bytes: Bytes) -> Result<Observation, Problem> {
+    /// Nobody asked under that number, bytes that are not what they are said to be, a pose that is none, no room, too
+    /// many uploads at once, or what `bytes` says. Nothing is kept then, and nobody is told.
+    pub async fn upload(
+        &self,
+        recorded: Recorded,
+        bytes: impl Stream<Item = Result<Bytes, Problem>>,
+    ) -> Result<Observation, Problem> {
         let device = self.actor().await?;
         let Recorded { request, media_type, serial_number, pose, at } = recorded;
         Observation::check(serial_number.as_deref(), &pose)?;
-        media_type.check(bytes.get(..MAGIC_BYTES).unwrap_or(&bytes))?;
         // Before anything is kept: what nobody asked for takes no room.
-        self.enabler.ask(device, CheckObservationRequest { request }).await?;
-        let length = bytes.len() as u64;
-        let id = self.enabler.inner.observations.put(bytes).await?;
+        let stands = self.enabler.ask(device, CheckObservationRequest { request }).await?;
+        let metaverse_entity = self.enabler.metaverse_actor(&stands.purpose.metaverse).await?;
+        let received = self.enabler.inner.observations.receive(&self.user, media_type, bytes).await?;
+        let (id, length) = (received.id.clone(), received.bytes);
         let observation = Observation { id, media_type, bytes: length, serial_number, pose, at };
-        let question = UploadObservation { request, observation: Box::new(observation.clone()), purpose: None };
-        self.enabler.ask(device, question).await?;
+        let kept = Box::new(observation.clone());
+        let question = UploadObservation { request, observation: kept, metaverse_entity, purpose: None };
+        let enabler = self.enabler.clone();
+        // A task of its own: whoever asks may go away, and the bytes must stay until it is known who names them.
+        let written = tokio::spawn(async move {
+            let written = enabler.ask(device, question).await;
+            match &written {
+                Err(problem) if matches!(problem.kind, ProblemKind::Internal | ProblemKind::ReadOnly) => {
+                    received.keep_until_restart();
+                }
+                _ => drop(received),
+            }
+            written
+        });
+        written.await.map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))??;
         Ok(observation)
+    }
+
+    /// What the device's user recorded for a map, in the order of ids.
+    ///
+    /// # Errors
+    /// [`ProblemKind::MapUnknown`].
+    pub async fn observations(
+        &self,
+        metaverse: &SystemId,
+        map: MapId,
+        cursor: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<Page<KeptObservation>, Problem> {
+        let list = ListObservations { map, user: Some(self.user.clone()), cursor: cursor.map(Into::into), limit };
+        self.enabler.list_observations(metaverse, list).await
+    }
+
+    /// Has forgotten what the device's user recorded for a metaverse system.
+    ///
+    /// # Errors
+    /// [`ProblemKind::ObservationUnknown`]: this user recorded no such thing for it.
+    pub async fn delete_observation(&self, metaverse: &SystemId, observation: ObservationId) -> Result<(), Problem> {
+        let metaverse_entity = self.enabler.metaverse_actor(metaverse).await?;
+        let question = ForgetObservation { metaverse_entity, observation, user: None };
+        self.enabler.ask(self.actor().await?, question).await?;
+        self.enabler.collect().await;
+        Ok(())
+    }
+
+    /// Lets a twin's location be kept the same no longer (FGMV-28 7.3.2).
+    ///
+    /// # Errors
+    /// [`ProblemKind::MapUnknown`]; [`ProblemKind::PermissionUnknown`] when nobody lets the map follow the twin;
+    /// [`ProblemKind::NotAllowed`] when another user does.
+    pub async fn withdraw_location(&self, metaverse: &SystemId, map: MapId, twin: TwinId) -> Result<(), Problem> {
+        let metaverse_entity = self.enabler.metaverse_actor(metaverse).await?;
+        let question = WithdrawLocation { user: None, metaverse_entity, map, twin };
+        self.enabler.ask(self.actor().await?, question).await.map(|_| ())
     }
 
     /// All of a map that the device's user may see (FGMV-28 7.3.1 step 6).

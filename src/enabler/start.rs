@@ -12,7 +12,7 @@ use twinway_actors::{
     },
     runtime::{Options, StartError, TraceFeed},
 };
-use twinway_protocol::{Problem, ProblemKind, message::Wire};
+use twinway_protocol::{EntityId, Problem, ProblemKind, message::Wire};
 
 use super::{Enabler, Inner};
 use crate::{
@@ -46,6 +46,16 @@ pub struct EnablerOptions {
 /// A caller waits this much longer than an external system may take, so that it hears why there is no answer.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
+/// Takes away the bytes of observations that no record names. An entity in quarantine has not said what it names: then
+/// nothing is taken away in this run.
+async fn sweep(observations: &Observations, quarantined: &[(EntityId, String)]) {
+    if !quarantined.is_empty() {
+        tracing::warn!("an entity is in quarantine: bytes of observations that nobody names are kept");
+    } else if let Err(problem) = observations.sweep().await {
+        tracing::warn!(%problem, "bytes of observations that nobody names are still kept");
+    }
+}
+
 impl Enabler {
     /// Starts an enabler on threads of its own: everything that `journal` holds is there again. Call it within a
     /// tokio runtime; webhooks are called by tasks of that runtime.
@@ -58,7 +68,7 @@ impl Enabler {
         let watched = options.leases.is_some();
         let outside = Outside::resuming(OutsideLimits { answer_ms_max, ..options.outside }, options.events)
             .watched_by(options.leases);
-        let outside = outside.kept_by(options.history);
+        let outside = outside.kept_by(options.history).naming(options.observations.clone());
         let outside = Arc::new(outside);
         let entities = Settings { lease_watched: watched, ..options.entities };
         let answer_within = Duration::from_millis(answer_ms_max) + ANSWER_MARGIN;
@@ -77,6 +87,7 @@ impl Enabler {
         }
         // Entities that recovered may have asked already: that goes out now, when there is a way.
         outside.attach(handle.clone());
+        sweep(&options.observations, &handle.quarantined()).await;
         let system = Mutex::new(Some(system));
         Ok(Self {
             inner: Arc::new(Inner {

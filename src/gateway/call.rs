@@ -3,6 +3,7 @@
 use std::{borrow::Cow, time::Instant};
 
 use bytes::Bytes;
+use futures_util::stream::LocalBoxStream;
 use percent_encoding::percent_decode;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -31,12 +32,30 @@ pub(super) struct Reply {
     /// The media type; empty when there is no body.
     pub(super) media: &'static str,
     pub(super) body: Bytes,
+    /// What goes out in the place of `body`, as it is read: its length, and its pieces.
+    pub(super) stream: Option<BodyStream>,
     pub(super) headers: Vec<(&'static str, String)>,
+}
+
+/// A body that is read while it is sent.
+pub(super) struct BodyStream {
+    pub(super) bytes: u64,
+    pub(super) pieces: LocalBoxStream<'static, Result<Bytes, Problem>>,
+}
+
+impl std::fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyStream").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
 }
 
 impl Reply {
     pub(super) fn new(status: u16, media: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, media, body: body.into(), headers: Vec::new() }
+        Self { status, media, body: body.into(), stream: None, headers: Vec::new() }
+    }
+
+    pub(super) fn streamed(status: u16, media: &'static str, stream: BodyStream) -> Self {
+        Self { stream: Some(stream), ..Self::new(status, media, Bytes::new()) }
     }
 
     pub(super) fn empty(status: u16) -> Self {

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub struct GatewayConfig {
     /// The largest body of a request, and the largest message of a session, in bytes.
     pub body_bytes_max: usize,
+    /// The largest upload that is taken as a stream, in bytes.
+    pub upload_bytes_max: u64,
+    /// How long an upload may take in all, in milliseconds; `request_body_ms_max` holds for each piece of it.
+    pub upload_ms_max: u64,
     /// The most that path, query and headers have together, in bytes. The server itself takes no more than 128 KiB.
     pub header_bytes_max: usize,
     /// How long a client may take to send the head of a request, in milliseconds.
@@ -50,6 +54,8 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             body_bytes_max: 16 * 1024 * 1024,
+            upload_bytes_max: 256 * 1024 * 1024,
+            upload_ms_max: 600_000,
             header_bytes_max: 16 * 1024,
             request_head_ms_max: 5_000,
             request_body_ms_max: 60_000,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use twinway_protocol::{Problem, ProblemKind, SystemId};
 
-use super::call::Reply;
+use super::{call::Reply, problem};
 use crate::outside::{CloudEvent, Gap, Outgoing, WatchQuery};
 
 /// What a client sends: an answer or a call.
@@ -45,6 +45,11 @@ struct ReplyFrame<'a> {
 
 /// Writes a reply. What is not JSON (metrics) goes as text.
 pub(super) fn reply_frame(id: &str, reply: &Reply) -> String {
+    if reply.stream.is_some() {
+        // A frame is text, and has a limit.
+        let refused = Problem::new(ProblemKind::InvalidQuery, "bytes are read by HTTP, and not within a session");
+        return reply_frame(id, &problem::reply(refused, None));
+    }
     let text = String::from_utf8_lossy(&reply.body);
     let raw = RawValue::from_string(text.to_string());
     let body = match raw {

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use futures_util::future::LocalBoxFuture;
+use bytes::Bytes;
+use futures_util::{future::LocalBoxFuture, stream::LocalBoxStream};
 use percent_encoding::percent_decode_str;
 use twinway_protocol::{Problem, ProblemKind};
 
@@ -10,7 +11,7 @@ use super::{
     acquiring, actions,
     auth::Role,
     call::{Call, JSON, MERGE_PATCH, Reply},
-    device, dii, executions, history, information, leases, mii, ops, problem, registrations, rights,
+    device, dii, executions, history, information, leases, mii, observations, ops, problem, registrations, rights,
     schemas::SchemaOf,
     sii, spatial, twins,
 };
@@ -107,6 +108,9 @@ impl Answer {
 /// An answer that comes later.
 pub(super) type Later<'a> = LocalBoxFuture<'a, Result<Reply, Problem>>;
 
+/// A body that is taken in piece by piece.
+pub(super) type Upload = LocalBoxStream<'static, Result<Bytes, Problem>>;
+
 /// What answers at once.
 pub(super) type Now = fn(&Call<'_>) -> Result<Reply, Problem>;
 
@@ -117,6 +121,8 @@ pub(super) enum Run {
     Now(Now),
     /// By asking actors.
     Later(for<'a> fn(Call<'a>) -> Later<'a>),
+    /// By taking the body in as it comes, and asking actors.
+    Receive(for<'a> fn(Call<'a>, Upload) -> Later<'a>),
     /// By a stream of the events of a system; of none: of what concerns operators.
     Events(Option<SystemKind>),
     /// By a stream of what a twin's properties were.
@@ -130,6 +136,7 @@ impl std::fmt::Debug for Run {
         f.write_str(match self {
             Self::Now(_) => "Now",
             Self::Later(_) => "Later",
+            Self::Receive(_) => "Receive",
             Self::Events(_) => "Events",
             Self::Replay => "Replay",
             Self::Session(_) => "Session",
@@ -255,6 +262,11 @@ impl Route {
         self
     }
 
+    pub(super) const fn receive(mut self, run: for<'a> fn(Call<'a>, Upload) -> Later<'a>) -> Self {
+        self.run = Run::Receive(run);
+        self
+    }
+
     pub(super) const fn events(mut self, kind: SystemKind) -> Self {
         self.run = Run::Events(Some(kind));
         self
@@ -289,6 +301,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
         leases::ROUTES,
         device::ROUTES,
         spatial::ROUTES,
+        observations::ROUTES,
         dii::ROUTES,
         sii::ROUTES,
         acquiring::ROUTES,

@@ -8,6 +8,7 @@ use std::{
 
 use actix_web::{
     Error, FromRequest as _, HttpRequest, HttpResponse,
+    body::{BoxBody, SizedStream},
     dev::{self, ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
@@ -29,7 +30,7 @@ use super::{
     figures::Figures,
     history, problem,
     routes::{Access, Now, Numbered, Route, Run, Verb},
-    session, sse,
+    session, sse, upload,
 };
 
 /// One thread of the gateway.
@@ -148,6 +149,10 @@ async fn carry_out(
         Run::Events(kind) => return sse::open(shared, &call, kind, text(headers, &LAST_EVENT_ID)).await,
         Run::Replay => return history::replay(shared, &call, text(headers, &LAST_EVENT_ID)).await,
         Run::Session(kind) => return session::open(shared, &call, kind, request, payload).await,
+        Run::Receive(run) => {
+            check_media(route, headers)?;
+            return run(call, upload::incoming(shared, told_length(headers), payload)?).await.map(respond);
+        }
         Run::Now(_) | Run::Later(_) => {}
     }
     if route.body.is_some() {
@@ -162,7 +167,7 @@ pub(super) async fn run(call: Call<'_>) -> Result<Reply, Problem> {
     match call.route.run {
         Run::Now(run) => run(&call),
         Run::Later(run) => run(call).await,
-        Run::Events(_) | Run::Replay | Run::Session(_) => {
+        Run::Receive(_) | Run::Events(_) | Run::Replay | Run::Session(_) => {
             Err(Problem::new(ProblemKind::InvalidQuery, "a streaming route cannot be called within a session"))
         }
     }
@@ -230,12 +235,16 @@ fn check_media(route: &Route, headers: &HeaderMap) -> Result<bool, Problem> {
     Ok(media.eq_ignore_ascii_case(MERGE_PATCH))
 }
 
+/// How long the body is said to be.
+fn told_length(headers: &HeaderMap) -> Option<u64> {
+    text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok())
+}
+
 async fn read_body(shared: &Shared, headers: &HeaderMap, mut payload: web::Payload) -> Result<Bytes, Problem> {
     let max = shared.config.body_bytes_max;
     let too_large =
         || Problem::new(ProblemKind::BodyTooLarge, format!("a body has at most {max} bytes (`body_bytes_max`)"));
-    let told: Option<usize> = text(headers, &header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
-    if told.is_some_and(|told| told > max) {
+    if told_length(headers).is_some_and(|told| told > max as u64) {
         return Err(too_large());
     }
     let within = Duration::from_millis(shared.config.request_body_ms_max);
@@ -271,7 +280,10 @@ fn respond(reply: Reply) -> HttpResponse {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
-    response.set_body(actix_web::body::BoxBody::new(reply.body))
+    match reply.stream {
+        Some(stream) => response.set_body(BoxBody::new(SizedStream::new(stream.bytes, stream.pieces))),
+        None => response.set_body(BoxBody::new(reply.body)),
+    }
 }
 
 fn origin<'a>(shared: &Shared, request: &'a HttpRequest) -> Option<&'a HeaderValue> {

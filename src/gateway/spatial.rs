@@ -1,30 +1,21 @@
 //! Spatial maps over HTTP (FGMV-28 7.3.1 to 7.3.3): for metaverse systems, twin systems, third-party systems and users' devices.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     EntryId, MapId, Problem, ProblemKind, SystemId, TwinId, UserId,
     spatial::{
         DefinitionDocument, EntryDocument, FOUND_MAX, Localization, LocalizationRequest, LocationDocument, MapView,
-        MediaType, Observation, PoseDocument, WatchDocument, gltf,
-    },
-    time::Timestamp,
-};
-use utoipa::{
-    ToSchema,
-    openapi::{
-        RefOr, Schema,
-        schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type},
+        WatchDocument, gltf, svg,
     },
 };
+use utoipa::ToSchema;
 
 use super::{
     auth::Role,
     call::{Call, JSON, Reply},
-    json,
     routes::{Access, Answer, Later, Parameter, Route},
-    schemas::{Components, schema},
+    schemas::schema,
 };
-use crate::enabler::Recorded;
 
 const MII: Access = Access::Only(Role::Metaverse);
 const DII: Access = Access::Only(Role::TwinSystem);
@@ -32,7 +23,7 @@ const SII: Access = Access::Only(Role::ThirdParty);
 const DEVICE: Access = Access::Only(Role::Device);
 
 const GLTF: &str = "model/gltf+json";
-const BYTES: &str = "application/octet-stream";
+const SVG: &str = "image/svg+xml";
 const MAP: Parameter = Parameter::needed("id", "The map's id.");
 const USER: Parameter =
     Parameter::text("user", "For this user: only what the user may see. Absent: for the system itself.");
@@ -41,10 +32,9 @@ const OF_METAVERSE: Parameter = Parameter::needed("map", "The map's id.");
 const SHOWN: &[Answer] = &[
     Answer::new(200, "The map, or a page of it.", JSON, Some(schema::<MapView>)),
     Answer::new(200, "All of it as a glTF 2.0 scene, if `Accept` prefers that.", GLTF, None),
+    Answer::new(200, "All of it as a plan, seen from above, if `Accept` prefers that.", SVG, None),
 ];
 const FOUND: &[Answer] = &[Answer::new(200, "Services and information.", JSON, Some(schema::<Localization>))];
-const OBSERVED: &[Answer] = &[Answer::new(200, "The bytes, with their own media type.", BYTES, Some(octets))];
-const OBSERVATION: &[Parameter] = &[Parameter::needed("id", "The observation's id.")];
 
 pub(super) const ROUTES: &[Route] = &[
     Route::get("/mii/v1/maps", "listMaps", MII, "The ids of the system's maps (FGMV-28 7.3.1).")
@@ -55,6 +45,15 @@ pub(super) const ROUTES: &[Route] = &[
         .body(schema::<DefinitionDocument>)
         .answers(&[Answer::empty(204, "It is defined.")])
         .later(define),
+    Route::delete(
+        "/mii/v1/maps/{id}",
+        "deleteMap",
+        MII,
+        "Deletes a map, with all that stands on it and was recorded for it.",
+    )
+    .path_parameters(&[MAP])
+    .answers(&[Answer::empty(204, "It is gone, and so are the bytes that nobody else names.")])
+    .later(delete),
     Route::get("/mii/v1/maps/{id}", "readMap", MII, "The map, as JSON by pages or as a glTF 2.0 scene.")
         .path_parameters(&[MAP])
         .query(&[
@@ -100,24 +99,6 @@ pub(super) const ROUTES: &[Route] = &[
         .writes_nothing()
         .later(find),
     Route::post(
-        "/mii/v1/maps/{id}/observation-requests",
-        "requestObservations",
-        MII,
-        "Has a user's device record something for the map (FGMV-28 7.3.1 step 2.1).",
-    )
-    .path_parameters(&[MAP])
-    .body(schema::<ObservationRequest>)
-    .answers(&[Answer::new(201, "The device was asked.", JSON, Some(schema::<ObservationRequestNumber>))])
-    .later(request_observations),
-    Route::get("/mii/v1/observations/{id}", "readObservation", MII, "The bytes of an observation.")
-        .path_parameters(OBSERVATION)
-        .answers(OBSERVED)
-        .later(observation),
-    Route::get("/dii/v1/observations/{id}", "readUploadedObservation", DII, "The bytes of an observation.")
-        .path_parameters(OBSERVATION)
-        .answers(OBSERVED)
-        .later(observation),
-    Route::post(
         "/dii/v1/maps/{metaverse}/{map}/twins",
         "constructSpatialMap",
         DII,
@@ -127,30 +108,21 @@ pub(super) const ROUTES: &[Route] = &[
     .body(schema::<Construction>)
     .answers(&[Answer::new(200, "The map shows them.", JSON, Some(schema::<Constructed>))])
     .later(construct),
+    Route::delete(
+        "/dii/v1/maps/{metaverse}/{map}/twins",
+        "takeTwinOffMap",
+        DII,
+        "Takes one of the system's own twins off a map.",
+    )
+    .path_parameters(&[METAVERSE, OF_METAVERSE])
+    .query(&[Parameter::needed("twin", "The twin's id.")])
+    .answers(&[Answer::empty(204, "It is gone.")])
+    .later(take_off),
     Route::post("/sii/v1/localizations", "findAtPlaceFromAfar", SII, "What is at a place, from afar (FGMV-28 7.3.3).")
         .body(schema::<RemoteLocalization>)
         .answers(FOUND)
         .writes_nothing()
         .later(find_from_afar),
-    Route::post("/device/v1/captures", "startCapture", DEVICE, "The device begins to record (FGMV-28 7.3.1 step 1).")
-        .answers(&[Answer::empty(204, "It is known.")])
-        .later(capture),
-    Route::post(
-        "/device/v1/observations",
-        "uploadObservation",
-        DEVICE,
-        "Hands over what was recorded (FGMV-28 7.3.1 step 2.2): the body is its bytes.",
-    )
-    .query(&[
-        Parameter { name: "request", about: "The request that it was recorded for.", needed: true, number: true },
-        Parameter::needed("pose", "Where the device was: a pose, as JSON."),
-        Parameter::text("serialNumber", "The serial number of what was recorded."),
-        Parameter::text("at", "When, in RFC 3339. Absent: now."),
-    ])
-    .body(octets)
-    .media(MediaType::NAMES)
-    .answers(&[Answer::new(201, "The twin system has it.", JSON, Some(schema::<Observation>))])
-    .later(upload),
     Route::get("/device/v1/maps/{metaverse}/{map}", "readMapOnDevice", DEVICE, "All of a map that the user may see.")
         .path_parameters(&[METAVERSE, OF_METAVERSE])
         .answers(SHOWN)
@@ -164,6 +136,16 @@ pub(super) const ROUTES: &[Route] = &[
     .body(schema::<LocationAuthorization>)
     .answers(&[Answer::empty(204, "The twin moves its entry from now on, once the system has selected it.")])
     .later(authorize),
+    Route::delete(
+        "/device/v1/locations/{metaverse}/{map}",
+        "withdrawLocation",
+        DEVICE,
+        "Lets a twin's location be kept the same on a map no longer (FGMV-28 7.3.2).",
+    )
+    .path_parameters(&[METAVERSE, OF_METAVERSE])
+    .query(&[Parameter::needed("twin", "The twin's id.")])
+    .answers(&[Answer::empty(204, "The twin moves its entry no longer.")])
+    .later(withdraw),
     Route::post(
         "/device/v1/localizations",
         "localize",
@@ -175,12 +157,6 @@ pub(super) const ROUTES: &[Route] = &[
     .writes_nothing()
     .later(localize),
 ];
-
-/// The schema of bytes.
-fn octets(_: &mut Components) -> RefOr<Schema> {
-    let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
-    ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build().into()
-}
 
 /// The maps of a metaverse system.
 #[derive(Debug, Serialize, ToSchema)]
@@ -220,26 +196,6 @@ struct LocationsTaken {
 struct WatchNumber {
     /// Its number.
     watch: u32,
-}
-
-/// What a user's device is to record.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ObservationRequest {
-    /// The user.
-    user: UserId,
-    /// The twin system that is to make twins of it.
-    twin_system: SystemId,
-    /// What is wanted, for people.
-    #[serde(default)]
-    wanted: String,
-}
-
-/// A request for observations.
-#[derive(Debug, Serialize, ToSchema)]
-struct ObservationRequestNumber {
-    /// Its number.
-    request: u32,
 }
 
 /// The twins that were made for a map.
@@ -329,6 +285,14 @@ fn define(call: Call<'_>) -> Later<'_> {
     })
 }
 
+/// As what the caller would rather have a map than as JSON.
+fn form(call: &Call<'_>) -> Option<fn(&MapView) -> Result<Reply, Problem>> {
+    if call.prefers(GLTF) {
+        return Some(scene);
+    }
+    call.prefers(SVG).then_some(|map| Ok(Reply::new(200, SVG, svg(map))))
+}
+
 fn scene(map: &MapView) -> Result<Reply, Problem> {
     let document = gltf(map);
     let body = serde_json::to_vec(&document).map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
@@ -338,13 +302,20 @@ fn scene(map: &MapView) -> Result<Reply, Problem> {
 fn read(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (map, user) = (call.name(0)?, user(&call)?);
-        if call.prefers(GLTF) {
-            return scene(&call.mii()?.whole_map(&map, user).await?);
+        if let Some(form) = form(&call) {
+            return form(&call.mii()?.whole_map(&map, user).await?);
         }
         let after = call.text("cursor").map(|text| text.parse::<EntryId>()).transpose();
         let after = after.map_err(|error| invalid(format!("`cursor`: {error}")))?;
         let limit = call.limit()?.unwrap_or(FOUND_MAX);
         Reply::json(200, &call.mii()?.map(&map, user, after, limit).await?)
+    })
+}
+
+fn delete(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        call.mii()?.delete_map(call.name(0)?).await?;
+        Ok(Reply::empty(204))
     })
 }
 
@@ -394,28 +365,26 @@ fn find(call: Call<'_>) -> Later<'_> {
     })
 }
 
-fn request_observations(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move {
-        let ObservationRequest { user, twin_system, wanted } = call.body()?;
-        let request = call.mii()?.request_observations(call.name(0)?, user, twin_system, &wanted).await?;
-        Reply::json(201, &ObservationRequestNumber { request })
-    })
-}
-
-fn observation(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move {
-        let id = call.segment(0)?.parse().map_err(|problem: Problem| invalid(problem.detail))?;
-        let (kind, bytes) = call.enabler().observation(id).await?;
-        Ok(Reply::new(200, kind.name(), bytes))
-    })
-}
-
 fn construct(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let Construction { user, entries } = call.body()?;
         let metaverse: SystemId = call.name(0)?;
         let entry_count = call.dii()?.construct_map(&metaverse, call.name(1)?, user, entries).await?;
         Reply::json(200, &Constructed { entry_count })
+    })
+}
+
+/// The twin that the query names.
+fn twin(call: &Call<'_>) -> Result<TwinId, Problem> {
+    let text = call.text("twin").unwrap_or_default();
+    text.parse().map_err(|error| invalid(format!("`twin`: {error}")))
+}
+
+fn take_off(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let metaverse: SystemId = call.name(0)?;
+        call.dii()?.take_off_map(&metaverse, call.name(1)?, twin(&call)?).await?;
+        Ok(Reply::empty(204))
     })
 }
 
@@ -426,44 +395,11 @@ fn find_from_afar(call: Call<'_>) -> Later<'_> {
     })
 }
 
-fn capture(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move {
-        call.device()?.start_capture().await?;
-        Ok(Reply::empty(204))
-    })
-}
-
-/// A parameter of the query that is JSON.
-fn json_parameter<T: DeserializeOwned>(call: &Call<'_>, name: &str) -> Result<T, Problem> {
-    let text = call.text(name).unwrap_or_default();
-    json::read(text.as_bytes(), "").map_err(|problem| {
-        let at = problem.pointer.as_deref().unwrap_or_default();
-        invalid(format!("`{name}`{at}: {}", problem.detail))
-    })
-}
-
-fn upload(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move {
-        let text = call.text("request").unwrap_or_default();
-        let request = text.parse().map_err(|_| invalid(format!("`request` is not a number: `{text}`")))?;
-        let pose: PoseDocument = json_parameter(&call, "pose")?;
-        let now = crate::outside::wall();
-        let at = match call.text("at") {
-            None => now,
-            // A device's clock that runs ahead does not make what it recorded newer.
-            Some(text) => Timestamp::parse(&text).ok_or_else(|| invalid("`at` is not RFC 3339"))?.min(now),
-        };
-        let media_type = MediaType::read(call.extras.media.unwrap_or_default())?;
-        let recorded = Recorded { request, media_type, serial_number: call.text("serialNumber"), pose, at };
-        Reply::json(201, &call.device()?.upload(recorded, call.extras.body.clone()).await?)
-    })
-}
-
 fn read_on_device(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let (metaverse, map): (SystemId, MapId) = (call.name(0)?, call.name(1)?);
         let whole = call.device()?.whole_map(&metaverse, &map).await?;
-        if call.prefers(GLTF) { scene(&whole) } else { Reply::json(200, &whole) }
+        form(&call).unwrap_or(|whole| Reply::json(200, whole))(&whole)
     })
 }
 
@@ -471,6 +407,14 @@ fn authorize(call: Call<'_>) -> Later<'_> {
     Box::pin(async move {
         let LocationAuthorization { twin, property, twin_system, metaverse, map } = call.body()?;
         call.device()?.authorize_location(&twin_system, &metaverse, map, twin, &property).await?;
+        Ok(Reply::empty(204))
+    })
+}
+
+fn withdraw(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move {
+        let metaverse: SystemId = call.name(0)?;
+        call.device()?.withdraw_location(&metaverse, call.name(1)?, twin(&call)?).await?;
         Ok(Reply::empty(204))
     })
 }

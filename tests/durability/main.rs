@@ -23,4 +23,6 @@ mod loss_window;
 #[cfg(test)]
 mod outsiders;
 #[cfg(test)]
+mod uploads;
+#[cfg(test)]
 mod world;

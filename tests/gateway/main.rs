@@ -9,6 +9,8 @@ mod leases;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod mapkeeping;
+#[cfg(test)]
 mod maps;
 #[cfg(test)]
 mod refusals;

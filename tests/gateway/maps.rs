@@ -18,8 +18,8 @@ use crate::{
     support::{World, json_of, problem, world, world_of, world_with},
 };
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\nthe rest is no matter";
-const POSE: &str = r#"{"local":{"x":1,"y":2,"z":1.5}}"#;
+pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\nthe rest is no matter";
+pub(crate) const POSE: &str = r#"{"local":{"x":1,"y":2,"z":1.5}}"#;
 
 fn plant() -> Value {
     let twin = |id: &str| {
@@ -32,7 +32,7 @@ fn plant() -> Value {
     json!({"id": "home", "type": "factory", "title": "A plant", "twins": [twin("robot"), twin("press")]})
 }
 
-fn factory() -> Value {
+pub(crate) fn factory() -> Value {
     let corner = |x: i32, y: i32, z: i32| json!({"x": x, "y": y, "z": z});
     json!({
         "title": "Factory",
@@ -42,7 +42,7 @@ fn factory() -> Value {
     })
 }
 
-fn entry(id: &str, x: f64, y: f64) -> Value {
+pub(crate) fn entry(id: &str, x: f64, y: f64) -> Value {
     json!({"id": id, "pose": {"local": {"x": x, "y": y, "z": 0}}})
 }
 
@@ -52,27 +52,27 @@ impl World {
     }
 
     /// A plant with two twins, a map, and ada's device.
-    async fn factory(&self) {
+    pub(crate) async fn factory(&self) {
         json_of(self.post("home-token", "/dii/v1/systems", plant()).await, StatusCode::CREATED).await;
         assert_eq!(self.put("world-token", "/mii/v1/maps/factory", factory()).await.status(), 204);
         assert_eq!(self.post("ada-token", "/mii/v1/devices", json!({"metaverse": "world"})).await.status(), 204);
     }
 
-    async fn entries(&self, entries: Value) -> reqwest::Response {
+    pub(crate) async fn entries(&self, entries: Value) -> reqwest::Response {
         self.post("world-token", "/mii/v1/maps/factory/entries", json!({"entries": entries})).await
     }
 
-    async fn map(&self, query: &str) -> Value {
+    pub(crate) async fn map(&self, query: &str) -> Value {
         let path = format!("/mii/v1/maps/factory{query}");
         json_of(self.get("world-token", &path).await, StatusCode::OK).await
     }
 
-    async fn upload(&self, query: &str, media: &str, bytes: &'static [u8]) -> reqwest::Response {
+    pub(crate) async fn upload(&self, query: &str, media: &str, bytes: &'static [u8]) -> reqwest::Response {
         let request = self.ask("ada-token", Method::POST, &format!("/device/v1/observations?{query}"));
         request.header(header::CONTENT_TYPE, media).body(bytes).send().await.expect("it answers")
     }
 
-    async fn request_observations(&self) -> Value {
+    pub(crate) async fn request_observations(&self) -> Value {
         let wanted = json!({"user": "ada", "twinSystem": "home", "wanted": "the press"});
         let asked = self.post("world-token", "/mii/v1/maps/factory/observation-requests", wanted).await;
         json_of(asked, StatusCode::CREATED).await["request"].clone()
@@ -80,7 +80,7 @@ impl World {
 }
 
 /// The next event of this type.
-async fn event(socket: &mut Socket, kind: &str) -> Value {
+pub(crate) async fn event(socket: &mut Socket, kind: &str) -> Value {
     loop {
         let frame = hear(socket).await.expect("an event");
         if frame["event"]["type"] == format!("io.twinway.{kind}") {
@@ -89,7 +89,7 @@ async fn event(socket: &mut Socket, kind: &str) -> Value {
     }
 }
 
-fn names(map: &Value) -> Vec<&str> {
+pub(crate) fn names(map: &Value) -> Vec<&str> {
     let entries = map["entries"].as_array().expect("a list");
     entries.iter().filter_map(|entry| entry["id"].as_str().or_else(|| entry["entry"]["id"].as_str())).collect()
 }
@@ -168,7 +168,7 @@ async fn the_three_scenarios_of_7_3_hold_over_sockets() {
         let report = json!({"twin": "robot", "values": {"pose": {"local": {"x": x, "y": 0, "z": 0}}}});
         assert_eq!(world.post("home-token", "/dii/v1/changes", report).await.status(), 200);
     }
-    for (change, x) in [("moved", json!(3.0)), ("moved", json!(4.0)), ("left", Value::Null)] {
+    for (change, x) in [("followed", json!(0.0)), ("moved", json!(3.0)), ("moved", json!(4.0)), ("left", Value::Null)] {
         let told = event(&mut plaza, "map.changed").await;
         let told = &told["changes"][0];
         assert_eq!((&told["entry"], &told["change"]), (&json!("robot"), &json!(change)));
@@ -283,8 +283,8 @@ async fn what_is_not_acceptable_is_told_with_its_place_and_the_map_stays_as_it_w
 
 #[actix_web::test]
 async fn an_upload_that_is_not_what_it_says_too_large_or_not_asked_for_is_refused() {
-    let config = GatewayConfig { body_bytes_max: 1_000, ..GatewayConfig::default() };
-    let observations = Observations::new(Arc::new(MemoryStore::new(40)));
+    let config = GatewayConfig { upload_bytes_max: 1_000, ..GatewayConfig::default() };
+    let observations = Observations::new(MemoryStore::new(40));
     let options = EnablerOptions { observations, ..EnablerOptions::default() };
     let world = world_of(config, Arc::new(NoHost), options).await;
     world.factory().await;

@@ -10,11 +10,13 @@ mod dtif;
 mod external;
 mod lease;
 mod models;
+mod places;
 mod registering;
 mod rights;
 mod sif;
 mod spatial;
 mod twins;
+mod upkeep;
 
 pub use acquiring::*;
 pub use authorizing::*;
@@ -23,11 +25,13 @@ pub use dtif::*;
 pub use external::*;
 pub use lease::*;
 pub use models::*;
+pub use places::*;
 pub use registering::*;
 pub use rights::*;
 pub use sif::*;
 pub use spatial::*;
 pub use twins::*;
+pub use upkeep::*;
 
 use crate::{EntityId, Ref, Step, StepId, mailboxes, signal::Signal};
 
@@ -90,7 +94,7 @@ mailboxes! {
         }
         /// What third-party system discovery accepts (FGMV-29 8.2.2).
         Tpsd(TpsdMsg) = 2 {
-            asks { KeepThirdPartySystem, SearchThirdPartySystems, ForgetThirdPartySystem }
+            asks { KeepThirdPartySystem, SearchThirdPartySystems, ForgetThirdPartySystem, FindRegisteredPlaces }
             tells { KeepStanding }
             hears {}
         }
@@ -152,9 +156,9 @@ mailboxes! {
             asks {
                 KeepTwinSystem, ManageTwinPermission, VerifyChange, VerifyAcquisition, VerifySync, SendTwinMessage, ReadTwinPermission,
                 ForgetTwinSystem, VerifyAction, CancelAction, ListTwinPermissions, GrantTwinPermission, RevokeTwinPermission,
-                ReadCharacteristics, SetCharacteristics, RefreshTwin
+                ReadCharacteristics, SetCharacteristics, RefreshTwin, FollowTwinPermission
             }
-            tells { Reannounce }
+            tells { Reannounce, UnfollowTwinPermission }
             hears { Kept, ActionStopping, TwinRefreshed }
         }
         /// What third-party system interaction accepts (FGMV-29 8.3.6).
@@ -173,18 +177,20 @@ mailboxes! {
                 ListSyncLeases, RevokeUserAuthorization, ListUserAuthorizations, RunChain, ReadExecution, CancelExecution,
                 ListExecutions, DefineMap, PutMapEntries, RemoveMapEntry, UpdateLocations, ReadMap, ListMaps, WatchMap, UnwatchMap,
                 FindAtPlace, RequestObservations, ConstructSpatialMap, AuthorizeLocation, ForwardLocalization, InvokeAction,
-                CancelAction, ListTwinPermissions, RefreshTwin, TellUser
+                CancelAction, ListTwinPermissions, RefreshTwin, TellUser, DeleteMap, TakeTwinOffMap, KeepObservation,
+                ForgetObservation, ListObservations, WithdrawLocation
             }
             tells {
                 UserAuthorizationSettled, ReflectChange, TwinMessage, NotifyLease, ReflectLease, TwinGone, NotifyExecution, NotifyWatcher,
-                ExecutionEnded
+                ExecutionEnded, TwinPermissionChanged
             }
             hears {
                 ThirdPartySystemsFound, UserAuthorizationDecided, ServiceResult, TwinSystemsFound, TwinsListed, TwinsSelected,
                 TwinPropertiesAndPermissionGranted, TwinPermissionShown, ChangeCompleted, TwinMessageSent, SyncLeaseGranted,
                 SyncLeasesDecided, SyncLeaseSettled, SyncLeasesKept, SyncReserved, SyncLeaseShown, SyncLeasesListed,
                 AuthorizationSettled, UserAuthorizationsListed, ExecutionShown, ExecutionsListed, ObservationsRequested, ActionInvoked,
-                ActionStopping, TwinPermissionsListed, TwinRefreshed
+                ActionStopping, TwinPermissionsListed, TwinRefreshed, TwinPermissionFollowed,
+                RegisteredPlacesFound
             }
         }
         /// What the actor of a digital twin system accepts.
@@ -195,7 +201,7 @@ mailboxes! {
                 RenewRegistration, Heartbeat, ForgetTwinSystem, UploadObservation, ConstructSpatialMap, AuthorizeLocation,
                 RequestLocalization, CarryOutAction, StopAction, ReportAction, ListTwinPermissions, GrantTwinPermission,
                 RevokeTwinPermission, ReadCharacteristics, SetCharacteristics, EmitTwinEvent, ReadTwinProperties, KeepThingModel,
-                ReadThingModel
+                ReadThingModel, TakeTwinOffMap
             }
             tells { PhysicalChange, ChangeReflected, RequestUndelivered, SessionChanged }
             hears {
@@ -227,10 +233,10 @@ mailboxes! {
         UserDevice(UserDeviceMsg) = 16 {
             asks {
                 OpenSystem, AttachUserDevice, StartCapture, RequestObservations, CheckObservationRequest, UploadObservation,
-                AuthorizeLocation, RequestLocalization
+                AuthorizeLocation, RequestLocalization, ForgetObservation, WithdrawLocation
             }
             tells { NotifyUser, SendSpatialMap, LocationSynchronized }
-            hears { UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
+            hears { Kept, UserDeviceAttached, ObservationUploaded, LocationAuthorized, LocalizationFound }
         }
         /// What a digital twin accepts.
         Twin(TwinMsg) = 17 {
@@ -265,13 +271,15 @@ mailboxes! {
                 SyncLeasesListed, OwnTwinsListed, Deregistered, SystemStands, UserAuthorizationsListed, ExecutionShown, ExecutionsListed,
                 LocationsUpdated, MapShown, MapsListed, MapWatched, PlaceFound, ObservationsRequested, ObservationUploaded,
                 SpatialMapConstructed, LocationAuthorized, LocalizationFound, ActionInvoked, ActionStopping, TwinPermissionsListed,
-                CharacteristicsShown, TwinRefreshed, ThingModelShown, TwinSubscriptionShown, TwinSubscriptionsListed
+                CharacteristicsShown, TwinRefreshed, ThingModelShown, TwinSubscriptionShown, TwinSubscriptionsListed,
+                ObservationRequestStands, ObservationsListed
             }
         }
     }
 
     answers {
-        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), DigitalTwinSystem(DigitalTwinSystemMsg), Caller(CallerMsg);
+        Kept => Tpsr(TpsrMsg), Dtsr(DtsrMsg), Dtia(DtiaMsg), Dtac(DtacMsg), DigitalTwinSystem(DigitalTwinSystemMsg),
+            UserDevice(UserDeviceMsg), Caller(CallerMsg);
         ThirdPartySystemRegistered => ThirdPartySystem(ThirdPartySystemMsg), Caller(CallerMsg);
         ThirdPartySystemsFound => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         UserAndPermissionInformation => Tpsaa(TpsaaMsg);
@@ -320,6 +328,10 @@ mailboxes! {
         ExecutionShown => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         ExecutionsListed => MetaverseSystem(MetaverseSystemMsg), Caller(CallerMsg);
         LocationsUpdated => Caller(CallerMsg);
+        ObservationRequestStands => Caller(CallerMsg);
+        ObservationsListed => Caller(CallerMsg);
+        TwinPermissionFollowed => MetaverseSystem(MetaverseSystemMsg);
+        RegisteredPlacesFound => MetaverseSystem(MetaverseSystemMsg);
         MapShown => Caller(CallerMsg);
         MapsListed => Caller(CallerMsg);
         MapWatched => Caller(CallerMsg);

@@ -7,6 +7,7 @@ use crate::{
     lease::watch::Watched,
     message::OutsideRequest,
     registry::{Reach, Standing, ThirdPartySystem, TwinSystem},
+    spatial::ObservationId,
     time::{Now, Timestamp},
     twin::TwinView,
 };
@@ -67,6 +68,13 @@ pub enum Signal {
     Leases(LeaseFigures),
     /// The supervisor of sync leases or a gate did this then: for the judge of the invariants, where there is one.
     LeaseWatched(Box<Watched>, Now),
+    /// An actor names the bytes of these observations, or does no longer: what nobody names is not kept.
+    Observations {
+        /// What it names now.
+        held: Vec<ObservationId>,
+        /// What it names no longer.
+        released: Vec<ObservationId>,
+    },
     /// Tell an external system something.
     Event {
         /// The system's actor.

@@ -7,18 +7,25 @@ mod frame;
 mod gltf;
 mod map;
 mod observation;
+mod place;
 mod pose;
 mod query;
+mod svg;
 
 pub use frame::{Frame, LOCAL_M_MAX};
 pub use gltf::gltf;
 pub use map::{
-    DefinitionDocument, ENTRY_TEXT_BYTES_MAX, EntryDocument, EntryFacts, EntryView, LocationDocument, LocationUpdate,
-    MapAccess, MapDefinition, MapView, ModelReference, Placed, Region, SIZE_M_MAX, ServiceOffer,
+    DefinitionDocument, ENTRY_TEXT_BYTES_MAX, EntryDocument, EntryFacts, EntryView, Following, LocationDocument,
+    LocationUpdate, MapAccess, MapDefinition, MapRegion, MapView, ModelReference, Placed, Region, SIZE_M_MAX,
+    ServiceOffer,
 };
-pub use observation::{MAGIC_BYTES, MediaType, OBSERVATION_TEXT_BYTES_MAX, Observation, ObservationId};
+pub use observation::{
+    KeptObservation, MAGIC_BYTES, MediaType, OBSERVATION_TEXT_BYTES_MAX, Observation, ObservationId,
+};
+pub use place::{FoundPlace, PLACE_PROPERTY, PlaceDocument, Seeker, ServicePlace};
 pub use pose::{Angles, GeoPose, GeoPosition, Point, Pose, PoseDocument, Quaternion};
 pub use query::{
     Bounds, ChangeKind, DeviceParameters, FOUND_MAX, Found, Localization, LocalizationRequest, MapChange, Place,
     PlaceQuery, Viewer, WatchDocument, Watched,
 };
+pub use svg::svg;

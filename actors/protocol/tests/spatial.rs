@@ -1,9 +1,12 @@
 //! FGMV-28 7.3: poses go from one form and frame to another and come back, and what is no pose is refused with its place.
 
 use proptest::prelude::*;
-use twinway_protocol::spatial::{
-    Angles, Frame, GeoPose, GeoPosition, LocalizationRequest, MediaType, ObservationId, Point, Pose, PoseDocument,
-    Quaternion,
+use twinway_protocol::{
+    JsonDoc,
+    spatial::{
+        Angles, Bounds, Frame, GeoPose, GeoPosition, LocalizationRequest, MediaType, ObservationId, Point, Pose,
+        PoseDocument, Quaternion, ServicePlace,
+    },
 };
 
 fn angles() -> impl Strategy<Value = Angles> {
@@ -160,4 +163,64 @@ fn bytes_are_what_they_begin_as() {
     let id = ObservationId::of_digest([0xab; 32]);
     assert_eq!(id.as_str().parse::<ObservationId>().ok(), Some(id));
     assert!("../../etc/passwd".parse::<ObservationId>().is_err());
+}
+
+#[test]
+fn a_box_of_a_map_has_three_dimensions_and_finite_corners() {
+    let unit = Bounds { min: Point::new(0.0, 0.0, 0.0), max: Point::new(1.0, 1.0, 1.0) };
+    assert!(unit.contains(Point::new(1.0, 0.0, 0.5)));
+    for outside in [Point::new(0.5, 0.5, 1.5), Point::new(0.5, 1.5, 0.5), Point::new(-0.5, 0.5, 0.5)] {
+        assert!(!unit.contains(outside), "{outside:?}");
+        let other = Bounds { min: outside, max: outside };
+        assert!(!unit.overlaps(&other) && !other.overlaps(&unit), "{outside:?}");
+        assert!(unit.nearest(outside).distance_2(outside) > 0.2);
+    }
+    assert!(unit.overlaps(&Bounds { min: Point::new(1.0, 1.0, 1.0), max: Point::new(2.0, 2.0, 2.0) }));
+    let frame = frame(48.0, 11.0);
+    for wrong in [f64::NAN, f64::INFINITY] {
+        let bounds = Bounds { max: Point::new(1.0, 1.0, wrong), ..unit };
+        let request = LocalizationRequest { bounds: Some(bounds), ..LocalizationRequest::default() };
+        assert!(request.read(&frame).is_err(), "{wrong}");
+    }
+}
+
+fn place(text: &str) -> Result<ServicePlace, Option<String>> {
+    let document = JsonDoc::parse(text).expect("it is JSON");
+    let read = ServicePlace::read(Some(&document)).map_err(|problem| problem.pointer.map(|at| at.to_string()));
+    read.map(|place| place.expect("there is one"))
+}
+
+/// FGMV-28 7.3.3: where a third-party system offers its services.
+#[test]
+fn where_services_are_offered_is_a_point_a_ball_or_a_box_on_the_earth_or_refused_with_its_place() {
+    let at = r#""geoPose": {"position": {"lat": 48.1, "lon": 11.6, "h": 500.0}}"#;
+    let frame = frame(48.1, 11.6);
+    let from = |place: &ServicePlace, x: f64, z: f64| {
+        let up = z + 500.0;
+        (place.distance(frame.to_earth(Point::new(x, 0.0, up))) * 1_000.0).round() / 1_000.0
+    };
+    let point = place(&format!("{{{at}}}")).expect("it is a place");
+    assert_eq!((from(&point, 0.0, 0.0), from(&point, 3.0, 4.0)), (0.0, 5.0));
+    let ball = place(&format!(r#"{{{at}, "coverageM": 2}}"#)).expect("it is a place");
+    assert_eq!((from(&ball, 1.5, 0.0), from(&ball, 3.0, 4.0)), (0.0, 3.0));
+    let region = r#""region": {"min": {"x": -5, "y": -1, "z": 0}, "max": {"x": 5, "y": 1, "z": 3}}"#;
+    let hall = place(&format!("{{{at}, {region}}}")).expect("it is a place");
+    assert_eq!((from(&hall, 5.0, 3.0), from(&hall, 8.0, 7.0), from(&hall, 0.0, -2.0)), (0.0, 5.0, 2.0));
+    // Turned by a quarter, the long side of the hall goes north.
+    let turned = at.replace("}}", r#"}, "angles": {"yaw": 90, "pitch": 0, "roll": 0}}"#);
+    let turned = place(&format!("{{{turned}, {region}}}")).expect("it is a place");
+    assert_eq!(from(&turned, 5.0, 1.0), 4.0);
+    for (text, pointer) in [
+        (format!(r#"{{{at}, "coverageM": 1e9}}"#), Some("/coverageM")),
+        (format!(r#"{{{at}, "coverageM": -1}}"#), Some("/coverageM")),
+        (format!(r#"{{{at}, "coverageM": 1, {region}}}"#), Some("/region")),
+        (format!("{{{at}, {}}}", region.replace("-5", "7")), Some("/region/bounds")),
+        (format!("{{{at}, {}}}", region.replace("-5", "-1e7")), Some("/region")),
+        (format!("{{{}}}", at.replace("48.1", "91")), Some("/geoPose/position/lat")),
+        (r#"{"geoPose": {"local": {"x": 0, "y": 0, "z": 0}}}"#.to_owned(), Some("/geoPose/local")),
+        (r#""Berlin""#.to_owned(), None),
+    ] {
+        assert_eq!(place(&text).expect_err("it is none").as_deref(), pointer, "{text}");
+    }
+    assert_eq!(ServicePlace::read(None), Ok(None));
 }

@@ -121,7 +121,11 @@ impl<S: Subject> Index<S> {
 
     /// The system of this id.
     pub(crate) fn get(&self, id: &SystemId) -> Option<&S> {
-        self.entry(*self.ids.get(id)?).map(|entry| &entry.subject)
+        self.entry_of(id).map(|entry| &entry.subject)
+    }
+
+    pub(super) fn entry_of(&self, id: &SystemId) -> Option<&Entry<S>> {
+        self.entry(*self.ids.get(id)?)
     }
 
     /// The system of this id, to change what no index keeps of it.

@@ -85,6 +85,29 @@ impl<T> Filling<T> {
     }
 }
 
+/// The conditions of a search, held against one system after the other: for those who find systems in another way.
+pub(crate) struct Conditions {
+    plan: Plan,
+    steps: u64,
+}
+
+impl Conditions {
+    /// # Errors
+    /// [`ProblemKind::InvalidQuery`].
+    pub(crate) fn of<S: Subject>(query: &SystemQuery) -> Result<Self, Problem> {
+        Ok(Self { plan: Plan::of(query, S::KIND)?, steps: PAGE_STEPS_MAX })
+    }
+
+    /// Whether the system of this id meets them.
+    ///
+    /// # Errors
+    /// [`ProblemKind::InvalidQuery`]: together they took more steps than a page may.
+    pub(crate) fn are_met<S: Subject>(&mut self, index: &Index<S>, id: &SystemId) -> Result<bool, Problem> {
+        let Some(entry) = index.entry_of(id) else { return Ok(false) };
+        self.plan.matches(entry, &mut self.steps).map_err(in_filter)
+    }
+}
+
 impl Searches {
     /// A page of what `query` asks for. `chance` names the search if it can be gone on with.
     ///

@@ -5,6 +5,7 @@
 
 mod acquiring;
 mod changing;
+mod following;
 mod rights;
 mod sync;
 
@@ -19,11 +20,12 @@ use twinway_protocol::{
     Ref, SystemId, TwinId, UserId,
     access::{Right, TwinPermission},
     message::{
-        AdoptProperties, CancelAction, DTSR, DtacMsg, ForgetTwinSystem, GrantTwinPermission, KeepTwinSystem, Kept,
-        ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg, ReadCharacteristics,
-        ReadTwinPermission, Reannounce, RefreshTwin, RevokeTwinPermission, RoleChanged, SYNC_SUPERVISOR,
-        SendTwinMessage, SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg, TwinPermissionManaged,
-        TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange, VerifySync, Wire, own,
+        AdoptProperties, CancelAction, DTSR, DtacMsg, FollowTwinPermission, ForgetTwinSystem, GrantTwinPermission,
+        KeepTwinSystem, Kept, ListTwinPermissions, ManageTwinPermission, PassTwinMessage, PhysicalObjectMsg,
+        ReadCharacteristics, ReadTwinPermission, Reannounce, RefreshTwin, RevokeTwinPermission, RoleChanged,
+        SYNC_SUPERVISOR, SendTwinMessage, SetCharacteristics, TwinGrant, TwinMessage, TwinMessageSent, TwinMsg,
+        TwinPermissionManaged, TwinPermissionShown, TwinRefusal, VerifyAcquisition, VerifyAction, VerifyChange,
+        VerifySync, Wire, own,
     },
     time::Timestamp,
     twin::{Affordances, RegisteredTwin, TwinEntry},
@@ -36,6 +38,7 @@ use crate::{
     settings::pending_full,
 };
 use acquiring::tell_access;
+use following::Followers;
 pub use rights::Said;
 
 /// What is known of a twin.
@@ -112,6 +115,15 @@ pub enum DtacRecord {
         /// What it said; none: what is registered counts.
         said: Option<Said>,
     },
+    /// An actor is told of a permission whenever it changes, or no longer.
+    Followed {
+        /// The actor.
+        by: EntityId,
+        /// Whose permission it is, and on what.
+        holder: Holder,
+        /// Whether it is told.
+        follows: bool,
+    },
 }
 
 /// Digital twin access control.
@@ -130,6 +142,7 @@ pub struct Dtac {
     said: BTreeMap<TwinId, Said>,
     /// By the slots of their actors, the twins of which something was said.
     slots: BTreeMap<u32, TwinId>,
+    followers: Followers,
     /// What this entity said before it failed may have been by rules that it has forgotten.
     has_forgotten: bool,
 }
@@ -152,6 +165,7 @@ impl Behaviour for Dtac {
             on_twin: BTreeMap::new(),
             said: BTreeMap::new(),
             slots: BTreeMap::new(),
+            followers: Followers::default(),
             has_forgotten: false,
         }
     }
@@ -221,6 +235,11 @@ impl Behaviour for Dtac {
                     permission.map(|found| TwinPermissionShown { permission: Box::new(found.permission.clone()) });
                 out.reply(meta.asker::<ReadTwinPermission>(out.event()), shown);
             }
+            DtacMsg::FollowTwinPermission(message) => {
+                let followed = self.follow(&meta, message, out);
+                out.reply(meta.asker::<FollowTwinPermission>(out.event()), followed);
+            }
+            DtacMsg::UnfollowTwinPermission(message) => self.unfollow(meta.from, &message, out),
             DtacMsg::SendTwinMessage(message) => {
                 let sent = self.send_message(message, out);
                 out.reply(meta.asker::<SendTwinMessage>(out.event()), sent);
@@ -249,6 +268,7 @@ impl Behaviour for Dtac {
                 };
                 return;
             }
+            DtacRecord::Followed { by, holder, follows } => return self.followers.replay(by, holder, follows),
         };
         self.permit(numbered);
     }
@@ -257,10 +277,12 @@ impl Behaviour for Dtac {
         let kept = self.holders.get(&part).and_then(|holder| self.permissions.get(holder));
         into.extend(kept.map(Numbered::to_record));
         self.snapshot_said(part, into);
+        self.followers.snapshot(part, into);
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
         self.arm_all(out);
+        self.tell_all_followers(out);
         // When the daemon starts, DTSR recovers too and tells everybody.
         if why == Recovery::Failure {
             self.has_forgotten = true;
@@ -302,9 +324,10 @@ impl Dtac {
         tell_access(Vec::new(), twins.iter().map(|twin| twin.entry.id.clone()).collect(), out);
         let gone: BTreeSet<&TwinId> = twins.iter().map(|twin| &twin.entry.id).collect();
         let ended = self.permissions.iter().filter(|((_, _, twin), _)| gone.contains(twin));
-        for number in ended.map(|(_, kept)| kept.number).collect::<Vec<_>>() {
+        for (number, holder) in ended.map(|(holder, kept)| (kept.number, holder.clone())).collect::<Vec<_>>() {
             out.record(number, DtacRecord::Forgotten { number });
             self.replay(DtacRecord::Forgotten { number });
+            self.tell_followers(&holder.0, &holder.1, &holder.2, out);
         }
     }
 
@@ -383,8 +406,10 @@ impl Dtac {
         }
         self.arm(numbered.number, numbered.permission.expires_at, out);
         let may_change = numbered.permission.rights.contains(&Right::Change);
+        let before = self.permit(numbered);
+        self.tell_followers(&holder.0, &holder.1, &holder.2, out);
         // Who had no permission before can have no lease to weigh again.
-        let Some(before) = self.permit(numbered) else { return };
+        let Some(before) = before else { return };
         if !may_change {
             return self.lost(&before.permission, out);
         }

@@ -1,38 +1,41 @@
 //! The actor of a metaverse system: asks the functional entities for it (FGMV-29 9.1 and 9.2), and tells it what changes.
 
+mod events;
 mod map;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    Answers, Ask, Asker, Behaviour, EntityId, Envelope, JsonDoc, Meta, Out, Pending, PendingKey, PermissionId, Problem,
-    ProblemKind, Recovery, Ref, SystemId, TwinId, UserId,
+    Answers, Ask, Asker, Behaviour, EntityId, Envelope, Meta, Out, Pending, PendingKey, Problem, ProblemKind, Recovery,
+    Ref, SystemId, UserId,
     access::{AuthorizationDecision, UserAuthorization},
     message::{
         ActionInvoked, ActionStopping, AttachUserDevice, AuthorizationSettled, CancelAction, CancelExecution,
         CancelSyncLease, CancelSyncReservation, ChangeCompleted, ChangeTwin, DTAC, DTIA, DTS, DTSD, DefineMap,
-        EXECUTION_ENDED, ExecutionEnded, ExecutionShown, ExecutionsListed, FindAtPlace, ForwardLocalization,
-        InvokeAction, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListSyncLeases, ListTwinPermissions, ListTwins,
-        ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyLease, NotifyUser, NotifyWatcher,
-        OpenSystem, PropertyValues, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
-        ReadUserAuthorization, ReflectChange, ReflectLease, RefreshTwin, ReleaseSyncLease, RemoveMapEntry,
-        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RequestTwinPropertiesAndPermission,
-        RequestUserAuthorization, ReserveSync, RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR,
-        SearchThirdPartySystems, SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning,
-        ShareData, StopTwin, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept,
-        SyncLeasesListed, SyncReserved, TPSAA, TPSD, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessage,
-        TwinMessageSent, TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
+        DeleteMap, EXECUTION_ENDED, ExecutionEnded, ExecutionShown, ExecutionsListed, ForgetObservation, InvokeAction,
+        KeepObservation, KeepSyncLeases, Kept, ListExecutions, ListMaps, ListObservations, ListSyncLeases,
+        ListTwinPermissions, ListTwins, ListUserAuthorizations, MetaverseSystemMsg, NotifyExecution, NotifyUser,
+        NotifyWatcher, OpenSystem, PutMapEntries, ReadExecution, ReadMap, ReadSyncLease, ReadTwinPermission,
+        ReadUserAuthorization, RefreshTwin, ReleaseSyncLease, RemoveMapEntry, RenewSyncLease, RequestSyncLease,
+        RequestSyncLeases, RequestTwinPropertiesAndPermission, RequestUserAuthorization, ReserveSync,
+        RevokeUserAuthorization, RunChain, RunService, SDC, SYNC_SUPERVISOR, SearchThirdPartySystems,
+        SearchTwinSystems, SelectTwins, SendTwinMessage, ServiceResult, ServiceRunning, ShareData, StopTwin,
+        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncLeasesListed,
+        SyncReserved, TPSAA, TPSD, TakeTwinOffMap, TellUser, ThirdPartySystemsFound, TwinGone, TwinMessageSent,
+        TwinPermissionShown, TwinPermissionsListed, TwinPropertiesAndPermissionGranted, TwinRefreshed,
         TwinSystemsFound, TwinsListed, TwinsSelected, UnwatchMap, UpdateLocations, UseThirdPartySystem,
         UserAuthorizationDecided, UserAuthorizationsListed, UserDeviceAttached, UserDeviceMsg, WatchMap, Wire,
-        YieldSyncLease, own,
+        WithdrawLocation, YieldSyncLease, own,
     },
-    signal::{Event, Signal},
-    time::Timestamp,
+    signal::Event,
 };
 
 use super::{opened::Opened, passing::passes};
 use crate::Settings;
+use events::{
+    LoginRequired, change_event, document, execution_event, gone_event, lease_event, message_event, notice_event, tell,
+};
 use map::Maps;
 pub use map::{Located, MapRecord};
 
@@ -263,11 +266,7 @@ impl Behaviour for MetaverseSystem {
             Msg::RequestTwinPropertiesAndPermission(message) => pass(pending, meta, message, out),
             Msg::TwinPropertiesAndPermissionGranted(answer) => Heard::hear(pending, meta, answer, out),
             Msg::ReadTwinPermission(message) => pass(pending, meta, message, out),
-            Msg::TwinPermissionShown(answer) => {
-                if let Some(answer) = self.maps.permission_shown(meta.pending, answer, out) {
-                    Heard::hear(pending, meta, answer, out);
-                }
-            }
+            Msg::TwinPermissionShown(answer) => Heard::hear(pending, meta, answer, out),
             // FGMV-29 9.2 step 13.
             Msg::RunService(_) => {
                 out.own(own::TWIN_SERVICE_RUN);
@@ -337,7 +336,11 @@ impl Behaviour for MetaverseSystem {
             Msg::ListMaps(_) => answer::<ListMaps>(meta, Ok(self.maps.list()), out),
             Msg::WatchMap(message) => answer::<WatchMap>(meta, self.maps.watch(message, out), out),
             Msg::UnwatchMap(message) => answer::<UnwatchMap>(meta, self.maps.unwatch(&message, out), out),
-            Msg::FindAtPlace(message) => answer::<FindAtPlace>(meta, self.maps.find_at_place(&message), out),
+            Msg::FindAtPlace(message) => {
+                let own = self.id().cloned();
+                self.maps.find_at_place(meta.asker(out.event()), own, message, out);
+            }
+            Msg::RegisteredPlacesFound(answer) => self.maps.places_found(meta.pending, answer, out),
             Msg::RequestObservations(message) => {
                 let own = self.id().cloned();
                 self.maps.request_observations(&meta, own, message, &self.devices, out);
@@ -351,8 +354,27 @@ impl Behaviour for MetaverseSystem {
                 let own = self.id().cloned();
                 self.maps.authorize_location(meta.asker(out.event()), own, message, out);
             }
+            Msg::TwinPermissionFollowed(answer) => self.maps.followed(meta.pending, answer, &self.devices, out),
+            Msg::TwinPermissionChanged(change) => self.maps.permission_changed(change, &self.devices, out),
+            Msg::WithdrawLocation(message) => {
+                answer::<WithdrawLocation>(meta, self.maps.withdraw_location(&message, &self.devices, out), out);
+            }
+            Msg::DeleteMap(message) => answer::<DeleteMap>(meta, self.maps.delete(&message, &self.devices, out), out),
+            Msg::TakeTwinOffMap(message) => {
+                answer::<TakeTwinOffMap>(meta, self.maps.take_twin_off(&message, &self.devices, out), out);
+            }
+            Msg::KeepObservation(message) => {
+                answer::<KeepObservation>(meta, self.maps.keep_observation(message, out), out);
+            }
+            Msg::ForgetObservation(message) => {
+                answer::<ForgetObservation>(meta, self.maps.forget_observation(&message, &self.devices, out), out);
+            }
+            Msg::ListObservations(message) => {
+                answer::<ListObservations>(meta, self.maps.list_observations(&message), out);
+            }
             Msg::ForwardLocalization(message) => {
-                answer::<ForwardLocalization>(meta, self.maps.localize(message, &self.devices, out), out);
+                let own = self.id().cloned();
+                self.maps.localize(meta.asker(out.event()), own, message, &self.devices, out);
             }
         }
     }
@@ -376,9 +398,13 @@ impl Behaviour for MetaverseSystem {
         into.extend(self.devices.iter().map(attached));
     }
 
-    fn recovered(&mut self, _why: Recovery, out: &mut Out<'_, Self>) {
-        if let Some(opened) = &self.opened {
-            opened.signal(out);
+    fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {
+        self.maps.tell_references(out);
+        let Some(opened) = &self.opened else { return };
+        opened.signal(out);
+        // When the daemon starts, DTAC recovers too and tells everybody.
+        if why == Recovery::Failure {
+            self.maps.follow_all(&opened.id, out);
         }
     }
 }
@@ -389,79 +415,6 @@ where
     T: Ask<Answer: Answers<Wire>>,
 {
     out.reply(meta.asker::<T>(out.event()), answer);
-}
-
-/// What a person who has to log in is told.
-#[derive(Serialize)]
-struct LoginRequired<'a> {
-    authorization: &'a PermissionId,
-    system: &'a SystemId,
-    login: &'a str,
-}
-
-/// What a metaverse system is told of a change.
-#[derive(Serialize)]
-struct TwinChanged<'a> {
-    values: &'a PropertyValues,
-    version: u64,
-    at: Timestamp,
-}
-
-/// What a metaverse system is told of a message to a twin.
-#[derive(Serialize)]
-struct TwinSaid<'a> {
-    from: &'a TwinId,
-    to: &'a TwinId,
-    user: &'a UserId,
-    content: &'a JsonDoc,
-}
-
-fn document<T: Serialize>(value: &T) -> JsonDoc {
-    // None of the types here can fail to be JSON: their keys are text.
-    JsonDoc::from_value(value).unwrap_or_else(|_| JsonDoc::null())
-}
-
-fn tell(event: Event, out: &mut Out<'_, MetaverseSystem>) {
-    out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
-}
-
-fn change_event(change: &ReflectChange) -> Event {
-    Event {
-        kind: "twin.changed",
-        subject: change.twin.to_string(),
-        twin: Some(change.twin.clone()),
-        at: change.at,
-        data: document(&TwinChanged { values: &change.values, version: change.version, at: change.at }),
-    }
-}
-
-/// What a requester is told of its lease without having asked.
-fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
-    let NotifyLease { event, twin, data } = notice;
-    Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }
-}
-
-/// What a requester is told of its execution (FGMV-29 8.2.4).
-fn execution_event(notice: NotifyExecution, at: Timestamp) -> Event {
-    let NotifyExecution { event, execution, data } = notice;
-    Event { kind: event, subject: execution.to_string(), twin: None, at, data }
-}
-
-/// What everyone who selected a twin is told of the lease on its object.
-fn lease_event(change: &ReflectLease) -> Event {
-    let subject = change.twin.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (kind, at) = ("lease.changed", change.moment.at);
-    Event { kind, subject, twin: change.twin.clone(), at, data: document(&*change.moment) }
-}
-
-fn message_event(message: TwinMessage, at: Timestamp) -> Event {
-    let TwinMessage { from, to, user, content } = &message;
-    let data = document(&TwinSaid { from, to, user, content });
-    Event { kind: "twin.message", subject: to.to_string(), twin: Some(message.to), at, data }
-}
-
-fn gone_event(twin: TwinId, at: Timestamp) -> Event {
-    Event { kind: "twin.gone", subject: twin.to_string(), twin: Some(twin), at, data: JsonDoc::null() }
 }
 
 #[cfg(test)]

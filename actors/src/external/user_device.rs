@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, JsonDoc, MapId, Meta, Out, Pending, Recovery, Ref, SystemId,
     message::{
-        AttachUserDevice, AuthorizeLocation, CheckObservationRequest, DigitalTwinSystemMsg, Kept, NotifyUser,
-        OpenSystem, RequestLocalization, StartCapture, UploadObservation, UserDeviceMsg, Wire, own,
+        AttachUserDevice, AuthorizeLocation, CheckObservationRequest, DigitalTwinSystemMsg, ForgetObservation, Kept,
+        NotifyUser, OpenSystem, RequestLocalization, StartCapture, UploadObservation, UserDeviceMsg, Wire,
+        WithdrawLocation, own,
     },
     signal::{Event, Signal},
 };
@@ -22,7 +23,9 @@ impl Waiting {
     fn refuse(self, out: &mut Out<'_, UserDevice>) {
         match self {
             Self::Attaching(asker) => out.reply(asker, Err(pending_full())),
-            Self::Uploading(asker) => out.reply(asker, Err(pending_full())),
+            Self::Keeping(asker, _) | Self::Uploading(asker) => out.reply(asker, Err(pending_full())),
+            Self::Forgetting(asker) => out.reply(asker, Err(pending_full())),
+            Self::Withdrawing(asker) => out.reply(asker, Err(pending_full())),
             Self::Locating(asker) => out.reply(asker, Err(pending_full())),
             Self::Localizing(asker) => out.reply(asker, Err(pending_full())),
         }
@@ -45,7 +48,11 @@ pub struct UserDevice {
 #[derive(Debug)]
 enum Waiting {
     Attaching(Asker<AttachUserDevice>),
+    /// The metaverse system writes it down before the twin system hears of it.
+    Keeping(Asker<UploadObservation>, Box<(Ref<DigitalTwinSystemMsg>, UploadObservation)>),
     Uploading(Asker<UploadObservation>),
+    Forgetting(Asker<ForgetObservation>),
+    Withdrawing(Asker<WithdrawLocation>),
     Locating(Asker<AuthorizeLocation>),
     Localizing(Asker<RequestLocalization>),
 }
@@ -151,10 +158,12 @@ impl Behaviour for UserDevice {
             }
             UserDeviceMsg::RequestObservations(message) => self.request(&meta, message, out),
             UserDeviceMsg::CheckObservationRequest(message) => {
-                let stands = self.requested(message.request).map(|_| Kept);
-                out.reply(meta.asker::<CheckObservationRequest>(out.event()), stands);
+                out.reply(meta.asker::<CheckObservationRequest>(out.event()), self.stands(message.request));
             }
             UserDeviceMsg::UploadObservation(message) => self.upload(&meta, message, out),
+            UserDeviceMsg::ForgetObservation(message) => self.forget_observation(&meta, message, out),
+            UserDeviceMsg::WithdrawLocation(message) => self.withdraw_location(&meta, message, out),
+            UserDeviceMsg::Kept(answer) => self.kept(&meta, answer, out),
             UserDeviceMsg::ObservationUploaded(answer) => self.uploaded(&meta, answer, out),
             UserDeviceMsg::SendSpatialMap(message) => self.tell("map.constructed", space::document(&message), out),
             // FGMV-28 7.3.2.

@@ -1,25 +1,31 @@
 //! Third-party system discovery (FGMV-29 8.2.2, 9.1 steps 4 and 5): finds registered systems.
 
+mod places;
+
 use std::sync::Arc;
 
 use twinway_protocol::{
     Behaviour, EntityId, Envelope, Out, Recovery, SystemId,
     message::{
-        ForgetThirdPartySystem, KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems, TPSR,
-        ThirdPartySystemsFound, TpsdMsg, Wire,
+        FindRegisteredPlaces, ForgetThirdPartySystem, KeepThirdPartySystem, Kept, Reannounce, SearchThirdPartySystems,
+        TPSR, ThirdPartySystemsFound, TpsdMsg, Wire,
     },
     registry::{Standing, ThirdPartyListing, ThirdPartySystem},
+    spatial::{PLACE_PROPERTY, ServicePlace},
 };
 
 use crate::{
     NoRecord, Settings,
     discovery::{Fact, Field, Index, Kind, SearchLimits, Searches, Subject, promised_fact, standing_fact},
+    spatial::Places,
 };
 
 /// Third-party system discovery. Its index is derived from TPSR's register.
 #[derive(Debug)]
 pub struct Tpsd {
     systems: Index<Known>,
+    /// Where those of them are that said so.
+    places: Places,
     searches: Searches,
     limits: SearchLimits,
 }
@@ -87,6 +93,9 @@ impl Tpsd {
         for api in &system.description.apis {
             self.systems.link(Field::Apis, &api.operation, &id);
         }
+        // What was registered before places were checked may be none.
+        let place = ServicePlace::read(system.description.properties.get(PLACE_PROPERTY)).ok().flatten();
+        self.places.keep(&id, place);
     }
 
     fn unlink(&mut self, id: &SystemId) {
@@ -104,7 +113,12 @@ impl Behaviour for Tpsd {
     type Settings = Settings;
 
     fn new(_id: EntityId, settings: &Settings, _incarnation: u32) -> Self {
-        Self { systems: Index::default(), searches: Searches::default(), limits: settings.into() }
+        Self {
+            systems: Index::default(),
+            places: Places::default(),
+            searches: Searches::default(),
+            limits: settings.into(),
+        }
     }
 
     fn handle(&mut self, envelope: Envelope<TpsdMsg>, out: &mut Out<'_, Self>) {
@@ -118,10 +132,14 @@ impl Behaviour for Tpsd {
             TpsdMsg::ForgetThirdPartySystem(message) => {
                 self.unlink(&message.system);
                 self.systems.forget(&message.system);
+                self.places.keep(&message.system, None);
                 out.reply(meta.asker::<ForgetThirdPartySystem>(event), Ok(Kept));
             }
             TpsdMsg::KeepStanding(message) => {
                 self.systems.change(&message.system, |known| known.standing = message.standing);
+            }
+            TpsdMsg::FindRegisteredPlaces(message) => {
+                out.reply(meta.asker::<FindRegisteredPlaces>(event), self.find_places(&message));
             }
             TpsdMsg::SearchThirdPartySystems(message) => {
                 let chance = out.chance();

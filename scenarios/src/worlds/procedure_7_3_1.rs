@@ -55,7 +55,8 @@ fn requesting() -> Line<Wire> {
 
 /// Steps 1 and 2.2.
 fn recording() -> Line<Wire> {
-    let upload = || UploadObservation { request: REQUEST, observation: observation(), purpose: None };
+    let upload =
+        || UploadObservation { request: REQUEST, observation: observation(), metaverse_entity: WORLD, purpose: None };
     device_opens(1)
         .ask(DEVICE, || StartCapture, granted)
         .hear(told("observation.requested"))

@@ -166,13 +166,6 @@ pub struct ObservationsRequested {
     pub request: u32,
 }
 
-/// Whether an upload under this request would be taken.
-#[derive(Clone, Copy, Debug)]
-pub struct CheckObservationRequest {
-    /// The request.
-    pub request: u32,
-}
-
 /// 7.3.1 step 2.2: a user's device hands over what it recorded, with positions.
 #[derive(Clone, Debug)]
 pub struct UploadObservation {
@@ -180,6 +173,8 @@ pub struct UploadObservation {
     pub request: u32,
     /// What was recorded; its bytes are kept already.
     pub observation: Box<Observation>,
+    /// The actor of the metaverse system that asked for it.
+    pub metaverse_entity: Ref<MetaverseSystemMsg>,
     /// For whom and for what; the device's actor fills it in.
     pub purpose: Option<Box<ObservationPurpose>>,
 }
@@ -324,7 +319,6 @@ steps! {
     ask StartCapture -> Kept;
     ask RequestObservations -> ObservationsRequested = "7.3.1" "2.1";
     answer ObservationsRequested;
-    ask CheckObservationRequest -> Kept;
     ask UploadObservation -> ObservationUploaded = "7.3.1" "2.2";
     answer ObservationUploaded;
     ask ConstructSpatialMap -> SpatialMapConstructed = "7.3.1" "4" or "5";

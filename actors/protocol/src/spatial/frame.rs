@@ -59,6 +59,18 @@ impl Frame {
         }
     }
 
+    /// A place in this frame, in metres from the centre of the Earth (ECEF).
+    #[must_use]
+    pub fn to_earth(&self, local: Point) -> Point {
+        self.to_earth.turn(local).plus(self.origin)
+    }
+
+    /// A place in metres from the centre of the Earth (ECEF), in this frame.
+    #[must_use]
+    pub fn from_earth(&self, earth: Point) -> Point {
+        self.to_earth.inverse().turn(earth.minus(self.origin))
+    }
+
     /// A pose on the Earth, in this frame.
     #[must_use]
     pub fn to_local(&self, pose: &GeoPose) -> Pose {

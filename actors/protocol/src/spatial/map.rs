@@ -309,6 +309,20 @@ impl LocationDocument {
     }
 }
 
+/// Whether a twin's location moves its entry (FGMV-28 7.3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Following {
+    /// No user lets it.
+    #[default]
+    None,
+    /// It does.
+    Followed,
+    /// The user who let it has no permission to read the twin at present; with the permission it goes on.
+    PermissionMissing,
+}
+
 /// An entry as readers see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MapEntry))]
@@ -347,12 +361,15 @@ pub struct EntryView {
     pub at: Timestamp,
     /// The version of the twin that says so; 0: no twin says it.
     pub version: u64,
+    /// Whether its twin's location moves it.
+    #[serde(default)]
+    pub following: Following,
 }
 
 impl EntryView {
     /// An entry as readers of a map with this frame see it.
     #[must_use]
-    pub fn new(facts: &Arc<EntryFacts>, placed: &Placed, frame: &Frame) -> Self {
+    pub fn new(facts: &Arc<EntryFacts>, placed: &Placed, frame: &Frame, following: Following) -> Self {
         Self {
             id: facts.id.clone(),
             twin: facts.twin.clone(),
@@ -368,8 +385,19 @@ impl EntryView {
             information: facts.information.clone(),
             at: placed.at,
             version: placed.version,
+            following,
         }
     }
+}
+
+/// A region of a map that not everybody may see, as those see it who may.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = VisibleMapRegion))]
+pub struct MapRegion {
+    /// Its name.
+    pub id: RegionId,
+    /// What it takes in.
+    pub bounds: Bounds,
 }
 
 /// A map as readers see it, or a page of it.
@@ -389,6 +417,9 @@ pub struct MapView {
     pub entry_count: u32,
     /// What stands on it, in the order of ids.
     pub entries: Vec<EntryView>,
+    /// The regions that not everybody may see, and this reader may.
+    #[serde(default)]
+    pub regions: Vec<MapRegion>,
     /// The `cursor` of the next page; absent: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<EntryId>,

@@ -5,10 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{
+    frame::Frame,
     map::short,
-    pose::{PoseDocument, unacceptable},
+    pose::{Pose, PoseDocument, unacceptable},
 };
-use crate::{Problem, ProblemKind, time::Timestamp};
+use crate::{MapId, Problem, ProblemKind, UserId, time::Timestamp};
 
 /// The longest serial number, in bytes.
 pub const OBSERVATION_TEXT_BYTES_MAX: usize = super::map::ENTRY_TEXT_BYTES_MAX;
@@ -167,5 +168,39 @@ impl Observation {
             Some(_) => frame.read(pose).map(|_| ()),
             None => pose.geo().map(|_| ()),
         }
+    }
+}
+
+/// An observation as the metaverse system for whose map it was recorded keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct KeptObservation {
+    /// The SHA-256 of its bytes, by which they are read.
+    pub id: ObservationId,
+    /// The map.
+    pub map: MapId,
+    /// Who recorded it.
+    pub user: UserId,
+    /// What the bytes are.
+    pub media_type: MediaType,
+    /// How many they are.
+    pub bytes: u64,
+    /// The serial number of what was recorded.
+    pub serial_number: Option<String>,
+    /// Where the device was, in the map's frame.
+    pub pose: Pose,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl KeptObservation {
+    /// What `user` recorded for `map`, read into the map's frame.
+    ///
+    /// # Errors
+    /// A pose that is none, or is too far away, with the place.
+    pub fn read(observation: Observation, map: MapId, user: UserId, frame: &Frame) -> Result<Self, Problem> {
+        let Observation { id, media_type, bytes, serial_number, pose, at } = observation;
+        Ok(Self { id, map, user, media_type, bytes, serial_number, pose: frame.read(&pose)?, at })
     }
 }

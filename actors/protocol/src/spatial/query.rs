@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     frame::Frame,
     map::{EntryView, ServiceOffer, below, short},
+    place::FoundPlace,
     pose::{Point, Pose, PoseDocument, unacceptable},
 };
 use crate::{EntryId, MapId, Problem, UserId, time::Timestamp};
@@ -29,6 +30,42 @@ impl Bounds {
         (self.min.x..=self.max.x).contains(&at.x)
             && (self.min.y..=self.max.y).contains(&at.y)
             && (self.min.z..=self.max.z).contains(&at.z)
+    }
+
+    /// Whether the two have a place in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let apart = |own: (f64, f64), its: (f64, f64)| own.1 < its.0 || its.1 < own.0;
+        !apart((self.min.x, self.max.x), (other.min.x, other.max.x))
+            && !apart((self.min.y, self.max.y), (other.min.y, other.max.y))
+            && !apart((self.min.z, self.max.z), (other.min.z, other.max.z))
+    }
+
+    /// The place inside or on a side that is nearest to `at`. No coordinate of `min` may be above that of `max`.
+    #[must_use]
+    pub fn nearest(&self, at: Point) -> Point {
+        let within = |at: f64, min: f64, max: f64| at.max(min).min(max);
+        Point::new(
+            within(at.x, self.min.x, self.max.x),
+            within(at.y, self.min.y, self.max.y),
+            within(at.z, self.min.z, self.max.z),
+        )
+    }
+
+    /// Its eight corners.
+    #[must_use]
+    pub fn corners(&self) -> [Point; 8] {
+        let (a, b) = (self.min, self.max);
+        [
+            a,
+            Point::new(b.x, a.y, a.z),
+            Point::new(a.x, b.y, a.z),
+            Point::new(b.x, b.y, a.z),
+            Point::new(a.x, a.y, b.z),
+            Point::new(b.x, a.y, b.z),
+            Point::new(a.x, b.y, b.z),
+            b,
+        ]
     }
 
     pub(super) fn checked(&self) -> Result<(), Problem> {
@@ -58,6 +95,9 @@ pub struct DeviceParameters {
     /// The media types of models that it shows; absent: all. A model of another type is left out.
     #[serde(default)]
     pub model_media_types: Option<BTreeSet<String>>,
+    /// What it is capable of, such as `camera`: services that need something else are left out; absent: everything.
+    #[serde(default)]
+    pub capabilities: Option<BTreeSet<String>>,
     /// Whether it wants what is known of the entries beside their services.
     #[serde(default)]
     pub without_information: bool,
@@ -77,19 +117,23 @@ pub struct LocalizationRequest {
     /// Within this box of the map's frame.
     #[serde(default)]
     pub bounds: Option<Bounds>,
-    /// Only entries of these classes.
+    /// Only entries of these classes, and third-party systems of these types.
     #[serde(default)]
     pub classes: BTreeSet<String>,
-    /// Only entries at which one of these operations is offered.
+    /// Only entries at which one of these operations is offered, and third-party systems that offer one.
     #[serde(default)]
     pub services: BTreeSet<String>,
     /// What the user prefers: of what is found, entries with more of these tags come first.
     #[serde(default)]
     pub preferences: BTreeSet<String>,
+    /// Only third-party systems of which this CEL expression holds, as in searches:
+    /// `charge.amount < 5.0 && standing.health == 'healthy'`.
+    #[serde(default)]
+    pub filter: Option<String>,
     /// What the user's device can show.
     #[serde(default)]
     pub device: DeviceParameters,
-    /// How many are wanted, at most 1000.
+    /// How many entries are wanted, and how many third-party systems; at most 1000.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -194,6 +238,10 @@ pub struct Localization {
     pub services: BTreeSet<ServiceOffer>,
     /// The entries: by how many preferences they meet, then by distance, then by id.
     pub entries: Vec<Found>,
+    /// The registered third-party systems that serve the place: by how many preferences they meet, then by distance, then
+    /// by id.
+    #[serde(default)]
+    pub places: Vec<FoundPlace>,
 }
 
 impl Localization {
@@ -210,7 +258,21 @@ impl Localization {
             std::cmp::Reverse(request.preferences.iter().filter(|wanted| found.entry.tags.contains(*wanted)).count())
         });
         let services = entries.iter().flat_map(|found| found.entry.services.iter().cloned()).collect();
-        Self { map, services, entries }
+        Self { map, services, entries, places: Vec::new() }
+    }
+
+    /// Adds registered third-party systems that serve the place.
+    #[must_use]
+    pub fn with_places(mut self, mut places: Vec<FoundPlace>, preferences: &BTreeSet<String>) -> Self {
+        places.sort_by_key(|place| std::cmp::Reverse(preferences.intersection(&place.tags).count()));
+        let offers = places.iter().flat_map(|place| {
+            let offer =
+                |operation: &String| ServiceOffer { system: place.system.clone(), operation: operation.clone() };
+            place.operations.iter().map(offer)
+        });
+        self.services.extend(offers);
+        self.places = places;
+        self
     }
 }
 
@@ -246,6 +308,10 @@ pub enum ChangeKind {
     Moved,
     /// It left, or was taken away.
     Left,
+    /// Its twin's location moves it from now on (FGMV-28 7.3.2).
+    Followed,
+    /// Its twin's location moves it no longer: its user withdrew that, or lost the permission.
+    Unfollowed,
 }
 
 /// What happened to an entry in a part of a map that is watched.

@@ -171,6 +171,7 @@ impl Dtac {
     }
 
     fn ended(&self, permission: &TwinPermission, why: &'static str, out: &mut Out<'_, Self>) {
+        self.tell_followers(&permission.metaverse, &permission.user, &permission.twin, out);
         self.announce("permission.ended", permission, JsonDoc::from_value(&Ended { permission, why }), out);
         self.lost(permission, out);
     }

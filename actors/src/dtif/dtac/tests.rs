@@ -1,5 +1,6 @@
 //! FGMV-29 8.3.5, and steps 10, 11 and 16 of 9.2.
 
+mod following;
 mod rights;
 mod synchronizing;
 

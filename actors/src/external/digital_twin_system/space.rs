@@ -7,7 +7,8 @@ use twinway_protocol::{
     JsonDoc, Meta, Out, Problem, ProblemKind,
     message::{
         AuthorizeLocation, ConstructSpatialMap, ForwardLocalization, LocalizationFound, LocationAuthorized,
-        ObservationPurpose, ObservationUploaded, RequestLocalization, SpatialMapConstructed, UploadObservation, own,
+        ObservationPurpose, ObservationUploaded, RequestLocalization, SpatialMapConstructed, TakeTwinOffMap,
+        UploadObservation, own,
     },
     signal::{Event, Signal},
     spatial::Observation,
@@ -71,6 +72,19 @@ impl DigitalTwinSystem {
     ) {
         if let Some(Waiting::Constructing(asker)) = self.waiting.take(meta.pending) {
             out.reply(asker, answer);
+        }
+    }
+
+    /// The system takes one of its own twins off a map.
+    pub(super) fn take_off_map(&mut self, meta: &Meta, message: TakeTwinOffMap, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<TakeTwinOffMap>(out.event());
+        if !self.twins.contains_key(&message.twin) {
+            return out.reply(asker, Err(not_listed(&message.twin)));
+        }
+        let (system, metaverse) = (self.id.clone(), message.metaverse_entity);
+        match self.waiting.insert(Waiting::TakingOff(asker)) {
+            Ok(key) => out.ask(metaverse, TakeTwinOffMap { system, ..message }, key),
+            Err(waiting) => Self::refuse(waiting, out),
         }
     }
 

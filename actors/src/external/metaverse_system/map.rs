@@ -1,7 +1,10 @@
 //! The spatial maps of a metaverse system (FGMV-28 7.3): what its actor keeps of them, and writes down.
 
+mod deleting;
+mod following;
 mod locating;
 mod making;
+mod observing;
 mod reading;
 
 use std::{
@@ -14,7 +17,10 @@ use twinway_protocol::{
     Asker, JsonDoc, MapId, Out, Pending, Problem, ProblemKind, Ref, SystemId, TwinId, UserId,
     message::{AuthorizeLocation, NotifyUser, RequestObservations, UserDeviceMsg},
     signal::{Event, Signal},
-    spatial::{ChangeKind, EntryFacts, MapChange, MapDefinition, Placed, Point, WatchDocument, Watched},
+    spatial::{
+        ChangeKind, EntryFacts, KeptObservation, Localization, MapChange, MapDefinition, ObservationId, Placed, Point,
+        WatchDocument, Watched,
+    },
 };
 
 use super::{MetaverseSystem, document};
@@ -22,6 +28,8 @@ use crate::{
     Settings,
     spatial::{Index, Watches},
 };
+use observing::References;
+use reading::Finder;
 
 /// What is written down of maps. They go by number: a record of a location is small.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +98,50 @@ pub enum MapRecord {
         /// The slot.
         slot: u32,
     },
+    /// Something was recorded for the map.
+    Observed {
+        /// The map.
+        map: u32,
+        /// What, and who recorded it.
+        observation: Arc<KeptObservation>,
+    },
+    /// What was recorded is forgotten.
+    Unobserved {
+        /// The map.
+        map: u32,
+        /// What it is.
+        observation: ObservationId,
+        /// Who recorded it.
+        user: UserId,
+    },
+    /// A twin's location moves its entry no longer.
+    Unlocated {
+        /// The map.
+        map: u32,
+        /// The twin.
+        twin: TwinId,
+    },
+    /// The user who lets a twin's location move its entry has lost the permission to read the twin, or has it again.
+    LocationPermitted {
+        /// The map.
+        map: u32,
+        /// The twin.
+        twin: TwinId,
+        /// Whether the user has it.
+        permitted: bool,
+    },
+    /// The slots of one part of the journal are empty: their map is deleted.
+    Cleared {
+        /// The map.
+        map: u32,
+        /// The first of the slots.
+        from: u32,
+    },
+    /// A map is no more, and nothing of it.
+    Deleted {
+        /// The map.
+        map: u32,
+    },
 }
 
 /// What tells where a twin is, and who is told that the map follows.
@@ -105,7 +157,9 @@ pub struct Located {
 #[derive(Debug)]
 enum Waiting {
     Requesting(Asker<RequestObservations>, RequestObservations),
-    Locating(Asker<AuthorizeLocation>, u32, TwinId, Located),
+    Locating(Asker<AuthorizeLocation>, MapId, TwinId, Located),
+    /// What was found on the map, and what the user prefers.
+    Finding(Finder, Box<Localization>, BTreeSet<String>),
 }
 
 /// One map.
@@ -117,6 +171,8 @@ struct KeptMap {
     watches: Watches,
     /// The twin systems that were named to make twins for it.
     invited: BTreeSet<SystemId>,
+    /// What was recorded for it, and by whom.
+    observed: BTreeMap<(ObservationId, UserId), Arc<KeptObservation>>,
 }
 
 /// The maps of one metaverse system.
@@ -126,6 +182,9 @@ pub(super) struct Maps {
     numbers: BTreeMap<MapId, u32>,
     /// Of each twin whose location is kept the same, the maps on which it is.
     located: BTreeMap<TwinId, BTreeMap<u32, Located>>,
+    /// Those of them whose users may not read them at present.
+    suspended: BTreeSet<(TwinId, u32)>,
+    references: References,
     waiting: Pending<Waiting>,
     limits: Limits,
 }
@@ -138,6 +197,7 @@ struct Limits {
     request_entries: usize,
     watches: usize,
     regions: usize,
+    observations: usize,
 }
 
 /// How many slots of a map one part of the journal has. A snapshot is of a part: a map of a million entries is not
@@ -162,6 +222,8 @@ impl Maps {
             by_number: BTreeMap::new(),
             numbers: BTreeMap::new(),
             located: BTreeMap::new(),
+            suspended: BTreeSet::new(),
+            references: References::default(),
             waiting: Pending::new(settings.pending_questions_max, keys),
             limits: Limits {
                 maps: settings.maps_max,
@@ -169,6 +231,7 @@ impl Maps {
                 request_entries: settings.map_request_entries_max,
                 watches: settings.map_watches_max,
                 regions: settings.map_regions_max,
+                observations: settings.map_observations_max,
             },
         }
     }
@@ -189,10 +252,13 @@ impl Maps {
                 self.by_number.entry(map).or_default().invited.insert(system);
             }
             MapRecord::Located { map, twin, location } => {
+                self.suspended.remove(&(twin.clone(), map));
                 self.located.entry(twin).or_default().insert(map, location);
             }
             MapRecord::Put { map, slot, facts, placed } => {
-                self.by_number.entry(map).or_default().index.put(slot, facts, placed);
+                self.references.add(facts.observation.as_ref());
+                let before = self.by_number.entry(map).or_default().index.put(slot, facts, placed);
+                self.references.end(before.and_then(|before| before.facts.observation.clone()).as_ref());
             }
             MapRecord::Moved { map, moves } => {
                 let index = &mut self.by_number.entry(map).or_default().index;
@@ -201,8 +267,20 @@ impl Maps {
                 }
             }
             MapRecord::Removed { map, slot } => {
-                self.by_number.entry(map).or_default().index.remove(slot);
+                let entry = self.by_number.entry(map).or_default().index.remove(slot);
+                self.references.end(entry.and_then(|entry| entry.facts.observation.clone()).as_ref());
             }
+            MapRecord::Observed { map, observation } => self.replay_observed(map, observation),
+            MapRecord::Unobserved { map, observation, user } => self.replay_unobserved(map, observation, user),
+            MapRecord::Unlocated { map, twin } => self.replay_unlocated(map, &twin),
+            MapRecord::LocationPermitted { map, twin, permitted: true } => {
+                self.suspended.remove(&(twin, map));
+            }
+            MapRecord::LocationPermitted { map, twin, permitted: false } => {
+                self.suspended.insert((twin, map));
+            }
+            MapRecord::Cleared { map, from } => self.replay_cleared(map, from),
+            MapRecord::Deleted { map } => self.replay_deleted(map),
         }
     }
 
@@ -236,6 +314,12 @@ impl Maps {
             if let Some(location) = on.get(&map).cloned() {
                 records(MapRecord::Located { map, twin: twin.clone(), location });
             }
+            if self.suspended.contains(&(twin.clone(), map)) {
+                records(MapRecord::LocationPermitted { map, twin: twin.clone(), permitted: false });
+            }
+        }
+        for observation in kept.observed.values().cloned() {
+            records(MapRecord::Observed { map, observation });
         }
     }
 
@@ -243,6 +327,8 @@ impl Maps {
     fn keep(&mut self, part: u64, record: MapRecord, out: &mut Out<'_, MetaverseSystem>) {
         out.record(part, super::Record::Map(record.clone()));
         self.replay(record);
+        // Before any answer of the turn: whoever hears that something is kept finds that its bytes are.
+        self.references.tell(out);
     }
 
     /// Writes locations down within the loss window. The index has them already.
@@ -282,17 +368,23 @@ impl Told {
     fn add(&mut self, map: &KeptMap, facts: &EntryFacts, before: Option<Point>, now: Option<Point>, placed: &Placed) {
         let Some(definition) = map.definition.as_ref().filter(|_| !map.watches.is_empty()) else { return };
         map.watches.noticed(&definition.regions, before, now, |watch, change| {
-            // Who may not see where it went is not told.
-            let pose = (change != ChangeKind::Left).then_some(placed.pose);
-            let (at, version) = (placed.at, placed.version);
-            self.by_watch.entry(watch).or_default().push(MapChange {
-                entry: facts.id.clone(),
-                change,
-                pose,
-                at,
-                version,
-            });
+            self.push(watch, facts, change, placed);
         });
+    }
+
+    /// An entry follows its twin from now on, or does no longer.
+    fn add_following(&mut self, map: &KeptMap, facts: &EntryFacts, placed: &Placed, change: ChangeKind) {
+        let Some(definition) = &map.definition else { return };
+        map.watches.noticed(&definition.regions, None, Some(placed.pose.local), |watch, _| {
+            self.push(watch, facts, change, placed);
+        });
+    }
+
+    fn push(&mut self, watch: u32, facts: &EntryFacts, change: ChangeKind, placed: &Placed) {
+        // Who may not see where it went is not told.
+        let pose = (change != ChangeKind::Left).then_some(placed.pose);
+        let (entry, at, version) = (facts.id.clone(), placed.at, placed.version);
+        self.by_watch.entry(watch).or_default().push(MapChange { entry, change, pose, at, version });
     }
 
     fn tell(self, map: &KeptMap, devices: &BTreeMap<UserId, Ref<UserDeviceMsg>>, out: &mut Out<'_, MetaverseSystem>) {

@@ -4,8 +4,9 @@ use serde::Serialize;
 use twinway_protocol::{
     JsonDoc, MapId, Meta, Out, Problem, ProblemKind, SystemId, UserId,
     message::{
-        AuthorizeLocation, LocalizationFound, LocationAuthorized, ObservationPurpose, ObservationUploaded,
-        ObservationsRequested, RequestLocalization, RequestObservations, UploadObservation,
+        AuthorizeLocation, ForgetObservation, KeepObservation, Kept, LocalizationFound, LocationAuthorized,
+        ObservationPurpose, ObservationRequestStands, ObservationUploaded, ObservationsRequested, RequestLocalization,
+        RequestObservations, UploadObservation, WithdrawLocation,
     },
 };
 
@@ -68,20 +69,72 @@ impl UserDevice {
         twinway_protocol::Behaviour::replay(self, record);
     }
 
-    /// FGMV-28 7.3.1 step 2.2: what was recorded goes to the twin system that was named in the request.
+    /// Whether an upload under a request would be taken, and for what.
+    pub(super) fn stands(&self, request: u32) -> Result<ObservationRequestStands, Problem> {
+        let Requested { metaverse, map, .. } = self.requested(request)?.clone();
+        Ok(ObservationRequestStands { purpose: ObservationPurpose { metaverse, map, user: self.user()? } })
+    }
+
+    /// FGMV-28 7.3.1 step 2.2: what was recorded is written down by the metaverse system that asked for it, and goes to
+    /// the twin system that was named in the request.
     pub(super) fn upload(&mut self, meta: &Meta, message: UploadObservation, out: &mut Out<'_, Self>) {
         let asker = meta.asker::<UploadObservation>(out.event());
-        let found = self.requested(message.request).cloned().and_then(|requested| Ok((requested, self.user()?)));
-        let (requested, user) = match found {
+        let request = message.request;
+        let found = self.stands(request).and_then(|stands| Ok((stands.purpose, self.requested(request)?.twin_system)));
+        let (purpose, twin_system) = match found {
             Ok(found) => found,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
-        let purpose = ObservationPurpose { metaverse: requested.metaverse, map: requested.map, user };
-        match self.pending.insert(Waiting::Uploading(asker)) {
-            Ok(key) => {
-                let message = UploadObservation { purpose: Some(Box::new(purpose)), ..message };
-                out.ask(requested.twin_system, message, key);
-            }
+        let (map, user, observation) = (purpose.map.clone(), purpose.user.clone(), message.observation.clone());
+        let metaverse = message.metaverse_entity;
+        let message = UploadObservation { purpose: Some(Box::new(purpose)), ..message };
+        match self.pending.insert(Waiting::Keeping(asker, Box::new((twin_system, message)))) {
+            Ok(key) => out.ask(metaverse, KeepObservation { map, user, observation }, key),
+            Err(waiting) => waiting.refuse(out),
+        }
+    }
+
+    /// The metaverse system has written something down, or refused to.
+    pub(super) fn kept(&mut self, meta: &Meta, answer: Result<Kept, Problem>, out: &mut Out<'_, Self>) {
+        match self.pending.take(meta.pending) {
+            Some(Waiting::Keeping(asker, message)) => match answer {
+                Err(problem) => out.reply(asker, Err(problem)),
+                Ok(Kept) => {
+                    let (twin_system, message) = *message;
+                    match self.pending.insert(Waiting::Uploading(asker)) {
+                        Ok(key) => out.ask(twin_system, message, key),
+                        Err(waiting) => waiting.refuse(out),
+                    }
+                }
+            },
+            Some(Waiting::Forgetting(asker)) => out.reply(asker, answer),
+            Some(Waiting::Withdrawing(asker)) => out.reply(asker, answer),
+            _ => {}
+        }
+    }
+
+    /// Its user wants what was recorded with it forgotten.
+    pub(super) fn forget_observation(&mut self, meta: &Meta, message: ForgetObservation, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<ForgetObservation>(out.event());
+        let user = match self.user() {
+            Ok(user) => user,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        match self.pending.insert(Waiting::Forgetting(asker)) {
+            Ok(key) => out.ask(message.metaverse_entity, ForgetObservation { user: Some(user), ..message }, key),
+            Err(waiting) => waiting.refuse(out),
+        }
+    }
+
+    /// FGMV-28 7.3.2: its user lets a location be kept the same no longer.
+    pub(super) fn withdraw_location(&mut self, meta: &Meta, message: WithdrawLocation, out: &mut Out<'_, Self>) {
+        let asker = meta.asker::<WithdrawLocation>(out.event());
+        let user = match self.user() {
+            Ok(user) => user,
+            Err(problem) => return out.reply(asker, Err(problem)),
+        };
+        match self.pending.insert(Waiting::Withdrawing(asker)) {
+            Ok(key) => out.ask(message.metaverse_entity, WithdrawLocation { user: Some(user), ..message }, key),
             Err(waiting) => waiting.refuse(out),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use twinway_protocol::{
     Problem, ProblemKind,
     registry::{Api, Reach, ServiceCharge, ServiceLevel, ThirdPartyDescription},
+    spatial::{PLACE_PROPERTY, ServicePlace},
 };
 
 use crate::sif::mapping;
@@ -95,6 +96,11 @@ pub(super) fn check(description: &ThirdPartyDescription) -> Result<(), Problem> 
         label(&pointer, name)?;
         at_most(&pointer, value.as_str().len(), PROPERTY_BYTES_MAX, "bytes")?;
     }
+    // FGMV-28 7.3.3: where it offers its services.
+    ServicePlace::read(description.properties.get(PLACE_PROPERTY)).map_err(|problem| {
+        let at = format!("/properties/{PLACE_PROPERTY}{}", problem.pointer.as_deref().unwrap_or_default());
+        problem.at(at)
+    })?;
     description.service_charge.as_ref().map_or(Ok(()), charge)?;
     description.service_level.as_ref().map_or(Ok(()), level)?;
     apis(&description.apis)?;

@@ -4,23 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use twinway_protocol::{
-    Asker, EntryId, Out, PendingKey, Problem, ProblemKind, Ref, SystemId, TwinId, UserId,
-    access::Right,
+    Asker, EntryId, MapId, Out, Problem, ProblemKind, Ref, SystemId, TwinId, UserId,
     message::{
-        AuthorizeLocation, DTAC, LocationAuthorized, LocationSynchronized, LocationsUpdated, ReadTwinPermission,
-        ReflectChange, TwinPermissionShown, UpdateLocations, UserDeviceMsg, own,
+        AuthorizeLocation, DTAC, FollowTwinPermission, LocationSynchronized, LocationsUpdated, ReflectChange,
+        UpdateLocations, UserDeviceMsg, own,
     },
-    spatial::{Placed, PoseDocument},
+    spatial::{Following, Placed, PoseDocument},
 };
 
-use super::{KeptMap, Located, MapRecord, Maps, MetaverseSystem, Told, Waiting, event, making::item, structure};
+use super::{KeptMap, Located, Maps, MetaverseSystem, Told, Waiting, event, making::item};
 use crate::{
     external::metaverse_system::document,
     settings::pending_full,
     spatial::{Moved, sees},
 };
 
-type Devices = BTreeMap<UserId, Ref<UserDeviceMsg>>;
+pub(super) type Devices = BTreeMap<UserId, Ref<UserDeviceMsg>>;
 type Turn<'a, 't> = &'a mut Out<'t, MetaverseSystem>;
 
 /// What a metaverse system is told of a location that the map does not take.
@@ -29,7 +28,16 @@ type Turn<'a, 't> = &'a mut Out<'t, MetaverseSystem>;
 struct LocationRefused<'a> {
     twin: &'a TwinId,
     property: &'a str,
+    /// The slug of the problem's kind.
+    problem: &'static str,
     detail: &'a str,
+}
+
+/// Tells the metaverse system of a location that its map does not take.
+fn refuse(change: &ReflectChange, location: &Located, map: &MapId, problem: &Problem, out: Turn<'_, '_>) {
+    let (problem, detail) = (problem.kind.slug(), &*problem.detail);
+    let refused = LocationRefused { twin: &change.twin, property: &location.property, problem, detail };
+    event("map.location-refused", map.to_string(), document(&refused), out);
 }
 
 /// Moves the entry of a slot; gives whether the map took it.
@@ -62,6 +70,12 @@ impl Maps {
                 let detail = format!("there is no entry `{}` on `{}`", update.entry, message.map);
                 Problem::new(ProblemKind::MapEntryUnknown, detail).at(format!("/updates/{at}/entry"))
             })?;
+            let twin = kept.index.get(slot).and_then(|entry| entry.facts.twin.as_ref());
+            if self.following(number, twin) == Following::PermissionMissing {
+                // What its user may not let the map follow, nobody keeps following in another way.
+                let detail = format!("who let `{}` be followed has no permission to read it any more", update.entry);
+                return Err(Problem::new(ProblemKind::PermissionMissing, detail).at(format!("/updates/{at}/entry")));
+            }
             moves.push((slot, update.placed));
         }
         let wanted = moves.len();
@@ -85,7 +99,7 @@ impl Maps {
         out: Turn<'_, '_>,
     ) {
         let AuthorizeLocation { user, map, twin, property, .. } = message;
-        let checked = self.kept(&map).and_then(|(number, kept, definition)| {
+        let checked = self.kept(&map).and_then(|(_, kept, definition)| {
             let user = user.ok_or_else(|| Problem::new(ProblemKind::NotAllowed, "a user authorizes it"))?;
             Self::may_look(definition, &user)?;
             let slot = kept.index.slot_of(&EntryId::from(&twin));
@@ -96,44 +110,19 @@ impl Maps {
                 Problem::new(ProblemKind::MapEntryUnknown, detail).at("/twin")
             })?;
             let metaverse = metaverse.ok_or_else(|| Problem::new(ProblemKind::Internal, "the system has no name"))?;
-            Ok((number, user, metaverse))
+            Ok((user, metaverse))
         });
-        let (number, user, metaverse) = match checked {
+        let (user, metaverse) = match checked {
             Ok(checked) => checked,
             Err(problem) => return out.reply(asker, Err(problem)),
         };
-        let question = ReadTwinPermission { metaverse, user: user.clone(), twin: twin.clone() };
+        let question = FollowTwinPermission { metaverse, user: user.clone(), twin: twin.clone() };
         let located = Located { user, property };
-        match self.waiting.insert(Waiting::Locating(asker, number, twin, located)) {
+        match self.waiting.insert(Waiting::Locating(asker, map, twin, located)) {
             Ok(key) => out.ask(DTAC, question, key),
             Err(Waiting::Locating(asker, ..)) => out.reply(asker, Err(pending_full())),
-            Err(Waiting::Requesting(..)) => {}
+            Err(_) => {}
         }
-    }
-
-    /// DTAC says what the user may. Gives the answer back if it is to another question.
-    pub(in super::super) fn permission_shown(
-        &mut self,
-        pending: PendingKey,
-        answer: Result<TwinPermissionShown, Problem>,
-        out: Turn<'_, '_>,
-    ) -> Option<Result<TwinPermissionShown, Problem>> {
-        if !matches!(self.waiting.get_mut(pending), Some(Waiting::Locating(..))) {
-            return Some(answer);
-        }
-        let Some(Waiting::Locating(asker, map, twin, location)) = self.waiting.take(pending) else { return None };
-        let answer = answer.and_then(|shown| {
-            let now = out.now().wall;
-            let expired = shown.permission.expires_at.is_some_and(|end| end <= now);
-            if expired || !shown.permission.rights.contains(&Right::Read) {
-                let detail = format!("`{}` may not read `{twin}`", location.user);
-                return Err(Problem::new(ProblemKind::PermissionMissing, detail));
-            }
-            self.keep(structure(map), MapRecord::Located { map, twin, location }, out);
-            Ok(LocationAuthorized)
-        });
-        out.reply(asker, answer);
-        None
     }
 
     /// FGMV-28 7.3.2 steps 3 to 5: a twin shows where its object is, and the map follows.
@@ -143,13 +132,19 @@ impl Maps {
             let Some(value) = change.values.get(&*location.property) else { continue };
             let Some(kept) = self.by_number.get_mut(number) else { continue };
             let Some(definition) = kept.definition.clone() else { continue };
-            let read = value.read::<PoseDocument>().map_err(|error| error.to_string());
-            let pose = match read.and_then(|pose| definition.frame.read(&pose).map_err(|problem| problem.detail)) {
+            if self.suspended.contains(&(change.twin.clone(), *number)) {
+                let detail = format!("`{}` may not read `{}` any more", location.user, change.twin);
+                let problem = Problem::new(ProblemKind::PermissionMissing, detail);
+                refuse(change, location, &definition.id, &problem, out);
+                continue;
+            }
+            let read = value.read::<PoseDocument>();
+            let read = read.map_err(|error| Problem::new(ProblemKind::InvalidDocument, error.to_string()));
+            let pose = match read.and_then(|pose| definition.frame.read(&pose)) {
                 Ok(pose) => pose,
-                Err(detail) => {
+                Err(problem) => {
                     // The value is the twin's, and stands; only the map cannot follow it.
-                    let refused = LocationRefused { twin: &change.twin, property: &location.property, detail: &detail };
-                    event("map.location-refused", definition.id.to_string(), document(&refused), out);
+                    refuse(change, location, &definition.id, &problem, out);
                     continue;
                 }
             };

@@ -1,20 +1,19 @@
 //! Making a map (FGMV-28 7.3.1): what it is, what stands on it, and who watches it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use twinway_protocol::{
-    Asker, Meta, Out, Problem, ProblemKind, Ref, SystemId, UserId,
+    Asker, EntryId, MapId, Meta, Out, Problem, ProblemKind, SystemId,
     message::{
         ConstructSpatialMap, DefineMap, Kept, MapWatched, ObservationsRequested, PutMapEntries, RemoveMapEntry,
-        RequestObservations, SendSpatialMap, SpatialMapConstructed, UnwatchMap, UserDeviceMsg, WatchMap, own,
+        RequestObservations, SendSpatialMap, SpatialMapConstructed, UnwatchMap, WatchMap, own,
     },
     spatial::{EntryDocument, EntryFacts, MapDefinition, Placed},
 };
 
-use super::{MapRecord, Maps, MetaverseSystem, Told, Waiting, part_of, structure};
+use super::{MapRecord, Maps, MetaverseSystem, Told, Waiting, locating::Devices, part_of, structure};
 use crate::settings::pending_full;
 
-type Devices = BTreeMap<UserId, Ref<UserDeviceMsg>>;
 type Turn<'a, 't> = &'a mut Out<'t, MetaverseSystem>;
 
 fn too_many(limit: &str, max: usize) -> Problem {
@@ -112,13 +111,20 @@ impl Maps {
         devices: &Devices,
         out: Turn<'_, '_>,
     ) -> Result<Kept, Problem> {
-        let number = self.number(&message.map)?;
-        let unknown = || {
-            let detail = format!("there is no entry `{}` on `{}`", message.entry, message.map);
-            Problem::new(ProblemKind::MapEntryUnknown, detail)
-        };
+        self.take_off(&message.map, &message.entry, devices, out)
+    }
+
+    pub(super) fn take_off(
+        &mut self,
+        map: &MapId,
+        entry: &EntryId,
+        devices: &Devices,
+        out: Turn<'_, '_>,
+    ) -> Result<Kept, Problem> {
+        let number = self.number(map)?;
+        let unknown = || Problem::new(ProblemKind::MapEntryUnknown, format!("there is no entry `{entry}` on `{map}`"));
         let kept = self.by_number.get(&number).ok_or_else(unknown)?;
-        let slot = kept.index.slot_of(&message.entry).ok_or_else(unknown)?;
+        let slot = kept.index.slot_of(entry).ok_or_else(unknown)?;
         let entry = kept.index.get(slot).ok_or_else(unknown)?;
         let mut told = Told::default();
         told.add(kept, &entry.facts, Some(entry.placed.pose.local), None, &entry.placed);
@@ -173,7 +179,7 @@ impl Maps {
             Ok(device) => match self.waiting.insert(Waiting::Requesting(asker, message.clone())) {
                 Ok(key) => out.ask(device, message, key),
                 Err(Waiting::Requesting(asker, _)) => out.reply(asker, Err(pending_full())),
-                Err(Waiting::Locating(..)) => {}
+                Err(_) => {}
             },
         }
     }
