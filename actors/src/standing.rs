@@ -162,7 +162,7 @@ impl Standings {
             Arc::make_mut(&mut watched.standing).since = terms.registered_at;
         }
         if terms.has_breaker && watched.standing.breaker.is_none() {
-            let breaker = Breaker { state: BreakerState::Closed, since: now.wall };
+            let breaker = Breaker { state: BreakerState::Closed, since: terms.registered_at };
             Arc::make_mut(&mut watched.standing).breaker = Some(breaker);
         }
         self.judge(system, now)

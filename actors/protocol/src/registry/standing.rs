@@ -55,7 +55,8 @@ pub enum BreakerState {
     HalfOpen,
 }
 
-/// The circuit breaker of a third-party system. It begins closed whenever the daemon starts.
+/// The circuit breaker of a third-party system. Whenever the daemon starts it is closed, as since the
+/// registration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
