@@ -29,7 +29,9 @@ use twinway_protocol::{
 pub use leases::{LeaseFeed, LeaseMonitor};
 
 /// How many chunks of events wait for the monitor before the next are lost and counted.
-const CHUNKS_WAITING_MAX: usize = 1_024;
+const CHUNKS_WAITING_MAX: usize = 8_192;
+/// How long chunks gather before they are judged. To be woken for each costs both sides more than to judge it.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// When nothing came for so long, nothing older comes: actors hand their events over much sooner.
 const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// How many later events an event waits for in a busy enabler.
@@ -87,13 +89,15 @@ impl Watch {
             // A verdict that was never given is shown as none, and not left out.
             VERDICTS.into_iter().for_each(|verdict| counter(checker.flow(), verdict).absolute(0));
         }
+        let mut settled = true;
         loop {
-            let chunk = match chunks.recv_timeout(SETTLED_AFTER) {
+            let chunk = match next(chunks, settled) {
                 Ok(chunk) if chunk.events.is_empty() => break,
                 Ok(chunk) => chunk,
                 Err(RecvTimeoutError::Timeout) => TraceChunk::default(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
+            settled = chunk.events.is_empty();
             let missing = lost() - told;
             told += missing;
             if missing > 0 {
@@ -132,6 +136,17 @@ impl Watch {
             count(&flow, "satisfied", checker.report().verdicts().satisfied - satisfied);
         }
     }
+}
+
+/// The next chunk. Who has judged all that there was lets some gather, unless all is settled.
+fn next(chunks: &Receiver<TraceChunk>, settled: bool) -> Result<TraceChunk, RecvTimeoutError> {
+    if let Ok(chunk) = chunks.try_recv() {
+        return Ok(chunk);
+    }
+    if !settled {
+        std::thread::sleep(GATHERED_FOR);
+    }
+    chunks.recv_timeout(SETTLED_AFTER)
 }
 
 /// All verdicts that are counted.

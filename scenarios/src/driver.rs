@@ -72,6 +72,11 @@ pub struct Point<'p> {
 pub trait Driver {
     /// A run with this seed begins.
     fn begin(&mut self, seed: u64);
+    /// Whether it looks at the faults at the point that it is asked of next. Asked only where there are some; if not,
+    /// they are not listed there.
+    fn looks_at_faults(&mut self) -> bool {
+        true
+    }
     /// The index of the action to take; past the end stands for the last one. It is asked only where there is a choice.
     fn choose(&mut self, point: &Point<'_>) -> usize;
     /// Something happens without a choice.

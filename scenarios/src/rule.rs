@@ -2,6 +2,7 @@
 
 mod follows;
 mod lives;
+mod sights;
 
 use std::any::Any;
 
@@ -11,6 +12,7 @@ use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet, time::Now, 
 use crate::{fault::Fault, outside::CallId, world::AnyRecord};
 pub use follows::FollowsFlow;
 pub use lives::EarlierLivesAreOver;
+pub use sights::Sights;
 
 /// What a rule sees, in the order in which it happens.
 #[derive(Debug)]
@@ -170,6 +172,10 @@ pub trait Rule<W: WireSet> {
     fn watches(&self, _kind: u8) -> bool {
         false
     }
+    /// What it looks at: it is shown nothing else.
+    fn looks_at(&self) -> Sights {
+        Sights::ALL
+    }
     /// Another run begins: what was kept of the last one is gone.
     fn begin(&mut self);
     /// Something happened.
@@ -185,6 +191,10 @@ pub struct EveryCallIsAnswered {
 impl<W: WireSet> Rule<W> for EveryCallIsAnswered {
     fn name(&self) -> &str {
         "every call is answered"
+    }
+
+    fn looks_at(&self) -> Sights {
+        Sights::SENT | Sights::ANSWERED | Sights::FAULT | Sights::END
     }
 
     fn begin(&mut self) {
@@ -219,6 +229,10 @@ pub struct EveryQuestionIsAnsweredOnce {
 impl<W: WireSet> Rule<W> for EveryQuestionIsAnsweredOnce {
     fn name(&self) -> &str {
         "every question is answered once"
+    }
+
+    fn looks_at(&self) -> Sights {
+        Sights::SENT | Sights::REFUSED | Sights::FAILURE | Sights::FAULT | Sights::END
     }
 
     fn begin(&mut self) {
@@ -268,6 +282,10 @@ impl<W: WireSet> Rule<W> for NobodyPanics {
         "nobody panics"
     }
 
+    fn looks_at(&self) -> Sights {
+        Sights::FAILURE
+    }
+
     fn begin(&mut self) {}
 
     fn see(&mut self, seen: &Seen<'_, W>, found: &mut Found) {
@@ -286,6 +304,7 @@ impl<W: WireSet> Rule<W> for NobodyPanics {
 /// A rule made of a closure over a state that begins anew with every run.
 struct RuleOf<S, F> {
     name: &'static str,
+    looks_at: Sights,
     state: S,
     see: F,
 }
@@ -298,6 +317,10 @@ where
 {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn looks_at(&self) -> Sights {
+        self.looks_at
     }
 
     fn begin(&mut self) {
@@ -315,5 +338,18 @@ where
     W: WireSet,
     S: Default,
 {
-    RuleOf { name, state: S::default(), see }
+    rule_of(name, Sights::ALL, see)
+}
+
+/// The same, where the closure sees only what it looks at.
+pub fn rule_of<W, S>(
+    name: &'static str,
+    looks_at: Sights,
+    see: impl FnMut(&mut S, &Seen<'_, W>, &mut Found),
+) -> impl Rule<W>
+where
+    W: WireSet,
+    S: Default,
+{
+    RuleOf { name, looks_at, state: S::default(), see }
 }

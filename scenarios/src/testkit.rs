@@ -25,7 +25,7 @@ pub use crate::{
     render::{mermaid, numbered_list},
     rule::{
         EarlierLivesAreOver, EveryCallIsAnswered, EveryQuestionIsAnsweredOnce, FollowsFlow, Found, NobodyPanics, Rule,
-        Seen, Violation, rule,
+        Seen, Sights, Violation, rule, rule_of,
     },
     run::{Run, Schedule},
     shrink::shrink,

@@ -28,7 +28,7 @@ use crate::{
     fault::Faults,
     link::Links,
     outside::{CallId, Hands, Outside},
-    rule::{Found, Rule, Seen, Violation},
+    rule::{Found, Rule, Seen, Sights, Violation},
     run::{Run, Schedule},
 };
 pub use cast::Cast;
@@ -97,6 +97,8 @@ const OUTSIDE: usize = usize::MAX - 1;
 
 struct Rules<W: WireSet> {
     all: Vec<Box<dyn Rule<W>>>,
+    /// Of each kind of what can be seen, who looks at it.
+    by_kind: [Vec<usize>; Sights::KINDS],
     /// The kinds of mailboxes whose entities' state some rule wants to see.
     watched: [bool; 256],
     found: Found,
@@ -105,9 +107,11 @@ struct Rules<W: WireSet> {
 impl<W: WireSet> Rules<W> {
     #[inline]
     fn see(&mut self, seen: &Seen<'_, W>) {
-        for (index, rule) in self.all.iter_mut().enumerate() {
-            self.found.rule = index;
-            rule.see(seen, &mut self.found);
+        for index in self.by_kind.get(seen.kind()).into_iter().flatten() {
+            if let Some(rule) = self.all.get_mut(*index) {
+                self.found.rule = *index;
+                rule.see(seen, &mut self.found);
+            }
         }
     }
 }
@@ -115,6 +119,8 @@ impl<W: WireSet> Rules<W> {
 /// A simulated world. It is made once and run many times; every run begins from nothing.
 pub struct World<W: WireSet> {
     kinds: Vec<Option<Placed<W>>>,
+    /// The entities that are always there.
+    alone: Vec<EntityId>,
     outside: Box<dyn Outside<W>>,
     options: WorldOptions,
     links: Links,
@@ -150,6 +156,8 @@ pub struct World<W: WireSet> {
     /// The last step that the outside took.
     took: EventId,
     waiting: Vec<bool>,
+    /// The message whose turn it is, until its entity takes it.
+    incoming: Option<W>,
     yielded: Yield<W>,
     spare: Vec<Vec<Effect<W>>>,
     actions: Vec<Action>,
@@ -170,13 +178,21 @@ impl<W: WireSet> World<W> {
     /// A world of these entities, with `outside` around it.
     #[must_use]
     pub fn new(cast: Cast<W>, outside: impl Outside<W> + 'static) -> Self {
+        let is_alone = |kind: &u8| matches!(cast.0.get(usize::from(*kind)), Some(Some(placed)) if placed.alone);
+        let alone = (0..=u8::MAX).filter(is_alone).map(|kind| EntityId::new(kind, 0, 0)).collect();
         Self {
             kinds: cast.0,
+            alone,
             outside: Box::new(outside),
             options: WorldOptions::default(),
             links: Links::default(),
             faults: Faults::NONE,
-            rules: Rules { all: Vec::new(), watched: [false; 256], found: Found::default() },
+            rules: Rules {
+                all: Vec::new(),
+                by_kind: Default::default(),
+                watched: [false; 256],
+                found: Found::default(),
+            },
             shells: Vec::new(),
             known: Vec::new(),
             flights: Flights::new(),
@@ -200,6 +216,7 @@ impl<W: WireSet> World<W> {
             heard: Vec::new(),
             took: OUTSIDE_EVENT,
             waiting: Vec::new(),
+            incoming: None,
             yielded: Yield::default(),
             spare: Vec::new(),
             actions: Vec::new(),
@@ -216,6 +233,9 @@ impl<W: WireSet> World<W> {
     pub fn rule(mut self, rule: impl Rule<W> + 'static) -> Self {
         for (kind, watched) in (0..=u8::MAX).zip(&mut self.rules.watched) {
             *watched |= rule.watches(kind);
+        }
+        for (nth, who) in self.rules.by_kind.iter_mut().enumerate() {
+            who.extend(rule.looks_at().has(nth).then_some(self.rules.all.len()));
         }
         self.rules.all.push(Box::new(rule));
         self
@@ -258,11 +278,18 @@ impl<W: WireSet> World<W> {
             if over || self.taken >= self.options.actions_max {
                 break;
             }
-            let Some(ordinary) = self.enable() else { break };
-            let index = if let [action] = self.actions.as_slice() {
+            if !self.enable() {
+                break;
+            }
+            let (ordinary, faults) = (self.actions.len(), self.can_fault());
+            let index = if let ([action], false) = (self.actions.as_slice(), faults) {
                 driver.pass(action);
                 0
             } else {
+                // There are many of them, and most drivers look at them seldom.
+                if faults && driver.looks_at_faults() {
+                    self.enable_faults(ordinary);
+                }
                 let point = Point { actions: &self.actions, ordinary, taken: self.taken };
                 let index = driver.choose(&point).min(self.actions.len() - 1);
                 self.choices.push(index as u32);
@@ -397,10 +424,8 @@ impl<W: WireSet> World<W> {
 
     /// Makes the entities that are always there, and lets the outside begin.
     fn begin(&mut self) {
-        for kind in 0..=u8::MAX {
-            if matches!(self.kinds.get(usize::from(kind)), Some(Some(placed)) if placed.alone) {
-                self.spawn(EntityId::new(kind, 0, 0));
-            }
+        for at in 0..self.alone.len() {
+            self.alone.get(at).copied().into_iter().for_each(|id| self.spawn(id));
         }
         // Nothing was written down: nobody has anything to tell, so that their order is not worth a choice.
         for at in 0..self.shells.len() as u32 {

@@ -2,16 +2,9 @@
 //!
 //! What can be judged so, and what not and why, is said at [`watch`](twinway_protocol::lease::watch).
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, SyncSender},
-    },
-    thread::JoinHandle,
-};
+use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use twinway_protocol::{
     lease::{
         LeaseLimits,
@@ -23,6 +16,8 @@ use twinway_protocol::{
 
 /// How many things that were seen wait for the monitor before the next are lost and counted.
 const WAITING_MAX: usize = 1 << 15;
+/// How long things gather before they are judged. To be woken for each costs both sides more than to judge it.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// How many violations are logged in one life; the others are counted only.
 const LOGGED_MAX: u64 = 1_000;
 
@@ -35,24 +30,68 @@ struct Item {
 
 /// Where what is seen of the leases goes. It never waits.
 #[derive(Clone, Debug)]
-pub struct LeaseFeed(Arc<Mutex<Feed>>);
+pub struct LeaseFeed(Arc<Shared>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+struct Shared {
+    feed: Mutex<Feed>,
+    /// There is something after a while without anything, or the end.
+    news: Condvar,
+}
+
+#[derive(Default)]
 struct Feed {
-    /// None: the monitor has ended.
-    items: Option<SyncSender<Item>>,
+    items: Vec<Item>,
     missing: u64,
+    /// The monitor waits until there is something.
+    idle: bool,
+    /// Nothing is judged any more.
+    ended: bool,
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("items", &self.items.len()).field("missing", &self.missing).finish_non_exhaustive()
+    }
 }
 
 impl LeaseFeed {
     /// Hands over what was seen. Causes are handed over before their effects, from whichever thread.
     pub fn send(&self, watched: Box<Watched>, now: Now) {
-        let mut feed = self.0.lock();
-        let item = Item { watched, now, missing: feed.missing };
-        let Some(items) = &feed.items else { return };
-        match items.try_send(item) {
-            Ok(()) => feed.missing = 0,
-            Err(_) => feed.missing += 1,
+        let mut feed = self.0.feed.lock();
+        if feed.ended {
+            return;
+        }
+        if feed.items.len() >= WAITING_MAX {
+            feed.missing += 1;
+            return;
+        }
+        let missing = std::mem::take(&mut feed.missing);
+        feed.items.push(Item { watched, now, missing });
+        let wakes = std::mem::take(&mut feed.idle);
+        drop(feed);
+        if wakes {
+            self.0.news.notify_one();
+        }
+    }
+
+    /// Takes all that waits into `items`, which is empty, and waits for something unless there is; false when nothing
+    /// more comes.
+    fn take(&self, items: &mut Vec<Item>) -> bool {
+        let mut feed = self.0.feed.lock();
+        while feed.items.is_empty() && !feed.ended {
+            feed.idle = true;
+            self.0.news.wait(&mut feed);
+        }
+        std::mem::swap(&mut feed.items, items);
+        !items.is_empty()
+    }
+
+    /// Lets things gather, unless it is the end.
+    fn gather(&self) {
+        let mut feed = self.0.feed.lock();
+        if !feed.ended {
+            self.0.news.wait_for(&mut feed, GATHERED_FOR);
         }
     }
 }
@@ -71,10 +110,10 @@ impl LeaseMonitor {
     /// # Errors
     /// When no thread can be had.
     pub fn begin(limits: LeaseLimits) -> io::Result<(Self, LeaseFeed)> {
-        let (sender, items) = mpsc::sync_channel(WAITING_MAX);
-        let feed = LeaseFeed(Arc::new(Mutex::new(Feed { items: Some(sender), missing: 0 })));
+        let feed = LeaseFeed(Arc::new(Shared::default()));
         let watch = Watch { judge: Judge::new(limits), kept: Vec::new(), logged: 0 };
-        let thread = std::thread::Builder::new().name("twinway-leases".to_owned()).spawn(move || watch.run(&items))?;
+        let judged = feed.clone();
+        let thread = std::thread::Builder::new().name("twinway-leases".to_owned()).spawn(move || watch.run(&judged))?;
         Ok((Self { feed: feed.clone(), thread }, feed))
     }
 
@@ -83,7 +122,8 @@ impl LeaseMonitor {
     /// # Errors
     /// When the monitor itself failed.
     pub fn finish(self) -> io::Result<Vec<Violation>> {
-        self.feed.0.lock().items = None;
+        self.feed.0.feed.lock().ended = true;
+        self.feed.0.news.notify_one();
         self.thread.join().map_err(|_| io::Error::other("the thread that judges the leases panicked"))
     }
 }
@@ -95,27 +135,32 @@ struct Watch {
 }
 
 impl Watch {
-    fn run(mut self, items: &Receiver<Item>) -> Vec<Violation> {
+    fn run(mut self, feed: &LeaseFeed) -> Vec<Violation> {
         // A violation that never was is shown as none, and not left out.
         Judge::RULES.into_iter().for_each(|rule| counter(rule).absolute(0));
         let judged = metrics::counter!("twinway_lease_judged_total");
         let lost = metrics::counter!("twinway_lease_unjudged_total");
         judged.absolute(0);
         lost.absolute(0);
-        let mut judges = None;
-        while let Ok(Item { watched, now, missing }) = items.recv() {
-            if missing > 0 {
-                self.judge.lost();
-                lost.increment(missing);
+        let (mut judges, mut items) = (None, Vec::new());
+        while feed.take(&mut items) {
+            let (mut seen, mut unjudged) = (0, 0);
+            for Item { watched, now, missing } in items.drain(..) {
+                if missing > 0 {
+                    self.judge.lost();
+                    unjudged += missing;
+                }
+                let violations = self.judge.see(&watched, now);
+                *if self.judge.judges() { &mut seen } else { &mut unjudged } += 1;
+                if judges != Some(self.judge.judges()) {
+                    judges = Some(self.judge.judges());
+                    self.turned();
+                }
+                violations.into_iter().for_each(|violation| self.tell(violation));
             }
-            let violations = self.judge.see(&watched, now);
-            let seen = if self.judge.judges() { &judged } else { &lost };
-            seen.increment(1);
-            if judges != Some(self.judge.judges()) {
-                judges = Some(self.judge.judges());
-                self.turned();
-            }
-            violations.into_iter().for_each(|violation| self.tell(violation));
+            judged.increment(seen);
+            lost.increment(unjudged);
+            feed.gather();
         }
         metrics::gauge!("twinway_lease_untracked").set(self.judge.untracked() as f64);
         self.kept
@@ -149,21 +194,22 @@ fn counter(rule: Rule) -> metrics::Counter {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, mpsc};
+    use std::sync::Arc;
 
-    use parking_lot::Mutex;
     use twinway_protocol::{lease::watch::Watched, time::Now};
 
-    use super::{Feed, LeaseFeed};
+    use super::{LeaseFeed, Shared, WAITING_MAX};
 
     #[test]
     fn what_is_lost_is_told_with_what_comes_after_it() {
-        let (sender, items) = mpsc::sync_channel(1);
-        let feed = LeaseFeed(Arc::new(Mutex::new(Feed { items: Some(sender), missing: 0 })));
+        let feed = LeaseFeed(Arc::new(Shared::default()));
         let send = || feed.send(Box::new(Watched::Began { records: Vec::new() }), Now::default());
-        (0..3).for_each(|_| send());
-        assert_eq!(items.recv().map(|item| item.missing), Ok(0));
+        let mut items = Vec::new();
+        (0..WAITING_MAX + 2).for_each(|_| send());
+        assert!(feed.take(&mut items) && items.len() == WAITING_MAX);
+        assert!(items.drain(..).all(|item| item.missing == 0));
         send();
-        assert_eq!(items.recv().map(|item| item.missing), Ok(2));
+        assert!(feed.take(&mut items));
+        assert_eq!(items.iter().map(|item| item.missing).collect::<Vec<_>>(), [2]);
     }
 }

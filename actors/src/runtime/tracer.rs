@@ -94,7 +94,7 @@ const CHUNK_EVENTS_MAX: usize = 16_384;
 /// A chunk has room for so many events at first.
 const CHUNK_EVENTS_MIN: usize = 64;
 /// See [`CHUNK_EVENTS_MAX`], in milliseconds.
-const CHUNK_AGE_MS_MAX: u64 = 5;
+const CHUNK_AGE_MS_MAX: u64 = 10;
 
 /// The events of one actor: without a listener the newest few, with one those not handed over yet.
 #[derive(Debug)]
@@ -201,7 +201,7 @@ mod tests {
         let (lost, mut tracer) = (feed.lost(), Tracer::new(0, Some(feed)));
         let mut two = || {
             (1..=2).for_each(|count| tracer.record(event(count), 0));
-            assert_eq!(tracer.due_ms(), Some(5));
+            assert_eq!(tracer.due_ms(), Some(10));
             tracer.hand_over();
         };
         two();

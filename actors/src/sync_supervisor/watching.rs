@@ -1,7 +1,5 @@
 //! What the supervisor lets be seen of its table, for the judge of the invariants; only where somebody judges.
 
-use std::collections::BTreeMap;
-
 use twinway_protocol::{
     EntityId, Out,
     lease::{
@@ -29,7 +27,7 @@ impl SyncSupervisor {
 
     /// The table has taken a step. Said before anything that follows from it leaves.
     pub(super) fn show_step(&self, input: Input, effects: &[Effect], out: &mut Out<'_, Self>) {
-        let mut views = BTreeMap::new();
+        let mut views = Vec::new();
         for effect in effects {
             if let Effect::Record(Some(object), _) | Effect::Fence { object, .. } = effect {
                 view(&self.table, *object, &mut views);
@@ -37,7 +35,7 @@ impl SyncSupervisor {
         }
         // A set that waits could have all of its objects, or lacks one: both take them all to see.
         let of_sets: Vec<EntityId> = views
-            .values()
+            .iter()
             .filter_map(|view| view.queue.first())
             .flat_map(|first| first.objects.as_slice().iter().map(|wanted| wanted.object))
             .collect();
@@ -47,10 +45,8 @@ impl SyncSupervisor {
     }
 }
 
-fn view(table: &Table, object: EntityId, views: &mut BTreeMap<EntityId, ObjectView>) {
-    if !views.contains_key(&object)
-        && let Some(view) = table.view(object, LINE_SEEN_MAX)
-    {
-        views.insert(object, view);
+fn view(table: &Table, object: EntityId, views: &mut Vec<ObjectView>) {
+    if !views.iter().any(|view| view.object == object) {
+        views.extend(table.view(object, LINE_SEEN_MAX));
     }
 }

@@ -73,6 +73,10 @@ impl Driver for Pct {
         }
     }
 
+    fn looks_at_faults(&mut self) -> bool {
+        self.changes.contains(&self.points)
+    }
+
     fn choose(&mut self, point: &Point<'_>) -> usize {
         let change = self.changes.contains(&self.points);
         self.points += 1;

@@ -10,11 +10,13 @@ const POINTS_A_FAULT: usize = 32;
 pub struct Random {
     chance: Chance,
     points_a_fault: usize,
+    /// Whether a fault is looked for at this point, if that is decided.
+    looks: Option<bool>,
 }
 
 impl Default for Random {
     fn default() -> Self {
-        Self { chance: Chance(0), points_a_fault: POINTS_A_FAULT }
+        Self { chance: Chance(0), points_a_fault: POINTS_A_FAULT, looks: None }
     }
 }
 
@@ -29,11 +31,20 @@ impl Random {
 impl Driver for Random {
     fn begin(&mut self, seed: u64) {
         self.chance = Chance(seed);
+        self.looks = None;
+    }
+
+    fn looks_at_faults(&mut self) -> bool {
+        let looks = self.chance.below(self.points_a_fault) == 0;
+        self.looks = Some(looks);
+        looks
     }
 
     fn choose(&mut self, point: &Point<'_>) -> usize {
         let faults = point.actions.get(point.ordinary..).unwrap_or_default();
-        if !faults.is_empty() && self.chance.below(self.points_a_fault) == 0 {
+        // Who does not ask first lists them all.
+        let looks = self.looks.take();
+        if !faults.is_empty() && looks.unwrap_or_else(|| self.chance.below(self.points_a_fault) == 0) {
             // Every kind of fault is as likely as another, however many messages it could befall.
             let is_first = |at: usize, what: What| at == 0 || faults.get(at - 1).is_none_or(|fault| fault.what != what);
             let kinds = faults.iter().enumerate().filter(|(at, fault)| is_first(*at, fault.what)).count();

@@ -9,6 +9,10 @@ pub struct Fifo;
 impl Driver for Fifo {
     fn begin(&mut self, _seed: u64) {}
 
+    fn looks_at_faults(&mut self) -> bool {
+        false
+    }
+
     fn choose(&mut self, _point: &Point<'_>) -> usize {
         0
     }

@@ -7,7 +7,7 @@ use twinway_protocol::{
     flow::{Checker, FindingKind, Flow, Limits, Traced},
 };
 
-use super::{Found, Rule, Seen};
+use super::{Found, Rule, Seen, Sights};
 use crate::fault::Fault;
 
 /// Events of one run that are kept, since others may name them as their parents.
@@ -46,6 +46,10 @@ impl FollowsFlow {
 impl<W: WireSet> Rule<W> for FollowsFlow {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn looks_at(&self) -> Sights {
+        Sights::EVENT | Sights::FAULT | Sights::END
     }
 
     fn begin(&mut self) {

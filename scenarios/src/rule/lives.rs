@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet};
 
-use super::{Found, Rule, Seen};
+use super::{Found, Rule, Seen, Sights};
 use crate::fault::Fault;
 
 /// A question that was delivered, as its answer will know it.
@@ -69,6 +69,10 @@ impl EarlierLivesAreOver {
 impl<W: WireSet> Rule<W> for EarlierLivesAreOver {
     fn name(&self) -> &str {
         "an earlier life is over"
+    }
+
+    fn looks_at(&self) -> Sights {
+        Sights::EVENT | Sights::DELIVERY | Sights::SENT | Sights::FAILURE | Sights::FAULT
     }
 
     fn begin(&mut self) {

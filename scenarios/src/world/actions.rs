@@ -2,9 +2,13 @@
 
 use std::cmp::Reverse;
 
-use twinway_protocol::{EntityId, EventId, PendingKey, WireSet};
+use twinway_protocol::{EntityId, EventId, Meta, PendingKey, WireSet};
 
-use super::{CALLER, State, Told, World, cell::Task};
+use super::{
+    CALLER, State, Told, World,
+    cell::Task,
+    flights::{Flight, Slots},
+};
 use crate::{
     driver::{Action, What},
     fault::Fault,
@@ -22,28 +26,22 @@ fn of_nobody(what: What, name: u64) -> Action {
 }
 
 impl<W: WireSet> World<W> {
-    /// Lists what can happen next; gives how much of it is ordinary, or nothing when the run is over.
-    pub(super) fn enable(&mut self) -> Option<usize> {
+    /// Lists what can happen next without a fault; false when the run is over.
+    pub(super) fn enable(&mut self) -> bool {
         loop {
             self.enable_ordinary();
             if !self.actions.is_empty() {
-                break;
+                return true;
             }
             if self.go_on_at_rest() {
                 continue;
             }
             let waited_for = self.options.run_out_timers || self.waiting.iter().any(|waits| *waits);
-            let timer = self.timers.peek().filter(|_| waited_for)?;
-            let Reverse(timer) = timer;
+            let Some(Reverse(timer)) = self.timers.peek().filter(|_| waited_for) else { return false };
             let (at, count) = (timer.at, timer.count);
             self.push_of(What::Timer, at, count, 0);
-            break;
+            return true;
         }
-        let ordinary = self.actions.len();
-        if self.left.any() {
-            self.enable_faults(ordinary);
-        }
-        Some(ordinary)
     }
 
     fn push_of(&mut self, what: What, at: u32, name: u64, slot: u8) {
@@ -78,7 +76,9 @@ impl<W: WireSet> World<W> {
             let (at, count) = (timer.at, timer.count);
             self.push_of(What::Timer, at, count, 0);
         }
-        self.enable_deliveries(true);
+        if self.flights.are_late() {
+            self.enable_deliveries(true);
+        }
     }
 
     fn enable_deliveries(&mut self, late: bool) {
@@ -121,21 +121,40 @@ impl<W: WireSet> World<W> {
         true
     }
 
-    fn enable_faults(&mut self, ordinary: usize) {
-        let of_flights =
-            [(What::Drop, self.left.drops), (What::Duplicate, self.left.duplicates), (What::Panic, self.left.panics)];
-        for (what, _) in of_flights.into_iter().filter(|(_, left)| *left > 0) {
+    /// Whether a message under way can be lost, doubled, or make its entity panic.
+    fn can_befall(&self, what: What, action: &Action) -> bool {
+        let flight = self.flights.get(action.slot).filter(|_| action.what == What::Deliver);
+        flight.is_some_and(|flight| match what {
+            What::Drop => flight.promise.loses,
+            What::Duplicate => flight.promise.duplicates && flight.double,
+            _ => self.is_running(flight.to),
+        })
+    }
+
+    /// The faults of messages, with how many are left.
+    fn of_flights(&self) -> impl Iterator<Item = What> + use<W> {
+        let left = self.left;
+        let of_flights = [(What::Drop, left.drops), (What::Duplicate, left.duplicates), (What::Panic, left.panics)];
+        of_flights.into_iter().filter(|(_, left)| *left > 0).map(|(what, _)| what)
+    }
+
+    /// Whether any fault could happen now.
+    pub(super) fn can_fault(&self) -> bool {
+        let left = &self.left;
+        left.any()
+            && (left.crashes > 0
+                || left.clock_jumps > 0
+                || (left.delays > 0 && !self.timers.is_empty())
+                || (left.restarts > 0 && (0..self.shells.len() as u32).any(|at| self.is_running(at)))
+                || self.of_flights().any(|what| self.actions.iter().any(|action| self.can_befall(what, action))))
+    }
+
+    /// Lists the faults that could happen now, behind the `ordinary`.
+    pub(super) fn enable_faults(&mut self, ordinary: usize) {
+        for what in self.of_flights() {
             for index in 0..ordinary {
                 let Some(action) = self.actions.get(index).copied() else { continue };
-                let Some(flight) = self.flights.get(action.slot).filter(|_| action.what == What::Deliver) else {
-                    continue;
-                };
-                let possible = match what {
-                    What::Drop => flight.promise.loses,
-                    What::Duplicate => flight.promise.duplicates && flight.double,
-                    _ => self.is_running(flight.to),
-                };
-                if possible {
+                if self.can_befall(what, &action) {
                     self.actions.push(Action { what, ..action });
                 }
             }
@@ -147,8 +166,10 @@ impl<W: WireSet> World<W> {
             self.push_of(What::Delay, at, count, 0);
         }
         if self.left.restarts > 0 {
-            for at in (0..self.shells.len() as u32).filter(|at| self.is_running(*at)).collect::<Vec<_>>() {
-                self.push_of(What::Restart, at, u64::from(at), 0);
+            for at in 0..self.shells.len() as u32 {
+                if self.is_running(at) {
+                    self.push_of(What::Restart, at, u64::from(at), 0);
+                }
             }
         }
         if self.left.crashes > 0 {
@@ -198,20 +219,34 @@ impl<W: WireSet> World<W> {
     }
 
     fn arrive(&mut self, slot: u8, panics: bool) {
-        let Some((flight, load)) = self.flights.take(slot) else { return };
-        self.forget_slot(slot);
+        let Some((flight, meta)) = self.take(slot) else { return };
         if let Some(known) = self.known.get_mut(flight.to as usize) {
-            known.slots |= flight.known.slots & !(1 << slot);
+            known.slots |= flight.known.slots;
             // Nothing arrives before it was sent.
             known.us = known.us.max(flight.known.us);
         }
-        self.deliver(flight.to, load.meta, load.wire, panics);
+        self.deliver(flight.to, meta, panics);
+        self.incoming = None;
     }
 
-    fn forget_slot(&mut self, slot: u8) {
-        for known in &mut self.known {
-            known.slots &= !(1 << slot);
+    /// Takes a message from its way; it is what comes in now.
+    fn take(&mut self, slot: u8) -> Option<(Flight, Meta)> {
+        let (mut flight, meta) = self.flights.take(slot, &mut self.incoming)?;
+        flight.known.slots &= !self.free_slots();
+        self.flights.admit();
+        Some((flight, meta))
+    }
+
+    /// Frees slots of what has arrived, now and then; gives those that it freed.
+    pub(super) fn free_slots(&mut self) -> Slots {
+        if !self.flights.is_full_of_stale() {
+            return 0;
         }
+        let freed = self.flights.free_stale();
+        for known in self.known.iter_mut().chain(self.answers.iter_mut().map(|(_, _, known, _)| known)) {
+            known.slots &= !freed;
+        }
+        freed
     }
 
     fn commit(&mut self) {
@@ -247,11 +282,11 @@ impl<W: WireSet> World<W> {
 
     fn lose(&mut self, slot: u8) {
         self.left.drops -= 1;
-        let Some((_, load)) = self.flights.take(slot) else { return };
-        self.forget_slot(slot);
-        let (to, pending) = (load.meta.to, load.meta.pending);
+        let Some((_, meta)) = self.take(slot) else { return };
+        self.incoming = None;
+        let (to, pending) = (meta.to, meta.pending);
         self.rules.see(&Seen::Fault(Fault::Drop { to, pending }));
-        if load.meta.from == CALLER && pending != PendingKey::NONE {
+        if meta.from == CALLER && pending != PendingKey::NONE {
             self.tell_lost(pending.to_bits());
         }
     }
@@ -269,6 +304,7 @@ impl<W: WireSet> World<W> {
 
     fn double(&mut self, slot: u8) {
         self.left.duplicates -= 1;
+        self.free_slots();
         if let Some(to) = self.flights.double(slot) {
             self.rules.see(&Seen::Fault(Fault::Duplicate { to }));
         }

@@ -12,9 +12,10 @@ use twinway_protocol::{
 };
 
 /// What a turn is about.
-pub(crate) enum Task<W> {
-    /// A message is handled.
-    Message(Meta, W),
+#[derive(Clone, Copy)]
+pub(crate) enum Task {
+    /// The message that came in is handled.
+    Message(Meta),
     /// A timer has run out.
     Timeout(PendingKey),
     /// Its records are replayed.
@@ -61,11 +62,11 @@ impl<T: Any + fmt::Debug> AnyRecord for T {
 pub(crate) trait Cell<W: WireSet> {
     /// Another entity of this type, which has written nothing down.
     fn begin(&mut self, id: EntityId, incarnation: u32);
-    /// One turn.
+    /// One turn; a message is taken out of `incoming`.
     ///
     /// # Errors
     /// What the behaviour said when it panicked.
-    fn turn(&mut self, task: Task<W>, at: Moment, into: &mut Yield<W>) -> Result<(), String>;
+    fn turn(&mut self, task: Task, incoming: &mut Option<W>, at: Moment, into: &mut Yield<W>) -> Result<(), String>;
     /// Writes the last turn's records down at the positions after `before`, and shows each.
     fn write(&mut self, before: u64, see: &mut dyn FnMut(u64, &dyn AnyRecord));
     /// Drops the last turn's records.
@@ -100,7 +101,13 @@ impl<B: Behaviour> Cell<B::Wire> for CellOf<B> {
         self.turn.clear();
     }
 
-    fn turn(&mut self, task: Task<B::Wire>, at: Moment, into: &mut Yield<B::Wire>) -> Result<(), String> {
+    fn turn(
+        &mut self,
+        task: Task,
+        incoming: &mut Option<B::Wire>,
+        at: Moment,
+        into: &mut Yield<B::Wire>,
+    ) -> Result<(), String> {
         std::mem::swap(&mut self.turn.effects, &mut into.effects);
         std::mem::swap(&mut self.turn.joined, &mut into.joined);
         let (behaviour, turn) = (&mut self.behaviour, &mut self.turn);
@@ -108,8 +115,8 @@ impl<B: Behaviour> Cell<B::Wire> for CellOf<B> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut out = Out::new(turn, at.id, at.event, at.now, at.chance);
             match task {
-                Task::Message(meta, wire) => {
-                    if let Ok(message) = B::Msg::from_wire(wire) {
+                Task::Message(meta) => {
+                    if let Some(Ok(message)) = incoming.take().map(B::Msg::from_wire) {
                         behaviour.handle(Envelope { meta, message }, &mut out);
                     }
                 }

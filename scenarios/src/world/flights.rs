@@ -40,21 +40,31 @@ pub(crate) struct Flight {
 }
 
 /// What it carries.
-pub(crate) struct Load<W> {
-    pub(crate) meta: Meta,
-    pub(crate) wire: W,
+struct Load<W> {
+    meta: Meta,
+    /// None: nothing is under way in this slot.
+    wire: Option<W>,
     /// The same message again, if it may come twice.
     copy: Option<Box<W>>,
 }
 
+/// After so many arrivals their slots are taken out of what everybody knows, all at once, and given again.
+const STALE_MAX: u32 = 16;
+
 /// All messages under way.
 pub(crate) struct Flights<W> {
     flights: Vec<Flight>,
-    loads: Vec<Option<Load<W>>>,
+    loads: Vec<Load<W>>,
+    /// How many slots were ever given in this run: those behind are nobody's.
+    given: usize,
     free: Vec<u8>,
+    /// Slots of what has arrived, of which somebody may still know. They stand in nobody's way, and are not given again
+    /// before nobody knows of them.
+    stale: Slots,
     /// Slots in the order of sending.
     order: Vec<u8>,
     control: Slots,
+    late: Slots,
     /// What is under way to a shell.
     towards: Vec<Slots>,
     overflow: VecDeque<(Flight, Load<W>)>,
@@ -66,27 +76,29 @@ impl<W: WireSet> Flights<W> {
         Self {
             flights: Vec::new(),
             loads: Vec::new(),
+            given: 0,
             free: Vec::new(),
+            stale: 0,
             order: Vec::new(),
             control: 0,
+            late: 0,
             towards: Vec::new(),
             overflow: VecDeque::new(),
             sent: 0,
         }
     }
 
+    /// Nothing is under way, and nobody knows of anything.
     pub(crate) fn clear(&mut self) {
         for slot in self.order.drain(..) {
             if let Some(load) = self.loads.get_mut(usize::from(slot)) {
-                *load = None;
+                (load.wire, load.copy) = (None, None);
             }
-            self.free.push(slot);
         }
         self.overflow.clear();
-        self.control = 0;
+        (self.control, self.late, self.stale, self.given) = (0, 0, 0, 0);
+        self.free.clear();
         self.towards.fill(0);
-        // Slots are given from the lowest on, so that a run does not depend on the run before.
-        self.free.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     pub(crate) fn restart(&mut self) {
@@ -103,46 +115,45 @@ impl<W: WireSet> Flights<W> {
         self.flights.get(usize::from(slot))
     }
 
-    /// Puts a message under way whose sender knew of `known`. Gives its slot as a set, for the sender to know of.
+    /// Puts a message under way, which is taken out of `wire`, and whose sender knew of `known`. Gives its slot as a
+    /// set, for the sender to know of.
     pub(crate) fn send(
         &mut self,
         meta: Meta,
-        (wire, copy): (W, Option<Box<W>>),
+        (wire, copy): (&mut Option<W>, Option<Box<W>>),
         to: u32,
         promise: Promise,
         known: Known,
     ) -> Slots {
         self.sent += 1;
-        let control = wire.lane() == Lane::Control;
+        let control = wire.as_ref().is_some_and(|wire| wire.lane() == Lane::Control);
         let (from, sent, double) = (meta.from, self.sent, copy.is_some());
         let flight = Flight { from, to, sent, promise, known, control, late: false, double };
-        let load = Load { meta, wire, copy };
         if !self.overflow.is_empty() || self.order.len() >= FLIGHTS_MAX {
-            self.overflow.push_back((flight, load));
+            self.overflow.push_back((flight, Load { meta, wire: wire.take(), copy }));
             return 0;
         }
-        self.enter(flight, load)
+        self.enter(flight, meta, wire, copy)
     }
 
-    fn enter(&mut self, flight: Flight, load: Load<W>) -> Slots {
+    fn enter(&mut self, flight: Flight, meta: Meta, wire: &mut Option<W>, copy: Option<Box<W>>) -> Slots {
         let to = flight.to as usize;
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                if let (Some(a), Some(b)) =
-                    (self.flights.get_mut(usize::from(slot)), self.loads.get_mut(usize::from(slot)))
-                {
-                    *a = flight;
-                    *b = Some(load);
-                }
-                slot
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.given += 1;
+            // Who sends has seen to it that there is one of the FLIGHTS_MAX.
+            (self.given - 1) as u8
+        });
+        match (self.flights.get_mut(usize::from(slot)), self.loads.get_mut(usize::from(slot))) {
+            (Some(place), Some(load)) => {
+                *place = flight;
+                (load.meta, load.copy) = (meta, copy);
+                load.wire = wire.take();
             }
-            None => {
+            _ => {
                 self.flights.push(flight);
-                self.loads.push(Some(load));
-                // There are at most FLIGHTS_MAX.
-                (self.flights.len() - 1) as u8
+                self.loads.push(Load { meta, wire: wire.take(), copy });
             }
-        };
+        }
         let bit = 1 << slot;
         if flight.control {
             self.control |= bit;
@@ -157,45 +168,63 @@ impl<W: WireSet> Flights<W> {
         bit
     }
 
-    /// Takes a message out. From now on nothing under way knows of its slot; what shells know is the caller's.
-    pub(crate) fn take(&mut self, slot: u8) -> Option<(Flight, Load<W>)> {
-        let load = self.loads.get_mut(usize::from(slot))?.take()?;
+    /// Takes a message out, into `wire`. Before anything else is sent the caller frees the slots that
+    /// [`Flights::is_full_of_stale`] speaks of, and then lets in what waited.
+    pub(crate) fn take(&mut self, slot: u8, wire: &mut Option<W>) -> Option<(Flight, Meta)> {
+        let load = self.loads.get_mut(usize::from(slot)).filter(|load| load.wire.is_some())?;
+        *wire = load.wire.take();
+        load.copy = None;
+        let meta = load.meta;
         let flight = *self.flights.get(usize::from(slot))?;
         let bit: Slots = 1 << slot;
-        self.order.retain(|other| *other != slot);
+        if let Some(at) = self.order.iter().position(|other| *other == slot) {
+            self.order.remove(at);
+        }
         self.control &= !bit;
+        self.late &= !bit;
         if let Some(towards) = self.towards.get_mut(flight.to as usize) {
             *towards &= !bit;
         }
+        self.stale |= bit;
+        Some((flight, meta))
+    }
+
+    /// Whether slots have to be freed: many of them could be, or there is no other.
+    pub(crate) fn is_full_of_stale(&self) -> bool {
+        let spent = self.free.is_empty() && (self.given >= FLIGHTS_MAX || self.stale.count_ones() >= STALE_MAX);
+        self.stale != 0 && (spent || !self.overflow.is_empty())
+    }
+
+    /// Frees the slots of what has arrived; nothing under way knows of them from now on. What shells know is the
+    /// caller's: it gets the slots.
+    pub(crate) fn free_stale(&mut self) -> Slots {
+        let stale = std::mem::take(&mut self.stale);
         // Of those that are not under way it does not matter.
         for other in &mut self.flights {
-            other.known.slots &= !bit;
+            other.known.slots &= !stale;
         }
-        self.free.push(slot);
-        if !self.overflow.is_empty() {
-            self.admit();
-        }
-        Some((flight, load))
+        self.free.extend((0..FLIGHTS_MAX as u8).filter(|slot| stale & (1 << slot) != 0));
+        stale
     }
 
     /// Puts the copy of a message under way, behind everything else; gives whom it is for.
     pub(crate) fn double(&mut self, slot: u8) -> Option<EntityId> {
-        let load = self.loads.get_mut(usize::from(slot))?.as_mut()?;
-        let (meta, wire) = (load.meta, *load.copy.take()?);
+        let load = self.loads.get_mut(usize::from(slot))?;
+        let (meta, mut wire) = (load.meta, Some(*load.copy.take()?));
         let flight = self.flights.get_mut(usize::from(slot))?;
         flight.double = false;
         let (to, promise, known) = (flight.to, flight.promise, flight.known);
-        self.send(meta, (wire, None), to, promise, known);
+        self.send(meta, (&mut wire, None), to, promise, known);
         Some(meta.to)
     }
 
     /// What waited for a slot goes behind everything that is under way already.
-    fn admit(&mut self) {
+    pub(crate) fn admit(&mut self) {
         while self.order.len() < FLIGHTS_MAX
-            && let Some((mut flight, load)) = self.overflow.pop_front()
+            && let Some((mut flight, mut load)) = self.overflow.pop_front()
         {
             flight.known.slots = self.order.iter().fold(0, |slots, slot| slots | (1 << slot));
-            self.enter(flight, load);
+            self.enter(flight, load.meta, &mut load.wire, load.copy);
         }
     }
 
@@ -203,7 +232,13 @@ impl<W: WireSet> Flights<W> {
     pub(crate) fn let_past(&mut self, slot: u8) {
         if let Some(flight) = self.flights.get_mut(usize::from(slot)) {
             flight.late = true;
+            self.late |= 1 << slot;
         }
+    }
+
+    /// Whether something newer went before any of them.
+    pub(crate) fn are_late(&self) -> bool {
+        self.late != 0
     }
 
     /// Whether a message must wait for another one to the same entity.

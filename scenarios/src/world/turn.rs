@@ -26,11 +26,13 @@ pub(super) struct Occasion {
 pub(super) type Question<W> = Option<(Meta, Refusal<W>)>;
 
 impl<W: WireSet> World<W> {
-    /// A message has arrived at a shell. With `panics`, the driver makes the turn fail.
-    pub(super) fn deliver(&mut self, at: u32, meta: Meta, wire: W, panics: bool) {
+    /// What comes in has arrived at a shell. With `panics`, the driver makes the turn fail.
+    pub(super) fn deliver(&mut self, at: u32, meta: Meta, panics: bool) {
+        let Some(wire) = &self.incoming else { return };
         let right = wire.kind() == meta.to.kind();
         if !self.is_running(at) || !right {
-            self.reject(at, meta, &wire, false);
+            let wire = self.incoming.take();
+            wire.into_iter().for_each(|wire| self.reject(at, meta, &wire, false));
             return;
         }
         let question = wire.refusal().map(|refusal| (meta, refusal));
@@ -38,9 +40,9 @@ impl<W: WireSet> World<W> {
         let step = if meta.from.kind() == CALLER_KIND { None } else { meta.step };
         let occasion = Occasion { cause: meta.cause, from: meta.from, step, name: wire.describe().1 };
         if let Some(shell) = self.shells.get(at as usize) {
-            self.rules.see(&Seen::Delivery { event: shell.event.next(), meta: &meta, wire: &wire });
+            self.rules.see(&Seen::Delivery { event: shell.event.next(), meta: &meta, wire });
         }
-        let task = if panics { None } else { Some(Task::Message(meta, wire)) };
+        let task = if panics { None } else { Some(Task::Message(meta)) };
         self.take_turn(at, task, &occasion, question);
     }
 
@@ -48,14 +50,14 @@ impl<W: WireSet> World<W> {
         self.turn_alone(at, Task::Recovered(why), "recovered", EventId::NONE);
     }
 
-    pub(super) fn turn_alone(&mut self, at: u32, task: Task<W>, name: &'static str, cause: EventId) {
+    pub(super) fn turn_alone(&mut self, at: u32, task: Task, name: &'static str, cause: EventId) {
         let Some(shell) = self.shells.get(at as usize) else { return };
         let occasion = Occasion { cause, from: shell.id, step: None, name };
         self.take_turn(at, Some(task), &occasion, None);
     }
 
     /// Without a task, the driver makes the turn fail.
-    fn take_turn(&mut self, at: u32, task: Option<Task<W>>, occasion: &Occasion, question: Question<W>) {
+    fn take_turn(&mut self, at: u32, task: Option<Task>, occasion: &Occasion, question: Question<W>) {
         let us = self.pass_time(at);
         let now = self.at(us);
         self.rules.found.now = now;
@@ -65,14 +67,13 @@ impl<W: WireSet> World<W> {
         let chance = self.chance ^ event.to_bits().wrapping_mul(0xd6e8_feb8_6659_fd93);
         let injected = task.is_none();
         let outcome = match task {
-            Some(task) => shell.cell.turn(task, Moment { id, event, now, chance }, &mut self.yielded),
+            Some(task) => {
+                shell.cell.turn(task, &mut self.incoming, Moment { id, event, now, chance }, &mut self.yielded)
+            }
             None => Err("the driver made it".to_owned()),
         };
-        let joined = if self.yielded.joined.is_empty() {
-            Box::default()
-        } else {
-            self.yielded.joined.drain(..).collect::<Box<[EventId]>>()
-        };
+        let joined = Box::from(self.yielded.joined.as_slice());
+        self.yielded.joined.clear();
         let Occasion { cause, from, step, name } = *occasion;
         let at_ns = us.saturating_mul(1_000);
         self.record_event(TraceEvent { event, cause, joined, from, to: id, step, name, at_ns });
@@ -99,8 +100,10 @@ impl<W: WireSet> World<W> {
     fn record_event(&mut self, event: TraceEvent) {
         self.event = event.event;
         self.rules.found.event = event.event;
-        self.rules.see(&Seen::Event(&event));
         self.trace.push(event);
+        if let Some(event) = self.trace.last() {
+            self.rules.see(&Seen::Event(event));
+        }
     }
 
     /// Keeps in mind which questions are still to be answered.
@@ -170,8 +173,11 @@ impl<W: WireSet> World<W> {
 
     /// Lets effects out, and keeps their memory: as the next turn's, or else as spare.
     pub(super) fn let_out(&mut self, at: u32, event: EventId, mut effects: Vec<Effect<W>>, next: bool) {
-        for effect in effects.drain(..) {
-            self.apply(at, event, effect);
+        for mut effect in effects.drain(..) {
+            match &mut effect {
+                Effect::Send { wire, meta } => self.send(at, *meta, wire),
+                _ => self.apply(at, event, effect),
+            }
         }
         if next {
             self.yielded.effects = effects;
@@ -182,8 +188,8 @@ impl<W: WireSet> World<W> {
 
     fn apply(&mut self, at: u32, event: EventId, effect: Effect<W>) {
         match effect {
-            Effect::Send { wire: Some(wire), meta } => self.send(at, meta, wire),
-            Effect::Send { wire: None, .. } => {}
+            // It is sent from where it is.
+            Effect::Send { .. } => {}
             Effect::Timer { after_ms, key } => {
                 self.timers_set += 1;
                 let due_ms = (self.knowledge(at).us / 1_000).saturating_add(after_ms);
@@ -217,15 +223,19 @@ impl<W: WireSet> World<W> {
         self.known.get(at as usize).copied().unwrap_or_default()
     }
 
-    fn send(&mut self, at: u32, meta: Meta, wire: W) {
-        self.rules.see(&Seen::Sent { meta: &meta, wire: &wire });
+    /// Sends what is in `wire`, if anything is.
+    fn send(&mut self, at: u32, meta: Meta, wire: &mut Option<W>) {
+        let Some(sent) = wire else { return };
+        self.rules.see(&Seen::Sent { meta: &meta, wire: sent });
         if meta.to.kind() == CALLER_KIND {
             let known = self.knowledge(at);
-            self.answers.push_back((CallId(meta.pending.to_bits()), wire, known, meta.cause));
+            let answer = wire.take().map(|wire| (CallId(meta.pending.to_bits()), wire, known, meta.cause));
+            self.answers.extend(answer);
             return;
         }
-        let Some(to) = self.shell_of(meta.to) else { return self.reject(at, meta, &wire, true) };
+        let Some(to) = self.shell_of(meta.to) else { return self.reject(at, meta, sent, true) };
         let promise = self.links.promise(meta.from.kind(), meta.to.kind());
+        self.free_slots();
         let known = self.knowledge(at);
         let bit = self.flights.send(meta, (wire, None), to, promise, known);
         if let Some(known) = self.known.get_mut(at as usize) {
@@ -234,13 +244,14 @@ impl<W: WireSet> World<W> {
     }
 
     /// What the outside did.
-    pub(super) fn do_deeds(&mut self, known: Known) {
+    pub(super) fn do_deeds(&mut self, mut known: Known) {
         // While the whole starts nothing is let in.
         if self.hands.deeds.is_empty() || self.starting {
             return;
         }
         let mut deeds = std::mem::take(&mut self.hands.deeds);
         for deed in deeds.drain(..) {
+            known.slots &= !self.free_slots();
             match deed {
                 Deed::Spawn(id) => self.spawn(id),
                 Deed::Took(step) => self.took(step, known),
@@ -284,7 +295,7 @@ impl<W: WireSet> World<W> {
         match self.shell_of(meta.to) {
             Some(to) => {
                 let promise = self.links.promise(meta.from.kind(), meta.to.kind());
-                self.flights.send(meta, (wire, copy), to, promise, known);
+                self.flights.send(meta, (&mut Some(wire), copy), to, promise, known);
             }
             None => self.reject(u32::MAX, meta, &wire, true),
         }
@@ -312,7 +323,7 @@ impl<W: WireSet> World<W> {
             self.rules.see(&Seen::DeadLetter { meta: &back });
             return;
         }
-        self.send(at, back, answer);
+        self.send(at, back, &mut Some(answer));
     }
 
     /// An entity ended itself: its records are forgotten, its address reaches nobody.

@@ -15,7 +15,7 @@ use twinway_protocol::{
 
 use crate::{
     fault::Fault,
-    rule::{Rule, Seen, rule},
+    rule::{Rule, Seen, Sights, rule_of},
     world,
 };
 use twinway_actors::{
@@ -47,7 +47,8 @@ fn is_found_out_again(record: &dyn world::AnyRecord) -> bool {
 /// Durable, then visible: nothing that a turn causes leaves before its records are durable. What twin systems report
 /// (FGMV-29 9.2 step 14) is an exception, and what a gate can find out again.
 pub(super) fn durable_then_visible() -> impl Rule<Wire> {
-    rule("durable, then visible", |written: &mut Written, seen: &Seen<'_, Wire>, found| match seen {
+    let looks_at = Sights::DELIVERY | Sights::RECORD | Sights::DURABLE | Sights::FAULT | Sights::SENT;
+    rule_of("durable, then visible", looks_at, |written: &mut Written, seen: &Seen<'_, Wire>, found| match seen {
         Seen::Delivery { event, wire: Wire::Twin(TwinMsg::ReflectChange(_)), .. } => written.reported.push(*event),
         Seen::Record { event, position, record, .. }
             if !is_found_out_again(*record) && !written.reported.contains(event) =>
@@ -66,7 +67,8 @@ pub(super) fn durable_then_visible() -> impl Rule<Wire> {
 /// FGMV-29 9.2 step 14: what a twin shows is never replaced by something older, as long as nothing is lost.
 pub(super) fn nothing_older_is_shown() -> impl Rule<Wire> {
     type Shown = BTreeMap<(TwinId, String), Timestamp>;
-    rule("nothing older is shown", |shown: &mut Shown, seen: &Seen<'_, Wire>, found| match seen {
+    let looks_at = Sights::SIGNAL | Sights::FAULT;
+    rule_of("nothing older is shown", looks_at, |shown: &mut Shown, seen: &Seen<'_, Wire>, found| match seen {
         Seen::Signal { signal: Signal::Twin(view), .. } => {
             for (name, value) in &view.properties {
                 let before = shown.insert((view.id.clone(), name.clone()), value.at);
@@ -121,41 +123,51 @@ impl Watched {
 
 /// FGMV-29 9.2 step 14: whoever selected a twin, and was told so, hears of every change that the twin writes down.
 pub(super) fn who_selected_hears() -> impl Rule<Wire> {
-    rule("who selected a twin hears of its changes", |watched: &mut Watched, seen: &Seen<'_, Wire>, found| match seen {
-        Seen::Delivery { event, meta, wire: Wire::Twin(message) } => watched.delivered(*event, meta.to, message),
-        Seen::Record { event, record, .. } => {
-            if let Some(TwinRecord::Changed { .. }) = record.as_any().downcast_ref() {
-                watched.changed(*event);
+    let looks_at = Sights::DELIVERY | Sights::RECORD | Sights::SENT | Sights::FAULT | Sights::END;
+    rule_of(
+        "who selected a twin hears of its changes",
+        looks_at,
+        |watched: &mut Watched, seen: &Seen<'_, Wire>, found| match seen {
+            Seen::Delivery { event, meta, wire: Wire::Twin(message) } => watched.delivered(*event, meta.to, message),
+            Seen::Record { event, record, .. } => {
+                if let Some(TwinRecord::Changed { .. }) = record.as_any().downcast_ref() {
+                    watched.changed(*event);
+                }
             }
-        }
-        Seen::Sent { meta, wire: Wire::MetaverseSystem(MetaverseSystemMsg::ReflectChange(_)) } => {
-            if let Some(unheard) = watched.unheard.get_mut(&meta.cause) {
-                unheard.remove(&meta.to);
+            Seen::Sent { meta, wire: Wire::MetaverseSystem(MetaverseSystemMsg::ReflectChange(_)) } => {
+                if let Some(unheard) = watched.unheard.get_mut(&meta.cause) {
+                    unheard.remove(&meta.to);
+                }
             }
-        }
-        Seen::Sent { meta, .. } => watched.kept(meta.cause),
-        // Those who were told so before hear it of the new life too, but not when.
-        Seen::Fault(Fault::Crash) => *watched = Watched::default(),
-        Seen::End { at_rest: true } if watched.unheard.values().any(|unheard| !unheard.is_empty()) => {
-            found.violated("a change was written down of which somebody who selected the twin did not hear");
-        }
-        _ => {}
-    })
+            Seen::Sent { meta, .. } => watched.kept(meta.cause),
+            // Those who were told so before hear it of the new life too, but not when.
+            Seen::Fault(Fault::Crash) => *watched = Watched::default(),
+            Seen::End { at_rest: true } if watched.unheard.values().any(|unheard| !unheard.is_empty()) => {
+                found.violated("a change was written down of which somebody who selected the twin did not hear");
+            }
+            _ => {}
+        },
+    )
 }
 
 /// FGMV-29 9.2 step 18: a lease for one change ends with it: what is granted to DTS, it gives back.
 pub(super) fn leases_of_one_change_end() -> impl Rule<Wire> {
-    rule("a lease of one change ends with it", |held: &mut Vec<Token>, seen: &Seen<'_, Wire>, found| match seen {
-        Seen::Delivery { wire: Wire::Dts(DtsMsg::SyncLeaseGranted(Ok(granted))), .. } => held.push(granted.lease.token),
-        Seen::Sent { wire: Wire::SyncSupervisor(SyncSupervisorMsg::ReleaseSyncLease(release)), .. } => {
-            held.retain(|token| *token != release.shown.token);
+    let looks_at = Sights::DELIVERY | Sights::SENT | Sights::FAULT | Sights::END;
+    rule_of("a lease of one change ends with it", looks_at, |held: &mut Vec<Token>, seen: &Seen<'_, Wire>, found| {
+        match seen {
+            Seen::Delivery { wire: Wire::Dts(DtsMsg::SyncLeaseGranted(Ok(granted))), .. } => {
+                held.push(granted.lease.token)
+            }
+            Seen::Sent { wire: Wire::SyncSupervisor(SyncSupervisorMsg::ReleaseSyncLease(release)), .. } => {
+                held.retain(|token| *token != release.shown.token);
+            }
+            Seen::Sent { wire: Wire::SyncSupervisor(SyncSupervisorMsg::AbandonSyncLeases(_)), .. }
+            | Seen::Fault(Fault::Crash) => held.clear(),
+            Seen::End { at_rest: true } if !held.is_empty() => {
+                found.violated(format!("{:?} was granted for one change and never given back", held));
+            }
+            _ => {}
         }
-        Seen::Sent { wire: Wire::SyncSupervisor(SyncSupervisorMsg::AbandonSyncLeases(_)), .. }
-        | Seen::Fault(Fault::Crash) => held.clear(),
-        Seen::End { at_rest: true } if !held.is_empty() => {
-            found.violated(format!("{:?} was granted for one change and never given back", held));
-        }
-        _ => {}
     })
 }
 
@@ -179,15 +191,28 @@ impl Asked {
 
 /// FGMV-29 9.1 steps 8 and 14x, 9.2 steps 10 and 18: an answer from outside settles the request that it names, once.
 pub(super) fn answers_name_their_request() -> impl Rule<Wire> {
-    rule("an answer settles the request that it names", |asked: &mut Asked, seen: &Seen<'_, Wire>, found| match seen {
-        Seen::Signal { signal: Signal::Request { entity, request, .. }, .. } => asked.open.push((*entity, *request)),
-        Seen::Delivery { event, meta, wire: Wire::DigitalTwinSystem(DigitalTwinSystemMsg::AnswerRequest(answer)) }
-        | Seen::Delivery { event, meta, wire: Wire::ThirdPartySystem(ThirdPartySystemMsg::AnswerRequest(answer)) } => {
-            asked.answered(*event, meta.to, answer.request)
-        }
-        Seen::Sent { meta, wire } if asked.stray.contains(&meta.cause) && meta.to.kind() != CALLER_KIND => {
-            found.violated(format!("{} follows from an answer that nobody waited for", wire.describe().1));
-        }
-        _ => {}
-    })
+    let looks_at = Sights::SIGNAL | Sights::DELIVERY | Sights::SENT;
+    rule_of(
+        "an answer settles the request that it names",
+        looks_at,
+        |asked: &mut Asked, seen: &Seen<'_, Wire>, found| match seen {
+            Seen::Signal { signal: Signal::Request { entity, request, .. }, .. } => {
+                asked.open.push((*entity, *request))
+            }
+            Seen::Delivery {
+                event,
+                meta,
+                wire: Wire::DigitalTwinSystem(DigitalTwinSystemMsg::AnswerRequest(answer)),
+            }
+            | Seen::Delivery {
+                event,
+                meta,
+                wire: Wire::ThirdPartySystem(ThirdPartySystemMsg::AnswerRequest(answer)),
+            } => asked.answered(*event, meta.to, answer.request),
+            Seen::Sent { meta, wire } if asked.stray.contains(&meta.cause) && meta.to.kind() != CALLER_KIND => {
+                found.violated(format!("{} follows from an answer that nobody waited for", wire.describe().1));
+            }
+            _ => {}
+        },
+    )
 }

@@ -2,7 +2,7 @@
 
 use twinway_protocol::WireSet;
 
-use crate::rule::{Found, Rule, Seen};
+use crate::rule::{Found, Rule, Seen, Sights};
 
 /// Every listed step of a flow is taken as often as it says when a run without faults comes to rest, and no other
 /// step; with faults at least once.
@@ -36,6 +36,10 @@ impl StepsAreTaken {
 impl<W: WireSet> Rule<W> for StepsAreTaken {
     fn name(&self) -> &str {
         "every step is taken"
+    }
+
+    fn looks_at(&self) -> Sights {
+        Sights::EVENT | Sights::FAULT | Sights::END
     }
 
     fn begin(&mut self) {

@@ -10,7 +10,7 @@ mod gates;
 mod journal;
 mod looks;
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use self::{facts::Facts, gates::GateFacts, looks::Since};
 use super::{Change, Claimant, Effect, Holder, Input, LeaseLimits, ObjectView, Reply, Table, Token};
@@ -147,19 +147,19 @@ pub enum Event<'a> {
 /// Objects as they are now: those of a table, or some of them.
 pub trait Views: fmt::Debug {
     /// An object, with the first `queue_max` of those in line.
-    fn look_at(&self, object: EntityId, queue_max: usize) -> Option<ObjectView>;
+    fn look_at(&self, object: EntityId, queue_max: usize) -> Option<Cow<'_, ObjectView>>;
 }
 
 impl Views for Table {
-    fn look_at(&self, object: EntityId, queue_max: usize) -> Option<ObjectView> {
-        self.view(object, queue_max)
+    fn look_at(&self, object: EntityId, queue_max: usize) -> Option<Cow<'_, ObjectView>> {
+        self.view(object, queue_max).map(Cow::Owned)
     }
 }
 
-/// Views that were taken before, with as much of the line as was taken.
-impl Views for BTreeMap<EntityId, ObjectView> {
-    fn look_at(&self, object: EntityId, _queue_max: usize) -> Option<ObjectView> {
-        self.get(&object).cloned()
+/// Views that were taken before, with as much of the line as was taken: few.
+impl Views for Vec<ObjectView> {
+    fn look_at(&self, object: EntityId, _queue_max: usize) -> Option<Cow<'_, ObjectView>> {
+        self.iter().find(|view| view.object == object).map(Cow::Borrowed)
     }
 }
 
@@ -202,6 +202,8 @@ pub struct Observer {
     untracked: u64,
     /// With how many known ids those that are not to be known any more are looked for.
     ids_looked_at: usize,
+    /// Whether how long things take is judged (6).
+    timed: bool,
 }
 
 impl Observer {
@@ -223,14 +225,28 @@ impl Observer {
             violations: Vec::new(),
             untracked: 0,
             ids_looked_at: 0,
+            timed: true,
         }
+    }
+
+    /// The same where nobody can say how long things may take: 6 is not judged.
+    #[must_use]
+    pub fn untimed(mut self) -> Self {
+        self.timed = false;
+        self
+    }
+
+    /// Takes a step whose records are durable when it is seen, as [`Event::Step`] and [`Event::Durable`] together.
+    pub fn see_durable_step(&mut self, input: &Input, effects: &[Effect], now: Now) {
+        self.now = now;
+        self.step(input, effects, true);
     }
 
     /// Takes an event that happened at `now`.
     pub fn see(&mut self, event: Event<'_>, now: Now) {
         self.now = now;
         match event {
-            Event::Step { input, effects } => self.step(input, effects),
+            Event::Step { input, effects } => self.step(input, effects, false),
             Event::Asked(reply) => self.ask(reply, Box::default()),
             Event::Answered(reply) => {
                 self.asker(reply);

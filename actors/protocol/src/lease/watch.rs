@@ -12,7 +12,7 @@
 //! - 11, since that takes a second table beside the first, made of the journal; the simulator and the tests compare them.
 //! - 13, as far as everybody is answered: a running enabler is never at rest.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Change, Claimant, Effect, Holder, Input, LeaseLimits, ObjectView, Token,
@@ -38,7 +38,7 @@ pub enum Watched {
         /// What it said.
         effects: Vec<Effect>,
         /// The objects that it touched, as they are now.
-        views: BTreeMap<EntityId, ObjectView>,
+        views: Vec<ObjectView>,
     },
     /// A gate did something.
     Gate {
@@ -89,7 +89,7 @@ impl Judge {
     /// Judges leases with these limits.
     #[must_use]
     pub fn new(limits: LeaseLimits) -> Self {
-        Self { observer: Observer::new(limits.clone()), limits, sees_all: false }
+        Self { observer: Observer::new(limits.clone()).untimed(), limits, sees_all: false }
     }
 
     /// Whether it judges: it has seen everything since a life of the supervisor began.
@@ -116,17 +116,15 @@ impl Judge {
             // Gates and devices keep what they saw through all lives, and so does the observer, as long as it saw all.
             Watched::Began { .. } if self.sees_all => observer.see(Event::Died(None), now),
             Watched::Began { records } => {
-                *observer = Observer::new(self.limits.clone());
+                *observer = Observer::new(self.limits.clone()).untimed();
                 observer.see(Event::Died(Some(records)), now);
                 self.sees_all = true;
             }
             _ if !self.sees_all => return Vec::new(),
             Watched::Step { input, effects, views } => {
-                observer.see(Event::Step { input, effects }, now);
-                let records = effects.iter().filter(|effect| matches!(effect, Effect::Record(..))).count();
-                observer.see(Event::Durable(records), now);
+                observer.see_durable_step(input, effects, now);
                 effects.iter().for_each(|effect| observer.see(Event::Left(effect), now));
-                views.keys().for_each(|object| observer.see(Event::Look(views, *object), now));
+                views.iter().for_each(|view| observer.see(Event::Look(views, view.object), now));
             }
             Watched::Gate { object, did } => {
                 let event = match did {

@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use twinway_protocol::{
-    EntityId,
     lease::{
         Change, ClaimRef, Claimant, Done, Effect, End, Holder, HolderClass, Input, ObjectView, Over, RequestId, Token,
         rules::{Rule, Violation},
@@ -46,7 +45,7 @@ impl Seen {
             }
         }
         let views = self.one.table.objects(0).filter_map(|object| self.one.table.view(object, LINE_SEEN_MAX));
-        let views = views.map(|view| (view.object, view)).collect();
+        let views = views.collect();
         self.push(Watched::Step { input, effects: effects.clone(), views });
         effects
     }
@@ -88,7 +87,7 @@ impl Seen {
     }
 
     /// The last step, to be made another.
-    fn last(&mut self) -> (&mut Input, &mut Vec<Effect>, &mut BTreeMap<EntityId, ObjectView>) {
+    fn last(&mut self) -> (&mut Input, &mut Vec<Effect>, &mut Vec<ObjectView>) {
         let last = self.all.iter_mut().rev().find_map(|(watched, _)| match watched {
             Watched::Step { input, effects, views } => Some((input, effects, views)),
             _ => None,
@@ -168,7 +167,7 @@ fn who_has_not_seen_everything_judges_nothing_until_a_life_begins() {
     let mut effects = Vec::new();
     let recover = Input::Recover(twinway_protocol::Recovery::Failure);
     again.step(recover.clone(), seen.one.now(), &mut effects);
-    let views = BTreeMap::from([(object(0), again.view(object(0), LINE_SEEN_MAX).expect("it is held"))]);
+    let views = vec![again.view(object(0), LINE_SEEN_MAX).expect("it is held")];
     let mut told = judge.see(&Watched::Began { records }, seen.one.now());
     told.extend(judge.see(&Watched::Step { input: recover, effects, views }, seen.one.now()));
     assert_eq!((told, judge.judges()), (vec![], true));
@@ -266,7 +265,7 @@ const PLANTED: [Plant; 13] = [
     (Rule::NotFreeWhileWanted, || {
         let mut seen = held();
         seen.ask(1, 1, 1_000);
-        seen.last().2.get_mut(&object(0)).expect("it is seen").holder = None;
+        seen.last().2.iter_mut().find(|view| view.object == object(0)).expect("it is seen").holder = None;
         seen
     }),
 ];

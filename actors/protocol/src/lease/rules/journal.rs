@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Observer {
-    pub(super) fn step(&mut self, input: &Input, effects: &[Effect]) {
+    pub(super) fn step(&mut self, input: &Input, effects: &[Effect], durable: bool) {
         self.asked(input);
         self.evicted.clear();
         let now_ms = self.now.monotonic_ms;
@@ -16,7 +16,11 @@ impl Observer {
                 Effect::Record(entity, change) => {
                     self.record(*entity, change);
                     self.said.apply(*entity, change, now_ms);
-                    self.pending.push_back((now_ms, *entity, change.clone()));
+                    if durable {
+                        self.durable.apply(*entity, change, now_ms);
+                    } else {
+                        self.pending.push_back((now_ms, *entity, change.clone()));
+                    }
                 }
                 Effect::Answer(reply, answer) => self.answer(*reply, answer),
                 Effect::Tell { objects, notice: Notice::Granted(grant) | Notice::Withdrawn(grant), .. } => {

@@ -47,7 +47,9 @@ impl Observer {
         self.not_free_while_wanted(table, &view);
         self.no_dead_waiter(&view);
         self.deadline_kept(&view);
-        self.in_time(table, &view);
+        if self.timed {
+            self.in_time(table, &view);
+        }
     }
 
     /// Whether a claim in line is first for each of its objects, and `above` whoever holds one.
@@ -56,7 +58,7 @@ impl Observer {
             table.look_at(wanted.object, 1).is_some_and(|view| {
                 view.phase != Phase::Quarantined
                     && view.queue.first().is_some_and(|first| first.arrival == claim.arrival)
-                    && view.holder.is_none_or(|holder| above(&holder))
+                    && view.holder.as_ref().is_none_or(&above)
             })
         })
     }
