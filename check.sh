@@ -13,8 +13,8 @@ is missing, where it may: a C compiler (for the bundled SQLite), cargo-nextest, 
 What it could not install or run is told as SKIPPED with the reason; a skip is no failure.
 
   --long   also the heavy searches: more cases a property (PROPTEST_CASES, default 4096 here),
-           the tests marked #[ignore], each fuzz target for a while (with a nightly compiler and
-           cargo-fuzz), and each bench once without measuring
+           the tests marked #[ignore], each fuzz target for a while (with cargo-fuzz and a C++
+           compiler), and each bench once without measuring
   --help   this text
 
 Environment:
@@ -44,6 +44,7 @@ nextest_install_s_max=900
 deny_install_s_max=300
 if $long; then deny_install_s_max=1800; fi
 readonly nextest_install_s_max deny_install_s_max
+readonly fuzz_install_s_max=900
 # How long each fuzz target runs, s, and what one input may cost.
 readonly fuzz_s=60 fuzz_input_bytes_max=65536 fuzz_memory_mb_max=1024
 # What fetching the advisories may take, s.
@@ -187,12 +188,19 @@ benches() {
     done
 }
 
+# cargo-fuzz asks the compiler for what only nightly ones give unasked; another one is told to give it.
+fuzz() {
+    if cargo +nightly --version >/dev/null 2>&1; then
+        cargo +nightly fuzz "$@"
+    else
+        RUSTC_BOOTSTRAP=1 cargo fuzz "$@"
+    fi
+}
+
 # Why the fuzz targets cannot run; nothing: they can.
 unfuzzed() {
-    if ! cargo +nightly --version >/dev/null 2>&1; then
-        echo "no nightly compiler"
-    elif ! cargo +nightly fuzz --version >/dev/null 2>&1; then
-        echo "cargo-fuzz is missing"
+    if ! need_cargo cargo-fuzz "$fuzz_install_s_max" >&2; then
+        echo "cargo-fuzz is missing and could not be installed"
     elif ! have c++; then
         echo "no C++ compiler, which libFuzzer is built with"
     fi
@@ -207,7 +215,7 @@ fuzz_targets() {
         seeds="fuzz/seeds/$name"
         if [ "$name" = flow_file ]; then seeds=scenarios/flows; fi
         mkdir -p "fuzz/corpus/$name"
-        cargo +nightly fuzz run "$name" "fuzz/corpus/$name" "$seeds" -- -max_total_time="$fuzz_s" \
+        fuzz run "$name" "fuzz/corpus/$name" "$seeds" -- -max_total_time="$fuzz_s" \
             -max_len="$fuzz_input_bytes_max" -rss_limit_mb="$fuzz_memory_mb_max" || return 1
     done
 }

@@ -7,114 +7,54 @@ use twinway_protocol::{
     message::{ExecuteService, ServiceRequest, TwinMsg},
 };
 
-/// A bug that can be planted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mutation {
-    /// FGMV-29 9.1 step 3: TPSR answers before its record is durable.
-    RegistrationToldBeforeDurable,
-    /// FGMV-29 9.1 step 3: TPSR answers when the first entity has what it registered, and not when TPSD has it.
-    RegistrationToldBeforeFound,
-    /// FGMV-29 9.1 step 9: TPSAA tells a decision that it does not write down in a step.
-    AuthorizationStepMissing,
-    /// FGMV-29 9.1 step 13: TPSAA does not look whose authorization it is.
-    AuthorizationUnchecked,
-    /// FGMV-29 9.1 step 14: SDC asks for the service before it is verified that the user may.
-    ServiceBeforeVerified,
-    /// FGMV-29 9.1 step 14: SDC says nothing of a rejection.
-    RejectionUnsaid,
-    /// FGMV-29 9.1 step 17: DTAC does not look who may read.
-    ReadingUnchecked,
-    /// FGMV-29 9.1 step 17: TSI collects without asking DTAC.
-    ReadingUnverified,
-    /// FGMV-29 9.2 steps 2 and 3, swapped: DTSR answers, and then takes the step of managing.
-    AnswerBeforeManaged,
-    /// FGMV-29 9.2 step 5: DTSD answers a search twice.
-    SearchAnsweredTwice,
-    /// FGMV-29 9.2 step 5: DTSD does not ask for the register after a failure.
-    SilentAfterFailure,
-    /// FGMV-29 9.2 step 7: DTIA's answer goes to the neighbour of who asked.
-    AnswerToNeighbour,
-    /// FGMV-29 9.2 step 11: DTAC tells permissions before they are durable.
-    PermissionToldBeforeDurable,
-    /// FGMV-29 9.2 step 12: DTIA answers before DTAC manages what was permitted.
-    PermissionToldBeforeManaged,
-    /// FGMV-29 9.2 step 14: a report that comes late overwrites a newer value.
-    OlderReportWins,
-    /// FGMV-29 9.2 step 14: a twin made anew does not know who watches it.
-    WatchersForgotten,
-    /// FGMV-29 9.2 step 16: DTAC does not look whether the user may.
-    ChangeUnchecked,
-    /// FGMV-29 9.2 step 17: DTS sends the change on before it is verified.
-    AppliedBeforeVerified,
-    /// FGMV-29 9.2 step 17: the twin goes past the gate, straight to its system.
-    GatePassedBy,
-    /// FGMV-29 9.2 step 18: the lease for one change outlives it.
-    OneShotKept,
-    /// FGMV-29 9.2 step 18: an answer from outside that nobody waits for is taken for another question's.
-    AnswerOfAnother,
-    /// DTS counts the keys of its questions anew in every life.
-    KeysBeginAnew,
-}
-
-impl Mutation {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::RegistrationToldBeforeDurable,
-        Self::RegistrationToldBeforeFound,
-        Self::AuthorizationStepMissing,
-        Self::AuthorizationUnchecked,
-        Self::ServiceBeforeVerified,
-        Self::RejectionUnsaid,
-        Self::ReadingUnchecked,
-        Self::ReadingUnverified,
-        Self::AnswerBeforeManaged,
-        Self::SearchAnsweredTwice,
-        Self::SilentAfterFailure,
-        Self::AnswerToNeighbour,
-        Self::PermissionToldBeforeDurable,
-        Self::PermissionToldBeforeManaged,
-        Self::OlderReportWins,
-        Self::WatchersForgotten,
-        Self::ChangeUnchecked,
-        Self::AppliedBeforeVerified,
-        Self::GatePassedBy,
-        Self::OneShotKept,
-        Self::AnswerOfAnother,
-        Self::KeysBeginAnew,
-    ];
-}
-
-#[cfg(feature = "mutations")]
-mod switch {
-    use std::cell::Cell;
-
-    use super::Mutation;
-
-    thread_local! {
-        static BROKEN: Cell<Option<Mutation>> = const { Cell::new(None) };
+twinway_protocol::mutations! {
+    /// A bug that can be planted.
+    pub enum Mutation {
+        /// FGMV-29 9.1 step 3: TPSR answers before its record is durable.
+        RegistrationToldBeforeDurable,
+        /// FGMV-29 9.1 step 3: TPSR answers when the first entity has what it registered, and not when TPSD has it.
+        RegistrationToldBeforeFound,
+        /// FGMV-29 9.1 step 9: TPSAA tells a decision that it does not write down in a step.
+        AuthorizationStepMissing,
+        /// FGMV-29 9.1 step 13: TPSAA does not look whose authorization it is.
+        AuthorizationUnchecked,
+        /// FGMV-29 9.1 step 14: SDC asks for the service before it is verified that the user may.
+        ServiceBeforeVerified,
+        /// FGMV-29 9.1 step 14: SDC says nothing of a rejection.
+        RejectionUnsaid,
+        /// FGMV-29 9.1 step 17: DTAC does not look who may read.
+        ReadingUnchecked,
+        /// FGMV-29 9.1 step 17: TSI collects without asking DTAC.
+        ReadingUnverified,
+        /// FGMV-29 9.2 steps 2 and 3, swapped: DTSR answers, and then takes the step of managing.
+        AnswerBeforeManaged,
+        /// FGMV-29 9.2 step 5: DTSD answers a search twice.
+        SearchAnsweredTwice,
+        /// FGMV-29 9.2 step 5: DTSD does not ask for the register after a failure.
+        SilentAfterFailure,
+        /// FGMV-29 9.2 step 7: DTIA's answer goes to the neighbour of who asked.
+        AnswerToNeighbour,
+        /// FGMV-29 9.2 step 11: DTAC tells permissions before they are durable.
+        PermissionToldBeforeDurable,
+        /// FGMV-29 9.2 step 12: DTIA answers before DTAC manages what was permitted.
+        PermissionToldBeforeManaged,
+        /// FGMV-29 9.2 step 14: a report that comes late overwrites a newer value.
+        OlderReportWins,
+        /// FGMV-29 9.2 step 14: a twin made anew does not know who watches it.
+        WatchersForgotten,
+        /// FGMV-29 9.2 step 16: DTAC does not look whether the user may.
+        ChangeUnchecked,
+        /// FGMV-29 9.2 step 17: DTS sends the change on before it is verified.
+        AppliedBeforeVerified,
+        /// FGMV-29 9.2 step 17: the twin goes past the gate, straight to its system.
+        GatePassedBy,
+        /// FGMV-29 9.2 step 18: the lease for one change outlives it.
+        OneShotKept,
+        /// FGMV-29 9.2 step 18: an answer from outside that nobody waits for is taken for another question's.
+        AnswerOfAnother,
+        /// DTS counts the keys of its questions anew in every life.
+        KeysBeginAnew,
     }
-
-    /// Plants a bug on this thread, or mends all.
-    pub fn set(mutation: Option<Mutation>) {
-        BROKEN.set(mutation);
-    }
-
-    /// Whether the bug is planted on this thread.
-    #[must_use]
-    pub fn broken(mutation: Mutation) -> bool {
-        BROKEN.get() == Some(mutation)
-    }
-}
-
-#[cfg(feature = "mutations")]
-pub use switch::{broken, set};
-
-/// Whether the bug is planted: never, in this build.
-#[cfg(not(feature = "mutations"))]
-#[inline(always)]
-#[must_use]
-pub const fn broken(_mutation: Mutation) -> bool {
-    false
 }
 
 /// The first twin of any world, for a planted bug that knows no better.

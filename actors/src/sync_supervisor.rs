@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
     Recovery, SystemId, TwinId,
-    lease::{Change, Claimant, Counts, Effect, Input, Request, Table},
+    lease::{Change, Claimant, Counts, Effect, Input, Objects, Request, Table},
     message::{
         CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
         LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
@@ -69,13 +69,14 @@ enum Waiting {
     Deciding {
         asker: Asker<RequestSyncLease>,
         who: Arc<Claimant>,
+        objects: Objects,
         since_ms: u64,
     },
     /// One of several requests, for DTAC or the table: where the whole is, and which it is.
     OneOf {
         batch: PendingKey,
         index: usize,
-        who: Option<Arc<Claimant>>,
+        wants: Option<(Arc<Claimant>, Objects)>,
     },
     Batch(Box<Batch>),
     Renewing(Asker<RenewSyncLease>, EntityId),

@@ -19,10 +19,12 @@ use twinway_actors::{
 };
 use twinway_protocol::{
     Ask, Asker, Behaviour, EntityId, Envelope, Mailbox, Meta, Out, Pending, PendingKey, ProblemKind, Recovery, Ref,
-    Step, StepId, Tell, mailboxes,
+    Step, StepId, Tell, flow::FAILED, mailboxes,
 };
 
 const SECOND: Duration = Duration::from_secs(20);
+/// What a counter shows that was asked to wait for long.
+const WAITS: u64 = 77;
 
 /// Adds.
 #[derive(Clone, Debug)]
@@ -52,11 +54,23 @@ pub struct Fail;
 #[derive(Clone, Debug)]
 pub struct Wait {
     amount: u64,
+    ms: u64,
 }
 /// Asks another counter and answers what it says.
 #[derive(Clone, Debug)]
 pub struct Relay {
     to: EntityId,
+    what: Relayed,
+}
+/// What another counter is asked.
+#[derive(Clone, Debug)]
+pub enum Relayed {
+    /// For its sum.
+    Read,
+    /// To panic.
+    Fail,
+    /// To answer much later.
+    Wait,
 }
 /// Ends the counter.
 #[derive(Clone, Debug)]
@@ -137,13 +151,19 @@ impl Behaviour for Counter {
                 self.total += 1_000;
                 panic!("planted")
             }
-            CounterMsg::Wait(Wait { amount }) => {
+            CounterMsg::Wait(Wait { amount, ms }) => {
                 let key = self.waiting.insert((meta.asker::<Wait>(out.event()), amount)).expect("there is room");
-                out.timer(1, key);
+                out.signal(Shown(out.me(), amount));
+                out.timer(ms, key);
             }
-            CounterMsg::Relay(Relay { to }) => {
+            CounterMsg::Relay(Relay { to, what }) => {
                 let key = self.relayed.insert(meta.asker::<Relay>(out.event())).expect("there is room");
-                out.ask(Ref::<CounterMsg>::new(to), Read, key);
+                let to = Ref::<CounterMsg>::new(to);
+                match what {
+                    Relayed::Read => out.ask(to, Read, key),
+                    Relayed::Fail => out.ask(to, Fail, key),
+                    Relayed::Wait => out.ask(to, Wait { amount: WAITS, ms: 60_000 }, key),
+                }
             }
             CounterMsg::Total(answer) => {
                 if let Some(asker) = self.relayed.take(meta.pending) {
@@ -380,7 +400,7 @@ both! {
             tokio::task::yield_now().await;
         }
         let handle = world.system.handle();
-        let relayed = tokio::spawn(async move { handle.ask(one, Relay { to: slow.id() }, SECOND).await });
+        let relayed = tokio::spawn(async move { handle.ask(one, Relay { to: slow.id(), what: Relayed::Read }, SECOND).await });
         while world.system.handle().requests_under_way() < 2 {
             tokio::task::yield_now().await;
         }
@@ -448,7 +468,7 @@ both! {
         let asked: Vec<_> = (0..8)
             .map(|_| {
                 let handle = world.system.handle();
-                tokio::spawn(async move { handle.ask(counter, Wait { amount: 1 }, SECOND).await })
+                tokio::spawn(async move { handle.ask(counter, Wait { amount: 1, ms: 1 }, SECOND).await })
             })
             .collect();
         while !asked.iter().any(|answer| answer.is_finished()) {
@@ -468,18 +488,18 @@ both! {
     async fn a_timer_runs_out_and_its_question_is_answered(place) {
         let world = World::new(place).await;
         let counter = world.counter(0).await;
-        assert_eq!(world.ask(counter, Wait { amount: 0 }).await, Ok(0));
+        assert_eq!(world.ask(counter, Wait { amount: 0, ms: 1 }).await, Ok(0));
     }
 
     async fn entities_ask_each_other_and_the_dead_are_answered_for(place) {
         let world = World::new(place).await;
         let (one, two) = (world.counter(0).await, world.counter(1).await);
         world.add(two, 9).await.expect("it adds");
-        assert_eq!(world.ask(one, Relay { to: two.id() }).await, Ok(9));
+        assert_eq!(world.ask(one, Relay { to: two.id(), what: Relayed::Read }).await, Ok(9));
         let nobody = EntityId::new(CounterMsg::KIND, 0, 77);
-        assert_eq!(world.ask(one, Relay { to: nobody }).await, Err(ProblemKind::Internal));
+        assert_eq!(world.ask(one, Relay { to: nobody, what: Relayed::Read }).await, Err(ProblemKind::Internal));
         let stranger = EntityId::new(99, 0, 0);
-        assert_eq!(world.ask(one, Relay { to: stranger }).await, Err(ProblemKind::Internal));
+        assert_eq!(world.ask(one, Relay { to: stranger, what: Relayed::Read }).await, Err(ProblemKind::Internal));
     }
 
     async fn an_entity_that_ends_is_forgotten_and_its_address_reaches_nobody(place) {
@@ -593,7 +613,7 @@ both! {
         let (sender, chunks) = mpsc::sync_channel(1_000);
         let world = World::with(place, options(), MemoryJournal::default(), Some(TraceFeed::new(sender))).await;
         let (one, two) = (world.counter(0).await, world.counter(1).await);
-        world.ask(one, Relay { to: two.id() }).await.expect("it answers");
+        world.ask(one, Relay { to: two.id(), what: Relayed::Read }).await.expect("it answers");
         world.system.shutdown().await.expect("it ends");
         let events: Vec<_> = chunks.try_iter().flat_map(|chunk| chunk.events).collect();
         let find = |name: &str, from: EntityId, to: EntityId| {
@@ -606,6 +626,32 @@ both! {
         assert_eq!(relay.step, None, "what a caller says is not a step yet");
         assert_eq!(read.step.map(|step| step.number), Some("Read"));
         assert_eq!(total.joined.first(), Some(&relay.event), "the answer takes up what the question left");
+    }
+
+    // FGMV-29 9.2 steps 17 and 18x: an event is caused by the turn that made it, when the runtime made it too.
+    async fn a_refusal_is_caused_by_the_turn_that_failed(place) {
+        let (sender, chunks) = mpsc::sync_channel(1_000);
+        let world = World::with(place, options(), MemoryJournal::default(), Some(TraceFeed::new(sender))).await;
+        let (one, two) = (world.counter(0).await, world.counter(1).await);
+        let handle = world.system.handle();
+        let wait = Relay { to: two.id(), what: Relayed::Wait };
+        let waits = tokio::spawn(async move { handle.ask(one, wait, SECOND).await });
+        while !world.board.shown().contains(&WAITS) {
+            tokio::task::yield_now().await;
+        }
+        let fail = Relay { to: two.id(), what: Relayed::Fail };
+        assert_eq!(world.ask(one, fail).await, Err(ProblemKind::Internal));
+        assert!(waits.await.expect("no panic").is_err());
+        world.system.shutdown().await.expect("it ends");
+        let events: Vec<_> = chunks.try_iter().flat_map(|chunk| chunk.events).collect();
+        let of_two = |name: &str| {
+            events.iter().find(|event| event.name == name && event.to == two.id()).expect("it is traced")
+        };
+        let refusals: Vec<_> = events.iter().filter(|event| event.from == two.id() && event.to == one.id()).collect();
+        let (fail, wait, given_up) = (of_two("Fail"), of_two("Wait"), of_two(FAILED));
+        let causes: Vec<_> = refusals.iter().map(|refusal| refusal.cause).collect();
+        assert_eq!(causes, [fail.event, given_up.event], "{refusals:?}");
+        assert_eq!((given_up.cause, &given_up.joined[..]), (fail.event, &[wait.event][..]));
     }
 }
 
@@ -661,7 +707,9 @@ async fn a_message_between_actors_arrives_when_its_link_lets_it() {
     let counter = |slot| Ref::<CounterMsg>::new(EntityId::new(CounterMsg::KIND, 0, slot));
     (0..2).for_each(|slot| system.spawn(counter(slot)));
     let handle = system.handle();
-    let relayed = tokio::spawn(async move { handle.ask(counter(0), Relay { to: counter(1).id() }, SECOND).await });
+    let relayed = tokio::spawn(async move {
+        handle.ask(counter(0), Relay { to: counter(1).id(), what: Relayed::Read }, SECOND).await
+    });
     // The question, and then its answer, are held until they are let pass.
     for _ in 0..2 {
         while link.held() == 0 {

@@ -60,7 +60,8 @@ pub struct WorldOptions {
     pub restarts_max: u32,
     /// Whether a run ends at the first violation.
     pub stop_at_violation: bool,
-    /// Whether timers run out although nobody outside waits for anything any more.
+    /// Whether timers run out although nobody outside waits for anything any more. After a message was lost they do
+    /// in any world.
     pub run_out_timers: bool,
 }
 
@@ -148,6 +149,8 @@ pub struct World<W: WireSet> {
     failed: u32,
     starting: bool,
     rested: bool,
+    /// A message was lost: only time tells whoever waits for it inside.
+    lost: bool,
     left: Faults,
     hands: Hands<W>,
     answers: VecDeque<(CallId, W, Known, EventId)>,
@@ -210,6 +213,7 @@ impl<W: WireSet> World<W> {
             failed: 0,
             starting: false,
             rested: false,
+            lost: false,
             left: Faults::NONE,
             hands: Hands::new(),
             answers: VecDeque::new(),
@@ -401,7 +405,7 @@ impl<W: WireSet> World<W> {
         self.chance = Chance(seed).next();
         self.dice = Chance(!seed);
         (self.actors, self.failed) = (0, 0);
-        (self.starting, self.rested) = (false, false);
+        (self.starting, self.rested, self.lost) = (false, false, false);
         self.left = self.faults;
         self.hands.deeds.clear();
         self.hands.calls = 0;

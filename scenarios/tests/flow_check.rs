@@ -57,7 +57,7 @@ message = ["Sugar"]
         Arc::new(read("flow", text.as_bytes(), &[]).unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// Checks events, each `actor.count cause[+joined…] step from to message`, and gives what is told.
+    /// Checks events, each `actor.count cause[+joined…] [flow:]step from to message`, and gives what is told.
     fn told(flow: &Arc<Flow>, limits: Limits, events: &[&str]) -> (Vec<String>, Report) {
         let id = |text: &str| {
             let (actor, count) = text.split_once('.').expect("an id");
@@ -69,7 +69,7 @@ message = ["Sugar"]
             let words: Vec<&str> = event.splitn(6, ' ').collect();
             let [event, parents, step, from, to, name] = words.as_slice() else { panic!("{event}") };
             let parents: Vec<EventId> = parents.split('+').map(id).collect();
-            let step = (*step != "-").then_some((flow.name(), *step));
+            let step = (*step != "-").then(|| step.split_once(':').unwrap_or((flow.name(), step)));
             let traced = Traced {
                 event: id(event),
                 cause: parents[0],
@@ -139,11 +139,29 @@ message = ["Sugar"]
     }
 
     #[test]
-    fn what_a_runtime_refuses_for_a_failed_entity_is_no_repetition_of_what_the_asker_had_before() {
+    fn what_a_runtime_refuses_because_nobody_is_there_is_no_repetition_of_what_the_asker_had_before() {
         let again = [ORDER, NOTE, SERVE, "1.3 2.1 1 Guest Cook Order", "2.2 2.1+2.1 3 Cook Guest Serve refused"];
         assert_eq!(of(&again), ["missing: step 2 of what 1.3 began"], "that order was lost");
         let twice = [ORDER, NOTE, SERVE, "2.2 1.1 3 Cook Guest Serve refused"];
         assert_eq!(of(&twice), ["repeated: step 3 at 2.2"], "it was the cook who answered again");
+    }
+
+    #[test]
+    fn what_the_outside_does_next_does_not_go_on_with_what_it_heard_of() {
+        // The outside heard that the cook had noted one order, took a step of another flow, and then gave another order.
+        let events = [
+            "2.1 0.0 - Nobody Guest Wish",
+            "1.1 2.1 1 Guest Cook Order",
+            "1.2 1.1 2 Cook Cook own",
+            "9.1 1.2 visit:4 Caller Caller outside",
+            "2.2 9.1 - Nobody Guest Wish",
+            "1.3 2.2 1 Guest Cook Order",
+            "1.4 1.3 2 Cook Cook own",
+            "2.3 1.3+2.2 3 Cook Guest Serve",
+            "2.4 1.1+2.1 3 Cook Guest Serve",
+        ];
+        let (told, report) = told(&flow(TEA), Limits { outside: true, ..Limits::in_order() }, &events);
+        assert_eq!((told, report.instances), (Vec::new(), 2));
     }
 
     #[test]

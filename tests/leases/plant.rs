@@ -222,7 +222,7 @@ impl Plant {
                 let mut state = self.state.lock();
                 state.began();
                 let seen = state.saw(twin.as_str(), token);
-                self.note(&mut state, twin.as_str(), Heard::Fence(token));
+                self.note(&mut state, now_ms(), twin.as_str(), Heard::Fence(token));
                 OutsideAnswer::FenceDevice(DeviceFenced { seen: Some(seen) })
             }
             other => OutsideAnswer::Failed(format!("a plant does not do that: {other:?}")),
@@ -237,7 +237,9 @@ impl Plant {
         let seen = state.saw(twin, change.token.unwrap_or_default());
         let stale = fencing == Fencing::Device && change.token.is_some_and(|token| token < seen);
         let not_after_ms = change.not_after.map(|at| at.unix_ms());
-        let late = fencing == Fencing::Deadline && not_after_ms.is_some_and(|at_ms| now_ms() > at_ms);
+        // By one reading of the clock it acts and says when: whoever looks again later may be late itself.
+        let at_ms = now_ms();
+        let late = fencing == Fencing::Deadline && not_after_ms.is_some_and(|end_ms| at_ms > end_ms);
         let acted = change.stop || !(stale || late);
         let speed = change.values.get(SPEED).and_then(|value| value.read().ok()).unwrap_or_default();
         let command = Command {
@@ -248,7 +250,7 @@ impl Plant {
             speed,
             acted,
         };
-        self.note(&mut state, twin, Heard::Command(command));
+        self.note(&mut state, at_ms, twin, Heard::Command(command));
         if !acted {
             return OutsideAnswer::Failed("the device refuses it".to_owned());
         }
@@ -256,8 +258,8 @@ impl Plant {
         OutsideAnswer::ApplyChange(ChangeApplied { values: Box::new((*change.values).clone()), seen })
     }
 
-    fn note(&self, state: &mut State, twin: &str, heard: Heard) {
-        let (place, at_ms) = ((self.next_place)(), now_ms());
+    fn note(&self, state: &mut State, at_ms: u64, twin: &str, heard: Heard) {
+        let place = (self.next_place)();
         state.lines.push(Line { place, at_ms, twin: twin.to_owned(), heard });
         self.heard.send_modify(|count| *count += 1);
     }

@@ -31,6 +31,8 @@ pub const OWN: &str = "own";
 pub const OUTSIDE: &str = "outside";
 /// The message of a turn in which an entity takes up what earlier lives wrote down.
 pub const RECOVERED: &str = "recovered";
+/// The message of an event in which a question is given up that an entity had taken before it failed.
+pub const FAILED: &str = "failed";
 /// What stands behind the name of a message in a trace when it is the refusal of a question.
 pub const REFUSED: &str = " refused";
 
@@ -221,6 +223,8 @@ enum Taken {
     Hop { place: Place, branch: Branch, refused: bool },
     /// A step that happens outside the traced system.
     Outside(u8),
+    /// Such a step of another flow.
+    OutsideElsewhere,
     /// A number that the flow does not have.
     UnknownStep,
     /// A step in another way than the flow says.
@@ -281,7 +285,10 @@ impl Flow {
     /// What an event with this step is to the flow.
     fn taken(&self, flow: &str, number: &str, from: &str, to: &str, name: &str) -> Taken {
         let own_flow = flow == self.name;
-        if own_flow && name == OUTSIDE {
+        if name == OUTSIDE && !own_flow {
+            return Taken::OutsideElsewhere;
+        }
+        if name == OUTSIDE {
             let outside = |step: &FlowStep| step.is_outside() && step.number == number;
             return match self.steps.iter().position(outside) {
                 Some(step) => Taken::Outside(step as u8),

@@ -15,6 +15,7 @@ pub mod id;
 pub mod lease;
 mod mailboxes;
 pub mod message;
+mod mutation;
 mod name;
 mod pending;
 pub mod problem;

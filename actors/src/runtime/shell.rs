@@ -61,8 +61,16 @@ struct Alarm {
 /// A question under way, with how to refuse it.
 pub(super) type Question<W> = Option<(Meta, Refusal<W>)>;
 
+/// A question that was taken and is not answered yet.
+pub(super) struct Open<W: WireSet> {
+    pub(super) meta: Meta,
+    pub(super) refusal: Refusal<W>,
+    /// The turn that took it.
+    pub(super) taken_in: EventId,
+}
+
 /// Questions by asker and key.
-type OpenQuestions<W> = HashMap<(EntityId, PendingKey), (Meta, Refusal<W>), BuildHasherDefault<NumberHasher>>;
+type OpenQuestions<W> = HashMap<(EntityId, PendingKey), Open<W>, BuildHasherDefault<NumberHasher>>;
 
 /// What a turn is, for the trace.
 pub(super) struct Occasion {

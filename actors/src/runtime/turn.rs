@@ -8,13 +8,14 @@ use std::{
 
 use tokio::sync::oneshot;
 use twinway_protocol::{
-    Behaviour, Effect, EntityId, EventId, Out, PendingKey, Problem, ProblemKind, WireSet, trace::TraceEvent,
+    Behaviour, Effect, EntityId, EventId, Meta, Out, PendingKey, Problem, ProblemKind, WireSet, flow::FAILED,
+    trace::TraceEvent,
 };
 
 use super::{
     cells::{Cell, CellState, Cells},
     inbox::Command,
-    shell::{Held, Occasion, Question, Shell, Timer},
+    shell::{Held, Occasion, Open, Question, Shell, Timer},
 };
 use crate::{
     codec,
@@ -47,15 +48,15 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             Ok(()) => self.settle(id, event, question),
             Err(panic) => {
                 let reason = panic_text(&*panic);
-                self.fail(id, question, ProblemKind::Internal, &reason, true);
+                self.fail((id, event), question, ProblemKind::Internal, &reason, true);
             }
         }
     }
 
     /// Keeps in mind which questions are still to be answered.
-    fn note_answers(&mut self, question: Question<B::Wire>) {
+    fn note_answers(&mut self, taken_in: EventId, question: Question<B::Wire>) {
         if let Some((meta, refusal)) = question.filter(|(meta, _)| meta.pending != PendingKey::NONE) {
-            self.open.insert((meta.from, meta.pending), (meta, refusal));
+            self.open.insert((meta.from, meta.pending), Open { meta, refusal, taken_in });
         }
         if self.open.is_empty() {
             return;
@@ -73,7 +74,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     /// Writes the turn's records down, and lets out what follows or holds it back.
     fn settle(&mut self, id: EntityId, event: EventId, question: Question<B::Wire>) {
         if self.turn.records.is_empty() {
-            self.note_answers(question);
+            self.note_answers(event, question);
             match self.held.back() {
                 None => self.let_out(id, event),
                 // What follows later must not overtake what is held back.
@@ -90,7 +91,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         match self.write_down(id, strict) {
             Ok(position) => {
                 // Only now: an answer that cannot be written down is none, and its question is refused.
-                self.note_answers(question);
+                self.note_answers(event, question);
                 if strict || !self.held.is_empty() {
                     let before = self.held.back().map_or(0, |held| held.position);
                     let position = if strict { position } else { before };
@@ -100,7 +101,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 }
                 self.turn.clear();
             }
-            Err(reason) => self.fail(id, question, ProblemKind::ReadOnly, &reason, false),
+            Err(reason) => self.fail((id, event), question, ProblemKind::ReadOnly, &reason, false),
         }
     }
 
@@ -201,9 +202,11 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
 
     /// Gives up a turn and the entity's state with it: the question is refused, and the state comes back from the
     /// journal. `counted` failures lead to quarantine when there are too many.
+    ///
+    /// A refusal follows from the turn that failed: it handled the question, or ended what another turn had taken.
     pub(super) fn fail(
         &mut self,
-        id: EntityId,
+        (id, event): (EntityId, EventId),
         question: Question<B::Wire>,
         kind: ProblemKind,
         reason: &str,
@@ -219,19 +222,29 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         if let Some((meta, refusal)) = question {
             self.open.remove(&(meta.from, meta.pending));
             let problem = Problem::new(kind, format!("{name} failed; nothing was changed: {reason}"));
-            self.shared.refuse(meta, refusal(meta.from.kind(), problem));
+            self.shared.refuse(Meta { cause: event, ..meta }, refusal(meta.from.kind(), problem));
         }
-        // Those whose question it had taken before would wait for ever.
-        let shared = &self.shared;
-        self.open.retain(|_, (meta, refusal)| {
-            if meta.to == id {
-                let detail = format!("{name} failed before it answered; whether anything was changed is not known");
-                shared.refuse(*meta, refusal(meta.from.kind(), Problem::new(ProblemKind::Internal, detail)));
-            }
-            meta.to != id
-        });
+        self.refuse_open(id, event);
         self.timers.retain(|Reverse(timer)| timer.id != id);
         self.schedule_recovery(id, self.now.monotonic_ms, counted);
+    }
+
+    /// Those whose question an entity had taken before it failed in turn `failed` would wait for ever. Each is refused
+    /// in an event of its own, which takes up the question: others that waited have no part in it.
+    fn refuse_open(&mut self, id: EntityId, failed: EventId) {
+        let name = B::Wire::kind_name(id.kind());
+        let open: Vec<Open<B::Wire>> =
+            self.open.extract_if(|_, open| open.meta.to == id).map(|(_, open)| open).collect();
+        for Open { meta, refusal, taken_in } in open {
+            self.event = self.event.next();
+            let (event, joined, step) = (self.event, Box::from([taken_in]), None);
+            let (cause, at_ns) = (failed, self.now_ns);
+            let traced = TraceEvent { event, cause, joined, from: id, to: id, step, name: FAILED, at_ns };
+            self.tracer.record(traced, self.now.monotonic_ms);
+            let detail = format!("{name} failed before it answered; whether anything was changed is not known");
+            let refused = refusal(meta.from.kind(), Problem::new(ProblemKind::Internal, detail));
+            self.shared.refuse(Meta { cause: event, ..meta }, refused);
+        }
     }
 }
 

@@ -109,7 +109,7 @@ impl SyncSupervisor {
             Err(waiting) => return Self::refuse(waiting, pending_full(), out),
         };
         for (index, request) in requests.iter().enumerate() {
-            match self.waiting.insert(Waiting::OneOf { batch, index, who: None }) {
+            match self.waiting.insert(Waiting::OneOf { batch, index, wants: None }) {
                 Ok(key) => out.ask(DTAC, verify(&metaverse, request), key),
                 Err(_) => self.verified_of_batch(batch, index, Err(pending_full()), out),
             }
@@ -122,8 +122,9 @@ impl SyncSupervisor {
             (Some(Waiting::OneOf { batch, index, .. }), answer) => self.verified_of_batch(batch, index, answer, out),
             (Some(Waiting::Verifying { asker, request: asked, system }), Ok(verified)) => {
                 let request = request(system, &asked.metaverse, &asked.request, verified, asked.one_shot);
-                let (who, since_ms) = (Arc::clone(&request.who), out.now().monotonic_ms);
-                match self.waiting.insert(Waiting::Deciding { asker, who, since_ms }) {
+                let (who, objects) = (Arc::clone(&request.who), request.objects.clone());
+                let since_ms = out.now().monotonic_ms;
+                match self.waiting.insert(Waiting::Deciding { asker, who, objects, since_ms }) {
                     Ok(reply) => self.step(Input::Request(request, reply.to_bits()), out),
                     Err(waiting) => Self::refuse(waiting, pending_full(), out),
                 }
@@ -169,7 +170,8 @@ impl SyncSupervisor {
         }
         let mut requests = Vec::new();
         for (index, request) in std::mem::take(&mut batch.verified) {
-            let one = Waiting::OneOf { batch: key, index, who: Some(Arc::clone(&request.who)) };
+            let one =
+                Waiting::OneOf { batch: key, index, wants: Some((Arc::clone(&request.who), request.objects.clone())) };
             match self.waiting.insert(one) {
                 Ok(reply) => requests.push((request, reply.to_bits())),
                 Err(_) => self.decided_of_batch(key, index, Err(pending_full()), out),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
-    lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Refused, RequestId, Token},
+    lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
     message::{
         ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
         ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
@@ -103,9 +103,9 @@ impl SyncSupervisor {
     }
 
     /// All gates of a lease that is granted, also by an earlier turn, led to the answer.
-    fn join_grant(&self, who: &Claimant, out: &mut Out<'_, Self>) {
-        for object in who.twins.iter().filter_map(|twin| self.twins.get(twin).copied().flatten()) {
-            self.join_cause(object, out);
+    fn join_grant(&self, objects: &Objects, out: &mut Out<'_, Self>) {
+        for wanted in objects.as_slice() {
+            self.join_cause(wanted.object, out);
         }
     }
 
@@ -162,8 +162,8 @@ impl SyncSupervisor {
                     return PendingKey::NONE;
                 }
             },
-            (Some(Waiting::Deciding { asker, who, .. }), Ok(Done::Granted(grant))) => {
-                self.join_grant(&who, out);
+            (Some(Waiting::Deciding { asker, who, objects, .. }), Ok(Done::Granted(grant))) => {
+                self.join_grant(&objects, out);
                 Carried::Taken(asker, view::lease(&who, grant))
             }
             (Some(Waiting::Keeping(asker)), Ok(Done::Kept(leases))) => Carried::Kept(asker, leases),
@@ -224,14 +224,14 @@ impl SyncSupervisor {
         let viewer = self.viewer(&waiting);
         let answer = answer.map_err(|refused| problem(refused, self.table.limits(), viewer.as_ref()));
         match (waiting, answer) {
-            (Waiting::Deciding { asker, who, since_ms }, Ok(Done::Granted(grant))) => {
+            (Waiting::Deciding { asker, who, objects, since_ms }, Ok(Done::Granted(grant))) => {
                 figures.granted_after_ms = Some(out.now().monotonic_ms.saturating_sub(since_ms));
-                self.join_grant(&who, out);
+                self.join_grant(&objects, out);
                 out.reply(asker, Ok(SyncLeaseGranted { lease: Box::new(view::lease(&who, grant)) }));
             }
-            (Waiting::OneOf { batch, index, who: Some(who) }, answer) => {
+            (Waiting::OneOf { batch, index, wants: Some((who, objects)) }, answer) => {
                 if answer.is_ok() {
-                    self.join_grant(&who, out);
+                    self.join_grant(&objects, out);
                 }
                 let answer = answer.and_then(|done| match done {
                     Done::Granted(grant) => Ok(view::lease(&who, grant)),
@@ -260,7 +260,9 @@ impl SyncSupervisor {
     /// The metaverse system that an answer goes to; none: an operator, or one that asked by a token.
     fn viewer(&self, waiting: &Waiting) -> Option<SystemId> {
         match waiting {
-            Waiting::Deciding { who, .. } | Waiting::OneOf { who: Some(who), .. } => Some(who.holder.system.clone()),
+            Waiting::Deciding { who, .. } | Waiting::OneOf { wants: Some((who, _)), .. } => {
+                Some(who.holder.system.clone())
+            }
             Waiting::Booking { request, .. } => Some(request.metaverse.clone()),
             Waiting::Renewing(asker, _) => self.system_of(asker.id()),
             Waiting::Releasing(asker) => self.system_of(asker.id()),

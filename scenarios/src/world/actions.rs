@@ -36,7 +36,7 @@ impl<W: WireSet> World<W> {
             if self.go_on_at_rest() {
                 continue;
             }
-            let waited_for = self.options.run_out_timers || self.waiting.iter().any(|waits| *waits);
+            let waited_for = self.options.run_out_timers || self.lost || self.waiting.iter().any(|waits| *waits);
             let Some(Reverse(timer)) = self.timers.peek().filter(|_| waited_for) else { return false };
             let (at, count) = (timer.at, timer.count);
             self.push_of(What::Timer, at, count, 0);
@@ -204,7 +204,7 @@ impl<W: WireSet> World<W> {
             What::Restart => {
                 self.left.restarts -= 1;
                 self.rules.see(&Seen::Fault(Fault::Restart(action.entity)));
-                self.fail(action.actor.unwrap_or(u32::MAX), None, "the driver restarted it", true);
+                self.fail((action.actor.unwrap_or(u32::MAX), EventId::NONE), None, "the driver restarted it", true);
             }
             What::Crash => self.crash(),
             What::ClockJump => self.jump(),
@@ -282,6 +282,7 @@ impl<W: WireSet> World<W> {
 
     fn lose(&mut self, slot: u8) {
         self.left.drops -= 1;
+        self.lost = true;
         let Some((_, meta)) = self.take(slot) else { return };
         self.incoming = None;
         let (to, pending) = (meta.to, meta.pending);

@@ -1,14 +1,17 @@
 //! Failures of one entity and of the whole, and what comes back from the records.
 
-use twinway_protocol::{EntityId, Problem, ProblemKind, Recovery, WireSet};
+use twinway_protocol::{
+    EntityId, EventId, Meta, Problem, ProblemKind, Recovery, WireSet, flow::FAILED, trace::TraceEvent,
+};
 
-use super::{State, World, flights::Known, turn::Question};
+use super::{State, World, flights::Known, shell::Open, turn::Question};
 use crate::{driver::Chance, fault::Fault, rule::Seen};
 
 impl<W: WireSet> World<W> {
     /// Gives up a turn and the entity's state with it: the question is refused, and so is every question that the
-    /// entity had taken and not answered.
-    pub(super) fn fail(&mut self, at: u32, question: Question<W>, reason: &str, injected: bool) {
+    /// entity had taken and not answered. As in the runtime, a refusal follows from the turn that failed; of a driver's
+    /// restart there is none.
+    pub(super) fn fail(&mut self, (at, failed): (u32, EventId), question: Question<W>, reason: &str, injected: bool) {
         for effect in self.yielded.effects.drain(..) {
             drop(effect);
         }
@@ -25,18 +28,30 @@ impl<W: WireSet> World<W> {
         let asked = question.as_ref().map(|(meta, _)| (meta.from, meta.pending));
         if let Some((meta, refusal)) = question {
             let detail = format!("{name} failed; nothing was changed: {reason}");
+            let meta = Meta { cause: failed, ..meta };
             self.refuse(at, meta, refusal(meta.from.kind(), Problem::new(ProblemKind::Internal, detail)));
         }
-        for (meta, refusal) in open {
-            // Those whose question it had taken before would wait for ever.
-            if asked != Some((meta.from, meta.pending)) {
-                let detail = format!("{name} failed before it answered; whether anything was changed is not known");
-                self.refuse(at, meta, refusal(meta.from.kind(), Problem::new(ProblemKind::Internal, detail)));
-            }
+        // Those whose question it had taken before would wait for ever.
+        for open in open.into_iter().filter(|open| asked != Some((open.meta.from, open.meta.pending))) {
+            self.refuse_open(at, failed, open);
         }
         if failures > self.options.restarts_max {
             self.quarantine(at, id, &format!("it failed {failures} times"));
         }
+    }
+
+    /// Refuses a question that an entity had taken before it failed, in an event that takes it up.
+    fn refuse_open(&mut self, at: u32, failed: EventId, Open { meta, refusal, taken_in }: Open<W>) {
+        let us = self.knowledge(at).us;
+        let Some(shell) = self.shells.get_mut(at as usize) else { return };
+        shell.event = shell.event.next();
+        let (id, event, joined) = (shell.id, shell.event, Box::from([taken_in]));
+        let (cause, step, at_ns) = (failed, None, us.saturating_mul(1_000));
+        self.record_event(TraceEvent { event, cause, joined, from: id, to: id, step, name: FAILED, at_ns });
+        let name = W::kind_name(id.kind());
+        let detail = format!("{name} failed before it answered; whether anything was changed is not known");
+        let meta = Meta { cause: event, ..meta };
+        self.refuse(at, meta, refusal(meta.from.kind(), Problem::new(ProblemKind::Internal, detail)));
     }
 
     fn quarantine(&mut self, at: u32, id: EntityId, reason: &str) {

@@ -27,6 +27,14 @@ pub(crate) struct Held<W: WireSet> {
     pub(crate) effects: Vec<Effect<W>>,
 }
 
+/// A question that was taken and is not answered yet.
+pub(crate) struct Open<W: WireSet> {
+    pub(crate) meta: Meta,
+    pub(crate) refusal: Refusal<W>,
+    /// The turn that took it.
+    pub(crate) taken_in: EventId,
+}
+
 /// One entity.
 pub(crate) struct Shell<W: WireSet> {
     pub(crate) id: EntityId,
@@ -34,8 +42,7 @@ pub(crate) struct Shell<W: WireSet> {
     pub(crate) state: State,
     pub(crate) event: EventId,
     pub(crate) held: VecDeque<Held<W>>,
-    /// Questions that were taken and not answered yet.
-    pub(crate) open: Vec<(Meta, Refusal<W>)>,
+    pub(crate) open: Vec<Open<W>>,
     /// The position of its last record.
     pub(crate) last: u64,
     pub(crate) failures: u32,

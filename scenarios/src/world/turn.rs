@@ -8,7 +8,12 @@ use twinway_protocol::{
     trace::TraceEvent,
 };
 
-use super::{CALLER, Moment, OUTSIDE, State, Timer, World, cell::Task, flights::Known, shell::Held};
+use super::{
+    CALLER, Moment, OUTSIDE, State, Timer, World,
+    cell::Task,
+    flights::Known,
+    shell::{Held, Open},
+};
 use crate::{
     outside::{CallId, Deed},
     rule::Seen,
@@ -79,7 +84,7 @@ impl<W: WireSet> World<W> {
         self.record_event(TraceEvent { event, cause, joined, from, to: id, step, name, at_ns });
         match outcome {
             Ok(()) => self.settle(at, event, question),
-            Err(reason) => self.fail(at, question, &reason, injected),
+            Err(reason) => self.fail((at, event), question, &reason, injected),
         }
     }
 
@@ -97,7 +102,7 @@ impl<W: WireSet> World<W> {
         Known { slots: 0, us: self.latest_us }
     }
 
-    fn record_event(&mut self, event: TraceEvent) {
+    pub(super) fn record_event(&mut self, event: TraceEvent) {
         self.event = event.event;
         self.rules.found.event = event.event;
         self.trace.push(event);
@@ -107,10 +112,10 @@ impl<W: WireSet> World<W> {
     }
 
     /// Keeps in mind which questions are still to be answered.
-    fn note_answers(&mut self, at: u32, question: Question<W>) {
+    fn note_answers(&mut self, at: u32, taken_in: EventId, question: Question<W>) {
         let Some(shell) = self.shells.get_mut(at as usize) else { return };
-        if let Some(question) = question.filter(|(meta, _)| meta.pending != PendingKey::NONE) {
-            shell.open.push(question);
+        if let Some((meta, refusal)) = question.filter(|(meta, _)| meta.pending != PendingKey::NONE) {
+            shell.open.push(Open { meta, refusal, taken_in });
         }
         if shell.open.is_empty() {
             return;
@@ -120,7 +125,7 @@ impl<W: WireSet> World<W> {
                 && meta.pending != PendingKey::NONE
                 && wire.refusal().is_none()
                 && let Some(index) =
-                    shell.open.iter().position(|(open, _)| open.from == meta.to && open.pending == meta.pending)
+                    shell.open.iter().position(|open| (open.meta.from, open.meta.pending) == (meta.to, meta.pending))
             {
                 shell.open.swap_remove(index);
             }
@@ -135,7 +140,7 @@ impl<W: WireSet> World<W> {
             self.write_down(at, event, records);
         }
         self.show_state(at, event);
-        self.note_answers(at, question);
+        self.note_answers(at, event, question);
         let effects = std::mem::take(&mut self.yielded.effects);
         let Some(shell) = self.shells.get_mut(at as usize) else { return };
         let waits = !shell.held.is_empty() || (records > 0 && strict);
@@ -219,7 +224,7 @@ impl<W: WireSet> World<W> {
         }
     }
 
-    fn knowledge(&self, at: u32) -> Known {
+    pub(super) fn knowledge(&self, at: u32) -> Known {
         self.known.get(at as usize).copied().unwrap_or_default()
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::plant::{Line, Thing};
 
-/// How long a handover takes at most, in milliseconds: grace, a gate that is fenced, and a daemon that is started.
+/// How long a handover takes at most while the daemon runs, in milliseconds: grace, and a gate that is fenced.
 const HANDOVER_MS: u64 = 8_000;
 /// How long what nobody heard the end of may stand in others' way, in milliseconds: a lease for one change, and what it
 /// waits for.
@@ -46,10 +46,12 @@ impl Call {
     }
 }
 
-/// A life of the daemon that began: the lines and times of the kill before it and of its being there.
+/// A life of the daemon that began: the lines and times of the kill before it and of its being there, and the line at
+/// which there was none.
 #[derive(Clone, Copy, Debug)]
 struct Restart {
     killed: (u64, u64),
+    gone: u64,
     started: (u64, u64),
 }
 
@@ -57,7 +59,8 @@ struct Restart {
 pub(crate) struct History {
     pub(crate) calls: Vec<Call>,
     restarts: Vec<Restart>,
-    /// The wall clock at each line of the file.
+    /// The wall clock at each line of the file: the latest that it was until then, because whoever wrote the line may have
+    /// been stopped after it looked.
     times: Vec<u64>,
     /// What the devices heard, each with its line in the file as its place.
     pub(crate) lines: Vec<Line>,
@@ -66,16 +69,13 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn new(moments: &[Moment], lines: &[Line]) -> Self {
         let end = (moments.len() as u64, u64::MAX);
-        let mut history = Self {
-            calls: Vec::new(),
-            restarts: Vec::new(),
-            times: moments.iter().map(|moment| moment.at_ms).collect(),
-            lines: Vec::new(),
-        };
-        let (mut places, mut killed) = (BTreeMap::new(), None);
+        let mut history = Self { calls: Vec::new(), restarts: Vec::new(), times: Vec::new(), lines: Vec::new() };
+        let (mut places, mut given_up) = (BTreeMap::new(), BTreeMap::new());
+        let (mut killed, mut gone) = (None, None);
         let mut open: BTreeMap<u64, usize> = BTreeMap::new();
         for (place, moment) in (0..).zip(moments) {
             let at = (place, moment.at_ms);
+            history.times.push(moment.at_ms.max(history.times.last().copied().unwrap_or_default()));
             match &moment.event {
                 Event::Sent { op, user, twin, act } => {
                     open.insert(*op, history.calls.len());
@@ -94,18 +94,31 @@ impl History {
                 Event::Answered { op, outcome } => {
                     let call = &mut history.calls[open.remove(op).expect("it was sent, and is answered once")];
                     call.outcome = outcome.clone();
-                    if *outcome != Outcome::Lost {
+                    if *outcome == Outcome::Lost {
+                        given_up.insert(*op, place);
+                    } else {
                         (call.answered, call.answered_ms) = at;
                     }
                 }
                 Event::Heard { place: number } => drop(places.insert(*number, place)),
                 Event::Killed => killed = Some(at),
+                Event::Gone => gone = Some(place),
                 Event::Started => {
-                    let restart = Restart { killed: killed.take().expect("it was killed before"), started: at };
-                    history.restarts.push(restart);
+                    let killed = killed.take().expect("it was killed before");
+                    let gone = gone.take().unwrap_or(place);
+                    history.restarts.push(Restart { killed, gone, started: at });
                 }
             }
         }
+        // What was begun and given up while there was no daemon reached nobody. On a slow machine that is most of what is
+        // lost, and each such call that might have been carried out doubles what is to be searched.
+        let Self { calls, restarts, .. } = &mut history;
+        calls.retain(|call| {
+            let given_up = given_up.get(&call.op);
+            !restarts.iter().any(|restart| {
+                restart.gone < call.sent && given_up.is_some_and(|given_up| *given_up < restart.started.0)
+            })
+        });
         history.lines = lines.iter().map(|line| Line { place: places[&line.place], ..line.clone() }).collect();
         history.lines.sort_by_key(|line| line.place);
         history
@@ -156,10 +169,15 @@ impl History {
     }
 
     /// The place and time by which something is over, whether its answer came or not: a request waits no longer than it
-    /// said, beside what a handover takes.
+    /// said, beside what a handover takes, and for as long as there is no daemon.
     fn over(&self, call: &Call) -> (u64, u64) {
         let Act::Acquire { wait_ms, .. } = call.act else { return (call.answered, call.answered_ms) };
-        let over_ms = call.sent_ms + wait_ms + HANDOVER_MS;
+        let mut over_ms = call.sent_ms + wait_ms + HANDOVER_MS;
+        for Restart { killed, started, .. } in self.restarts.iter().filter(|restart| restart.started.0 > call.sent) {
+            if killed.1 <= over_ms {
+                over_ms += started.1.saturating_sub(killed.1.max(call.sent_ms));
+            }
+        }
         let place = self.times.partition_point(|at_ms| *at_ms <= over_ms) as u64;
         if call.outcome == Outcome::Lost && place < call.answered {
             return (place, over_ms);

@@ -75,7 +75,9 @@ pub(crate) enum Event {
     },
     /// The daemon is about to be killed.
     Killed,
-    /// The daemon runs again.
+    /// There is no daemon any more.
+    Gone,
+    /// The daemon runs again, and clients reach it from now on.
     Started,
 }
 

@@ -67,6 +67,7 @@ impl Life {
     async fn restart(&mut self, chance: &mut Chance) {
         self.recorder.note(Event::Killed);
         self.daemon.kill();
+        self.recorder.note(Event::Gone);
         while chance.below(3) == 0 {
             self.place.start_and_kill(Duration::from_millis(chance.below(START_MS_MAX)));
         }

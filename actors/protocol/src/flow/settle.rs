@@ -171,6 +171,7 @@ impl Checker {
         match kept.taken {
             Taken::Nothing => {}
             Taken::Outside(step) => self.take_outside(&mut settled, usize::from(step), tell),
+            Taken::OutsideElsewhere => leave_outside(&mut settled, 0),
             Taken::UnknownStep => self.tell(FindingKind::UnknownStep, EventId::from_bits(kept.id), kept.place, tell),
             Taken::OtherWay(step) => {
                 let kind = FindingKind::OtherWay(usize::from(step));
@@ -240,7 +241,7 @@ impl Checker {
         kept.caused &= !rule.clears;
         kept.unknown &= !rule.clears;
         let instance = self.instance(kept, instance, rule, place);
-        // A runtime that refuses for an entity which failed names the turn that asked.
+        // A runtime that refuses what reached nobody names the turn that asked.
         let by_runtime = refused && EventId::from_bits(kept.cause).actor() == event.actor();
         // What that turn goes on from may have the step: then the refusal is of what it asked, which nobody took up.
         let has_it = self.instances.get(instance).is_some_and(|instance| instance.took(place.number));
@@ -289,10 +290,7 @@ impl Checker {
             }
         }
         self.ever |= rule.bit;
-        // What comes from outside has no cause inside: it comes after what the outside has heard, and no more.
-        kept.caused = rule.bit;
-        kept.before |= rule.bit;
-        (kept.unknown, kept.instance, kept.also) = (0, 0, 0);
+        leave_outside(kept, rule.bit);
     }
 
     /// The verdict on one edge; what is not as it should be is given back.
@@ -355,4 +353,12 @@ impl Checker {
             }
         }
     }
+}
+
+/// What comes from outside has no cause inside, whichever flow the outside followed: it comes after what the outside
+/// has heard, and no more. So what the outside does next for one is not taken to go on with another of whom it heard.
+fn leave_outside(kept: &mut Kept, bit: u64) {
+    kept.caused = bit;
+    kept.before |= bit;
+    (kept.unknown, kept.instance, kept.also) = (0, 0, 0);
 }
