@@ -285,8 +285,11 @@ fn define(call: Call<'_>) -> Later<'_> {
     })
 }
 
+/// How a map is written.
+type Form = fn(&MapView) -> Result<Reply, Problem>;
+
 /// As what the caller would rather have a map than as JSON.
-fn form(call: &Call<'_>) -> Option<fn(&MapView) -> Result<Reply, Problem>> {
+fn form(call: &Call<'_>) -> Option<Form> {
     if call.prefers(GLTF) {
         return Some(scene);
     }

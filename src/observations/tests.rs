@@ -26,7 +26,7 @@ fn put(store: &dyn ObservationStore, id: &ObservationId, bytes: &[u8]) -> Result
 fn get(store: &dyn ObservationStore, id: &ObservationId) -> Result<Vec<u8>, ProblemKind> {
     let mut stored = store.open(id).map_err(|problem| problem.kind)?;
     let mut bytes = Vec::new();
-    stored.reader.read_to_end(&mut bytes).expect("it can be read");
+    stored.reader.read_to_end(&mut bytes).map_err(|_| ProblemKind::Internal)?;
     assert_eq!(stored.bytes, bytes.len() as u64);
     Ok(bytes)
 }

@@ -185,9 +185,9 @@ fn a_box_of_a_map_has_three_dimensions_and_finite_corners() {
 }
 
 fn place(text: &str) -> Result<ServicePlace, Option<String>> {
-    let document = JsonDoc::parse(text).expect("it is JSON");
-    let read = ServicePlace::read(Some(&document)).map_err(|problem| problem.pointer.map(|at| at.to_string()));
-    read.map(|place| place.expect("there is one"))
+    let document = JsonDoc::parse(text).map_err(|error| Some(error.to_string()))?;
+    let read = ServicePlace::read(Some(&document)).map_err(|problem| problem.pointer.map(|at| at.to_string()))?;
+    read.ok_or(None)
 }
 
 /// FGMV-28 7.3.3: where a third-party system offers its services.

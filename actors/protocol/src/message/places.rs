@@ -11,6 +11,13 @@ use crate::{
 /// Asks which registered third-party systems offer services at a place.
 #[derive(Clone, Debug)]
 pub struct FindRegisteredPlaces {
+    /// What is wanted.
+    pub wanted: Box<PlacesWanted>,
+}
+
+/// What is wanted of a place.
+#[derive(Clone, Debug)]
+pub struct PlacesWanted {
     /// The metaverse system that asks.
     pub metaverse: SystemId,
     /// For this user.

@@ -2,7 +2,7 @@
 
 use twinway_protocol::{
     Problem, SystemId,
-    message::{FindRegisteredPlaces, RegisteredPlacesFound},
+    message::{FindRegisteredPlaces, PlacesWanted, RegisteredPlacesFound},
     registry::{Health, SystemQuery},
     spatial::{FoundPlace, Place, Seeker, ServicePlace},
 };
@@ -13,7 +13,7 @@ use crate::discovery::Conditions;
 impl Tpsd {
     /// What is there for whoever asks: only what may be found, what the device can use, and what the filter lets through.
     pub(super) fn find_places(&self, message: &FindRegisteredPlaces) -> Result<RegisteredPlacesFound, Problem> {
-        let FindRegisteredPlaces { metaverse, user, capabilities, frame, query, hidden, filter } = message;
+        let PlacesWanted { metaverse, user, capabilities, frame, query, hidden, filter } = &*message.wanted;
         let conditions = SystemQuery { filter: filter.clone(), ..SystemQuery::default() };
         let mut conditions = Conditions::of::<Known>(&conditions.into())?;
         let seeker = Seeker { metaverse, user: user.as_ref(), capabilities: capabilities.as_ref() };
@@ -68,7 +68,7 @@ mod tests {
         EntityId, Mailbox, Problem, ProblemKind, UserId,
         message::{
             FindRegisteredPlaces, ForgetThirdPartySystem, KeepStanding, KeepThirdPartySystem, MetaverseSystemMsg,
-            RegisteredPlacesFound, TpsdMsg, TpsrMsg,
+            PlacesWanted, RegisteredPlacesFound, TpsdMsg, TpsrMsg,
         },
         registry::{Health, Standing, ThirdPartySystem},
         spatial::{Bounds, Frame, GeoPose, GeoPosition, Place, PlaceQuery, Point, Quaternion},
@@ -101,10 +101,10 @@ mod tests {
         tpsd
     }
 
-    fn near(radius: f64) -> FindRegisteredPlaces {
+    fn near(radius: f64) -> PlacesWanted {
         let position = GeoPosition { lat: 0.0, lon: 0.0, h: 0.0 };
         let place = Place::Near(Point::default(), radius);
-        FindRegisteredPlaces {
+        PlacesWanted {
             metaverse: system_id("plaza"),
             user: UserId::new("ada").ok(),
             capabilities: None,
@@ -115,12 +115,13 @@ mod tests {
         }
     }
 
-    fn ask(tpsd: &mut Trial<Tpsd>, question: FindRegisteredPlaces) -> Result<RegisteredPlacesFound, Problem> {
+    fn ask(tpsd: &mut Trial<Tpsd>, wanted: PlacesWanted) -> Result<RegisteredPlacesFound, Problem> {
         assert_eq!(METAVERSE.kind(), MetaverseSystemMsg::KIND);
-        answer(tpsd.deliver(METAVERSE, key(5), question), METAVERSE, key(5)).expect("it is answered at once")
+        answer(tpsd.deliver(METAVERSE, key(5), FindRegisteredPlaces { wanted: Box::new(wanted) }), METAVERSE, key(5))
+            .expect("it is answered at once")
     }
 
-    fn found(tpsd: &mut Trial<Tpsd>, question: FindRegisteredPlaces) -> Vec<String> {
+    fn found(tpsd: &mut Trial<Tpsd>, question: PlacesWanted) -> Vec<String> {
         let places = ask(tpsd, question).expect("it is understood").places;
         places.iter().map(|place| place.system.to_string()).collect()
     }
@@ -145,24 +146,24 @@ mod tests {
         assert_eq!(metres, [0.0, 11.0, 22.0]);
         assert!(places[0].operations.contains("order"));
         // The device.
-        let camera = FindRegisteredPlaces { capabilities: Some(["camera".to_owned()].into()), ..near(100.0) };
+        let camera = PlacesWanted { capabilities: Some(["camera".to_owned()].into()), ..near(100.0) };
         assert_eq!(found(&mut tpsd, camera), ["wide", "near"]);
         // Who may find it.
-        let eve = FindRegisteredPlaces { user: UserId::new("eve").ok(), ..near(40.0) };
+        let eve = PlacesWanted { user: UserId::new("eve").ok(), ..near(40.0) };
         assert_eq!(found(&mut tpsd, eve), ["wide", "near", "lens", "club"]);
-        let elsewhere = FindRegisteredPlaces { metaverse: system_id("elsewhere"), user: None, ..near(60.0) };
+        let elsewhere = PlacesWanted { metaverse: system_id("elsewhere"), user: None, ..near(60.0) };
         assert_eq!(found(&mut tpsd, elsewhere), ["wide", "near", "lens", "moon"]);
         let vault = Bounds { min: Point::new(5.0, -5.0, -5.0), max: Point::new(15.0, 5.0, 5.0) };
-        let hidden = FindRegisteredPlaces { hidden: vec![vault], ..near(100.0) };
+        let hidden = PlacesWanted { hidden: vec![vault], ..near(100.0) };
         assert_eq!(found(&mut tpsd, hidden), ["wide", "lens"]);
         // What is preferred, and how many.
-        let filter = |text: &str| FindRegisteredPlaces { filter: Some(text.to_owned()), ..near(100.0) };
+        let filter = |text: &str| PlacesWanted { filter: Some(text.to_owned()), ..near(100.0) };
         assert_eq!(found(&mut tpsd, filter("system.id == 'near'")), ["near"]);
         assert_eq!(
             ask(&mut tpsd, filter("system.nonsense == 1")).expect_err("no such field").kind,
             ProblemKind::InvalidQuery
         );
-        let query = |query: PlaceQuery| FindRegisteredPlaces { query, ..near(100.0) };
+        let query = |query: PlaceQuery| PlacesWanted { query, ..near(100.0) };
         assert_eq!(found(&mut tpsd, query(PlaceQuery { limit: 1, ..near(100.0).query })), ["wide"]);
         let services = ["sing".to_owned()].into();
         assert!(found(&mut tpsd, query(PlaceQuery { services, ..near(100.0).query })).is_empty());

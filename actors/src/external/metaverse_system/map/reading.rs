@@ -6,7 +6,7 @@ use twinway_protocol::{
     Asker, MapId, Out, PendingKey, Problem, ProblemKind, Ref, SystemId, UserId,
     message::{
         FindAtPlace, FindRegisteredPlaces, ForwardLocalization, LocalizationFound, MapShown, MapsListed, PlaceFound,
-        ReadMap, RegisteredPlacesFound, TPSD, UserDeviceMsg, own,
+        PlacesWanted, ReadMap, RegisteredPlacesFound, TPSD, UserDeviceMsg, own,
     },
     spatial::{
         EntryView, FOUND_MAX, Found, Localization, LocalizationRequest, MapDefinition, MapRegion, MapView, Place,
@@ -169,7 +169,7 @@ impl Maps {
         });
         let found = Localization::fitted(map.clone(), entries.collect(), request);
         let hidden = definition.regions.iter().filter(|region| hides(region, viewer)).map(|region| region.bounds);
-        let question = FindRegisteredPlaces {
+        let wanted = PlacesWanted {
             metaverse: metaverse.ok_or_else(|| Problem::new(ProblemKind::Internal, "the system has no name"))?,
             user: if let Viewer::User(user) = viewer { Some(user.clone()) } else { None },
             capabilities: request.device.capabilities.clone(),
@@ -178,7 +178,7 @@ impl Maps {
             hidden: hidden.collect(),
             filter: request.filter.clone(),
         };
-        Ok((found, question))
+        Ok((found, FindRegisteredPlaces { wanted: Box::new(wanted) }))
     }
 }
 
