@@ -5,7 +5,6 @@ use std::{
     fs,
     io::Read as _,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
@@ -125,7 +124,7 @@ fn an_upload_that_sigkill_ends_leaves_nothing_and_what_was_acknowledged_is_there
         assert!(left.len() == 1 && named(&left[0].0), "{left:?}");
         let map = "factory".parse().expect("a name");
         let listed = daemon.client("world").observations(&map, None, None).await.expect("it lists").items;
-        assert_eq!(listed.iter().map(|kept| kept.id.clone()).collect::<Vec<_>>(), [kept.id.clone()]);
+        assert_eq!(listed.iter().map(|listed| &listed.id).collect::<Vec<_>>(), [&kept.id]);
         let mut bytes = Vec::new();
         assert_eq!(
             daemon.client("world").read_observation(&kept.id, &mut bytes).await.expect("it is there"),
@@ -147,7 +146,6 @@ fn large_uploads_and_reads_go_by_memory() {
         let daemon = place.start();
         let request = asked(&daemon).await;
         let before = peak_memory(&daemon);
-        let daemon = Arc::new(daemon);
         let uploads = (0..4).map(|more| {
             let client = daemon.client("ada");
             tokio::spawn(async move { upload(&client, request, LARGE_BYTES + more * 64 * 1024).await })
