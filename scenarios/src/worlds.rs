@@ -46,7 +46,9 @@ use crate::{
 /// A world of all entities of the enabler with this outside, judged by the rules that hold of every flow.
 #[must_use]
 pub fn enabler(outside: impl Outside<Wire> + 'static) -> World<Wire> {
-    World::new(assembly::entities(Cast::default(), &Settings::default()), outside)
+    // Whoever is refused by an open circuit asks again when the world is at rest, and then no time has passed.
+    let settings = Settings { circuit_open_ms: 0, ..Settings::default() };
+    World::new(assembly::entities(Cast::default(), &settings), outside)
         .rule(EveryCallIsAnswered::default())
         .rule(EveryQuestionIsAnsweredOnce::default())
         .rule(NobodyPanics)

@@ -358,7 +358,8 @@ fn the_line_that_the_demo_gives_to_try_works() {
     };
     let answer: Value = serde_json::from_str(&answer).expect("it is JSON");
     assert_eq!(answer["items"].as_array().map(Vec::len), Some(3), "{answer}");
-    // It lives on: what changes is seen.
+    // It says how to see more, and lives on: what changes is seen.
+    assert!(demo.line().contains("twinway scenario run --demo"));
     assert!(demo.line().contains("plaza sees"));
     assert_eq!(demo.end("-INT").0, Some(0));
 }

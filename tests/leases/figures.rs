@@ -19,7 +19,7 @@ async fn whoever_watches_the_daemon_sees_how_leases_stand_and_how_long_grants_to
     world.api(PLAZA).acquire("arm", &Wish::of("worker-cyd")).await.expect("it is granted");
     let waiting = tokio::spawn({
         let lobby = world.api(LOBBY);
-        async move { lobby.acquire("arm", &Wish::of("guest-bob").waiting()).await }
+        async move { lobby.acquire("arm", &Wish::of("guest-fay").waiting()).await }
     });
     world.api(PLAZA).until_waiting("arm", 1).await;
     world.api(LOBBY).acquire("arm", &Wish::of("chief-ada")).await.expect("it is granted");

@@ -43,7 +43,8 @@ impl Circuit {
         match self.state {
             State::Closed => Ok(()),
             State::Open(until) | State::HalfOpen(Some(until)) if now_ms < until => {
-                let detail = format!("its circuit is open: too many calls failed; again in {} ms", until - now_ms);
+                let detail =
+                    format!("its circuit is open: calls failed, or it is away; again in {} ms", until - now_ms);
                 Err(Problem::new(ProblemKind::OutsideUnreachable, detail))
             }
             State::Open(_) | State::HalfOpen(_) => {
@@ -80,10 +81,11 @@ impl Circuit {
         self.state = State::Open(now_ms.saturating_add(settings.circuit_open_ms));
     }
 
-    /// The monitoring says that the system is away, or that it is there again: then the next call is to see.
-    fn monitored(&mut self, away: bool, now_ms: u64, settings: &Settings) {
+    /// The monitoring says that the system is away, or that it is there again: either way the next call is to see, and
+    /// the others wait for it. Silence alone is no failed call, and refuses nobody.
+    fn monitored(&mut self, away: bool) {
         match self.state {
-            State::Closed if away => self.open(now_ms, settings),
+            State::Closed if away => self.state = State::HalfOpen(None),
             State::Open(_) if !away => self.state = State::HalfOpen(None),
             _ => {}
         }
@@ -130,7 +132,7 @@ impl Sdc {
     pub(super) fn monitored(&mut self, system: &SystemId, away: bool, out: &mut Out<'_, Self>) {
         let was_away = if away { !self.away.insert(system.clone()) } else { self.away.remove(system) };
         if away != was_away {
-            self.switch(system, |circuit, now_ms, settings| circuit.monitored(away, now_ms, settings), out);
+            self.switch(system, |circuit, _, _| circuit.monitored(away), out);
         }
     }
 

@@ -65,21 +65,23 @@ fn executed(sdc: &mut Trial<Sdc>, asked: PendingKey, kind: Option<ProblemKind>) 
 }
 
 #[test]
-fn a_system_that_the_monitoring_calls_offline_is_not_called_and_its_return_lets_one_call_through() {
+fn a_system_that_the_monitoring_calls_offline_is_asked_by_one_call_and_again_when_it_returns() {
     let mut sdc = sdc(&SETTINGS());
-    assert_eq!(told(&monitored(&mut sdc, Health::Offline)), [(BreakerState::Open, sdc.now.wall)]);
+    assert_eq!(told(&monitored(&mut sdc, Health::Offline)), [(BreakerState::HalfOpen, sdc.now.wall)]);
     assert_eq!(told(&monitored(&mut sdc, Health::Offline)), [], "that is known");
+    let probe = asked(&mut sdc).1.expect("silence alone refuses nobody");
     let (effects, sent) = asked(&mut sdc);
-    assert!(sent.is_none(), "it is not called");
+    assert!(sent.is_none(), "the others wait for what becomes of it");
     let problem = refused(effects);
     assert_eq!(problem.kind, ProblemKind::OutsideUnreachable);
     assert!(problem.detail.contains("circuit is open"), "{}", problem.detail);
+    let effects = executed(&mut sdc, probe, Some(ProblemKind::OutsideTimeout));
+    assert_eq!(told(&effects), [(BreakerState::Open, sdc.now.wall)]);
+    assert!(asked(&mut sdc).1.is_none(), "it is not called");
     // Long before the pause is over it is there again.
     sdc.now.wall = sdc.now.wall.plus_ms(10);
     assert_eq!(told(&monitored(&mut sdc, Health::Degraded)), [(BreakerState::HalfOpen, sdc.now.wall)]);
-    let (_, probe) = asked(&mut sdc);
-    let probe = probe.expect("one call is let through");
-    assert!(asked(&mut sdc).1.is_none(), "and the others wait for what becomes of it");
+    let probe = asked(&mut sdc).1.expect("one call is let through");
     let effects = executed(&mut sdc, probe, None);
     assert_eq!(told(&effects), [(BreakerState::Closed, sdc.now.wall)]);
     assert!(asked(&mut sdc).1.is_some() && asked(&mut sdc).1.is_some(), "now it is called");
