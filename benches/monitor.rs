@@ -26,6 +26,10 @@ use serde_json::json;
 use twinway::config::Config;
 use world::{TWINS, WORLD, World};
 
+/// That of the command `twinway`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 21;
 /// How much of its throughput a daemon may lose at most.
 const MONITOR_COST_MAX: f64 = 0.05;

@@ -25,6 +25,10 @@ use twinway::{
     },
 };
 
+/// That of the command `twinway`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUND: Duration = Duration::from_secs(2);
 
 /// Schedules a second, and actions a schedule.

@@ -8,6 +8,8 @@ use crate::outside::{CallId, Hands, Outside};
 
 /// How often a question is repeated in a run with faults.
 const ATTEMPTS_MAX: u32 = 16;
+/// Who was refused this often asks again only when time has passed: a refusal for now, such as that of an open circuit, needs it.
+const ATTEMPTS_AT_ONCE_MAX: u32 = 8;
 
 /// What a line makes of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +138,8 @@ struct Place {
     attempts: u32,
     /// It failed, and is asked again when the world is at rest: who asks again at once asks too early.
     later: bool,
+    /// When the world first came to rest after that, in milliseconds.
+    rested_ms: Option<u64>,
 }
 
 /// An outside of lines that ask, and of simulated systems that answer what they are signalled.
@@ -294,12 +298,16 @@ impl<W: WireSet> Outside<W> for Story<W> {
     }
 
     fn at_rest(&mut self, hands: &mut Hands<W>) {
-        for place in &mut self.places {
-            place.later = false;
+        let now_ms = hands.now().monotonic_ms;
+        for place in self.places.iter_mut().filter(|place| place.later) {
+            let since_ms = *place.rested_ms.get_or_insert(now_ms);
+            if place.attempts < ATTEMPTS_AT_ONCE_MAX || since_ms < now_ms {
+                (place.later, place.rested_ms) = (false, None);
+            }
         }
         self.go_on(hands);
         // Where somebody still waits for an answer, its time will run out: then it is asked again, and may be signalled.
-        let nobody_asks = self.places.iter().all(|place| place.call.is_none());
+        let nobody_asks = self.places.iter().all(|place| place.call.is_none() && !place.later);
         if hands.may_fail() && nobody_asks && hands.deeds.is_empty() {
             self.stop_waiting();
             self.go_on(hands);

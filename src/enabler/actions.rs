@@ -27,7 +27,8 @@ impl Mii {
     ) -> Result<Invocation, Problem> {
         let metaverse = self.id.clone();
         let question = InvokeAction { metaverse, user, twin, what: Box::new(what), token, terms };
-        Ok(*self.enabler.ask(self.actor().await?, question).await?.invocation)
+        let limit = self.enabler.settled_within();
+        Ok(*self.enabler.ask_within(self.actor().await?, question, limit).await?.invocation)
     }
 
     /// An invocation, as it is published.

@@ -17,8 +17,9 @@ use twinway_protocol::{
 use super::{Enabler, Mii};
 
 impl Enabler {
-    /// How long the answer to something takes that ends with a gate being closed or fenced.
-    fn settled_within(&self) -> Duration {
+    /// How long the answer to something takes for which a gate is closed or fenced: a change without a token is one, since
+    /// it takes a lease for itself.
+    pub(super) fn settled_within(&self) -> Duration {
         self.inner.answer_within + self.inner.fence_within
     }
 

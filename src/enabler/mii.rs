@@ -301,7 +301,8 @@ impl Mii {
         terms: ChangeTerms,
     ) -> Result<PropertyValues, Problem> {
         let question = ChangeTwin { metaverse: self.id.clone(), user, twin, values: Arc::new(values), token, terms };
-        Ok(*self.enabler.ask(self.actor().await?, question).await?.values)
+        let limit = self.enabler.settled_within();
+        Ok(*self.enabler.ask_within(self.actor().await?, question, limit).await?.values)
     }
 
     /// Has one twin, an avatar for instance, send another a message (FGMV-28 REQ-DT-06).

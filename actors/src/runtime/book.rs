@@ -244,7 +244,8 @@ impl<W: WireSet> Shared<W> {
         if meta.pending == PendingKey::NONE {
             return;
         }
-        let step = answer.describe().0;
+        // As with `Ask::answered`: the answer to what is no step is none.
+        let step = meta.step.and(answer.describe().0);
         let back = Meta { from: meta.to, to: meta.from, cause: meta.cause, pending: meta.pending, step };
         if back.to.kind() == CALLER_KIND {
             self.callers.answer(back.pending, answer);

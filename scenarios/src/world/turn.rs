@@ -322,7 +322,8 @@ impl<W: WireSet> World<W> {
     pub(super) fn refuse(&mut self, at: u32, meta: Meta, answer: Option<W>) {
         let Some(answer) = answer.filter(|_| meta.pending != PendingKey::NONE) else { return };
         self.rules.see(&Seen::Refused { meta: &meta });
-        let step = answer.describe().0;
+        // As in the runtime: the answer to what is no step is none.
+        let step = meta.step.and(answer.describe().0);
         let back = Meta { from: meta.to, to: meta.from, cause: meta.cause, pending: meta.pending, step };
         if back.to.kind() != CALLER_KIND && self.shell_of(back.to).is_none() {
             self.rules.see(&Seen::DeadLetter { meta: &back });
