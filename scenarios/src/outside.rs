@@ -55,6 +55,8 @@ pub struct Hands<W: WireSet> {
     pub(crate) faults: bool,
     /// Whether messages may come twice.
     pub(crate) copies: bool,
+    /// Whether some timer is still to run out.
+    pub(crate) time_can_pass: bool,
 }
 
 impl<W: WireSet> std::fmt::Debug for Hands<W> {
@@ -65,7 +67,7 @@ impl<W: WireSet> std::fmt::Debug for Hands<W> {
 
 impl<W: WireSet> Hands<W> {
     pub(crate) fn new() -> Self {
-        Self { deeds: Vec::new(), now: Now::default(), calls: 0, faults: false, copies: false }
+        Self { deeds: Vec::new(), now: Now::default(), calls: 0, faults: false, copies: false, time_can_pass: false }
     }
 
     /// Both clocks.
@@ -78,6 +80,12 @@ impl<W: WireSet> Hands<W> {
     #[must_use]
     pub fn may_fail(&self) -> bool {
         self.faults
+    }
+
+    /// Whether some timer is still to run out: then time passes when nobody does anything, and the world comes to rest again.
+    #[must_use]
+    pub fn time_can_pass(&self) -> bool {
+        self.time_can_pass
     }
 
     /// Makes the entity at `to`, unless it is there.

@@ -8,7 +8,7 @@ use crate::outside::{CallId, Hands, Outside};
 
 /// How often a question is repeated in a run with faults.
 const ATTEMPTS_MAX: u32 = 16;
-/// Who was refused this often asks again only when time has passed: a refusal for now, such as that of an open circuit, needs it.
+/// Who was refused this often asks again only when time has passed, if it can: a refusal for now, such as that of an open circuit, needs it.
 const ATTEMPTS_AT_ONCE_MAX: u32 = 8;
 
 /// What a line makes of an answer.
@@ -298,10 +298,10 @@ impl<W: WireSet> Outside<W> for Story<W> {
     }
 
     fn at_rest(&mut self, hands: &mut Hands<W>) {
-        let now_ms = hands.now().monotonic_ms;
+        let (now_ms, last) = (hands.now().monotonic_ms, !hands.time_can_pass());
         for place in self.places.iter_mut().filter(|place| place.later) {
             let since_ms = *place.rested_ms.get_or_insert(now_ms);
-            if place.attempts < ATTEMPTS_AT_ONCE_MAX || since_ms < now_ms {
+            if last || place.attempts < ATTEMPTS_AT_ONCE_MAX || since_ms < now_ms {
                 (place.later, place.rested_ms) = (false, None);
             }
         }

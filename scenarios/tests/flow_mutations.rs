@@ -40,7 +40,7 @@ const PLANTED: &[(Mutation, &str, &str, &str)] = &[
     (Mutation::GatePassedBy, "9.2", "", "9.2 step 17 was taken 2 times, not 3"),
     (Mutation::OneShotKept, "9.2", "", "a lease of one change ends with it"),
     (Mutation::AnswerOfAnother, "7.1.3", "duplicate", "an answer settles the request that it names"),
-    (Mutation::KeysBeginAnew, "7.1.3", "restart", "an earlier life is over"),
+    (Mutation::KeysBeginAnew, "7.2.1-silent", "restart", "an earlier life is over"),
 ];
 
 /// The first schedule that breaks a rule, shrunk.

@@ -36,7 +36,7 @@ impl<W: WireSet> World<W> {
             if self.go_on_at_rest() {
                 continue;
             }
-            let waited_for = self.options.run_out_timers || self.lost || self.waiting.iter().any(|waits| *waits);
+            let waited_for = self.timers_are_waited_for();
             let Some(Reverse(timer)) = self.timers.peek().filter(|_| waited_for) else { return false };
             let (at, count) = (timer.at, timer.count);
             self.push_of(What::Timer, at, count, 0);
@@ -104,9 +104,14 @@ impl<W: WireSet> World<W> {
         }
     }
 
+    fn timers_are_waited_for(&self) -> bool {
+        self.options.run_out_timers || self.lost || self.waiting.iter().any(|waits| *waits)
+    }
+
     /// Nothing is left to happen by itself: perhaps the outside goes on. True if it did.
     fn go_on_at_rest(&mut self) -> bool {
         self.hands.now = self.at(self.latest_us);
+        self.hands.time_can_pass = self.timers_are_waited_for() && !self.timers.is_empty();
         if self.starting {
             self.starting = false;
             self.outside.restarted(&mut self.hands);
