@@ -359,7 +359,12 @@ impl Device {
                 Err(problem) if matches!(problem.kind, ProblemKind::Internal | ProblemKind::ReadOnly) => {
                     received.keep_until_restart();
                 }
-                _ => drop(received),
+                // Whoever hears that nothing is kept finds nothing.
+                Err(_) => {
+                    drop(received);
+                    enabler.collect().await;
+                }
+                Ok(_) => drop(received),
             }
             written
         });
