@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use twinway::{
-    client::{Client, TwinRules},
+    client::{Client, ClientError, TwinRules},
     protocol::{
-        JsonDoc, PermissionId, SystemId, TwinId, UserId,
+        JsonDoc, PermissionId, ProblemKind, SystemId, TwinId, UserId,
         access::{Right, TwinPermission},
         lease::Synchronization,
         message::PermissionGrant,
@@ -103,7 +103,21 @@ const fn word(right: Right) -> &'static str {
 }
 
 pub(crate) async fn run(client: Client, command: AccessCommand, output: &mut Output) -> Result<(), Failure> {
-    let client = &client;
+    ask(&client, command, output).await.map_err(of_its_own_system)
+}
+
+/// A system has a say in its own twins only, and an operator speaks for none unless it is named.
+fn of_its_own_system(failure: Failure) -> Failure {
+    match failure {
+        Failure::Client(ClientError::Problem(mut problem)) if problem.kind() == Some(ProblemKind::TwinUnknown) => {
+            problem.detail.push_str("; `--as SYSTEM` names the one that lists it");
+            Failure::Client(ClientError::Problem(problem))
+        }
+        other => other,
+    }
+}
+
+async fn ask(client: &Client, command: AccessCommand, output: &mut Output) -> Result<(), Failure> {
     match command {
         AccessCommand::Show { twin } => show(&client.characteristics(&twin).await?, output),
         AccessCommand::Update { twin, patch } => {

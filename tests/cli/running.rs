@@ -198,6 +198,9 @@ fn access_to_a_twin_is_shown_changed_and_given_and_a_subscription_is_made_renewe
     assert_eq!(changed["characteristics"]["access"], serde_json::json!({"shop": ["read"]}));
     let rules = file("rules", r#"{"priorities": [{"role": "medic", "priority": 200}]}"#);
     home(&["priorities", "lamp", &rules]);
+    let nobody = daemon.ask(&["access", "show", "lamp"]);
+    assert_eq!(code(&nobody), 3);
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("`--as SYSTEM`"), "it says how to speak for the home");
     let shown = home(&["show", "lamp"]);
     assert_eq!(shown["synchronization"]["priorities"][0]["priority"], 200);
     assert_eq!(shown["characteristics"], changed["characteristics"]);

@@ -157,14 +157,14 @@ async fn what_a_twin_was_is_read_at_a_moment_between_two_and_as_a_stream() {
     let history = format!("{LAMP_PATH}/history");
     let get = |query: &str| world.ask("world-token", Method::GET, &format!("{history}{query}")).send();
     let at = json_of(get("?at=2026-01-02T03:04:25Z").await.expect("it answers"), StatusCode::OK).await;
-    assert_eq!(at["properties"], json!({"on": {"value": false, "version": 2, "at": "2026-01-02T03:04:20Z"}}));
+    assert_eq!(at["properties"], json!({"on": {"value": false, "version": 2, "at": "2026-01-02T03:04:20.000Z"}}));
     let before = json_of(get("?at=2026-01-02T03:04:09Z").await.expect("it answers"), StatusCode::OK).await;
     assert_eq!(before["properties"], json!({}));
     let between = get("?property=on&from=2026-01-02T03:04:20Z&limit=1").await.expect("it answers");
     let between = json_of(between, StatusCode::OK).await;
     assert_eq!(
         between["items"],
-        json!([{"at": "2026-01-02T03:04:20Z", "version": 2, "property": "on", "value": false}])
+        json!([{"at": "2026-01-02T03:04:20.000Z", "version": 2, "property": "on", "value": false}])
     );
     let cursor = between["next"].as_str().expect("there is more");
     let rest = json_of(get(&format!("?cursor={cursor}")).await.expect("it answers"), StatusCode::OK).await;
@@ -179,7 +179,7 @@ async fn what_a_twin_was_is_read_at_a_moment_between_two_and_as_a_stream() {
     let all = replay("?speed=1000000").await;
     let kinds: Vec<_> = all.iter().map(|message| message.0.as_str()).collect();
     assert_eq!(kinds, ["io.twinway.twin.changed", "io.twinway.twin.changed", "io.twinway.twin.changed", "end"]);
-    assert_eq!(all[1].2["data"], json!({"values": {"on": false}, "version": 2, "at": "2026-01-02T03:04:20Z"}));
+    assert_eq!(all[1].2["data"], json!({"values": {"on": false}, "version": 2, "at": "2026-01-02T03:04:20.000Z"}));
     let rest = replay(&format!("?lastEventId={}", all[1].1)).await;
     assert_eq!(rest.iter().map(|message| &message.1).collect::<Vec<_>>(), [&all[2].1, &String::new()]);
     problem(world.get("world-token", &format!("{history}/replay?speed=0")).await, "invalid-query").await;

@@ -1,9 +1,20 @@
 //! Time as a value: what a turn is told, and what documents carry.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU8};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::{
+        Iso8601, Rfc3339,
+        iso8601::{Config, EncodedConfig, TimePrecision},
+    },
+};
+
+/// RFC 3339 is a profile of ISO 8601; this is it with three digits of the second.
+const TO_THE_MILLISECOND: Iso8601<MILLISECOND> = Iso8601;
+const MILLISECOND: EncodedConfig =
+    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: NonZeroU8::new(3) }).encode();
 
 /// The two clocks as one turn sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,8 +59,9 @@ impl Timestamp {
         u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self::from_unix_ms)
     }
 
+    /// Always with three digits of the second, so that moments sort as texts do.
     fn rfc3339(self) -> Option<String> {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok()?.format(&Rfc3339).ok()
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).ok()?.format(&TO_THE_MILLISECOND).ok()
     }
 }
 
@@ -97,6 +109,13 @@ mod tests {
         let text = serde_json::to_string(&moment).expect("a moment is a string");
         assert_eq!(text, "\"2023-11-14T22:13:20.123Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&text).expect("it reads back"), moment);
+    }
+
+    #[test]
+    fn moments_sort_as_their_texts_do() {
+        let texts = [0, 7, 70, 700, 1_000].map(|ms| Timestamp::from_unix_ms(ms).to_string());
+        assert_eq!(texts.first().map(String::as_str), Some("1970-01-01T00:00:00.000Z"));
+        assert!(texts.is_sorted(), "{texts:?}");
     }
 
     #[test]

@@ -67,7 +67,10 @@ pub(super) fn problem(refused: Refused, limits: &LeaseLimits, viewer: Option<&Sy
             let problem = Problem::new(Kind::LeaseRevoking, format!("it is revoked, and ends in {in_ms} milliseconds"));
             problem.with_lease(LeaseContext { expires_in_ms: Some(in_ms), ..LeaseContext::default() })
         }
-        Refused::Unknown => Problem::new(Kind::LeaseRequestUnknown, "there is nothing that this could be about"),
+        Refused::Unknown => {
+            let detail = "nobody holds the object, or nothing with this id waits for it or has it reserved";
+            Problem::new(Kind::LeaseRequestUnknown, detail)
+        }
         Refused::Window => {
             let detail = format!(
                 "a window that ends later than now and later than it begins, at most {} milliseconds ahead; at most {} for an object",

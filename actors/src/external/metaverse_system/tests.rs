@@ -228,7 +228,7 @@ fn changes_messages_and_decisions_are_told_to_the_system() {
     };
     let told = event(&plaza.deliver(DEVICE, PendingKey::NONE, change));
     assert_eq!((told.kind, told.subject.as_str(), &told.twin), ("twin.changed", "lamp", &Some(twin("lamp"))));
-    assert_eq!(told.data.as_str(), r#"{"values":{"on":true},"version":3,"at":"1970-01-01T00:00:00.5Z"}"#);
+    assert_eq!(told.data.as_str(), r#"{"values":{"on":true},"version":3,"at":"1970-01-01T00:00:00.500Z"}"#);
     assert_eq!(told.at, Timestamp::from_unix_ms(500));
 
     let said = TwinMessage { from: twin("avatar"), to: twin("lamp"), user: ada(), content: json("\"hi\"") };
