@@ -93,7 +93,10 @@ pub(crate) struct Shell<B: Behaviour, C: Cells<B>> {
     pub(super) now: Now,
     pub(super) now_ns: u64,
     batch: VecDeque<Envelope<B::Msg>>,
+    /// In the order of their positions.
     pub(super) held: VecDeque<Held<B::Wire>>,
+    /// Up to which position turns were let out.
+    pub(super) released: u64,
     /// Empty lists, kept for their memory.
     pub(super) spare: Vec<Vec<Effect<B::Wire>>>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
@@ -164,6 +167,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             // It is swapped with the inbox's lane, which begins as small.
             batch: VecDeque::with_capacity(1),
             held: VecDeque::new(),
+            released: 0,
             spare: Vec::new(),
             timers: BinaryHeap::new(),
             sleep: None,
