@@ -198,6 +198,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             self.start_recoveries(durable);
             self.finish_recoveries(task);
             if budget == 0 {
+                self.shared.answer_callers(&mut self.ways);
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -205,6 +206,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             if open && self.stretch(&mut budget) {
                 continue;
             }
+            self.shared.answer_callers(&mut self.ways);
             self.answer_idle();
             let awake_for_data = open && self.batch.is_empty();
             let held = !self.held.is_empty();
@@ -374,6 +376,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             Command::Idle(answer) => self.idle.push(answer),
             Command::Stop(done) => {
                 self.tracer.hand_over();
+                self.shared.answer_callers(&mut self.ways);
                 let left: Vec<_> = self.batch.drain(..).chain(self.inbox.close()).collect();
                 for envelope in left {
                     self.turn_away(envelope, Rejection::Gone);

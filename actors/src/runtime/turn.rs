@@ -134,7 +134,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     fn write_down(&mut self, id: EntityId, strict: bool) -> Result<u64, String> {
         let mut entries = Vec::with_capacity(self.turn.records.len());
         for (part, record) in &self.turn.records {
-            let bytes = codec::encode(record).map_err(|error| error.to_string())?.into_boxed_slice();
+            let bytes = codec::encode_exactly(record).map_err(|error| error.to_string())?;
             entries.push(Entry { entity: id, part: *part, kind: EntryKind::Record, bytes });
         }
         let urgency = if strict { Urgency::Now } else { Urgency::WithinLossWindow };
@@ -168,6 +168,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             tracing::error!(turns = self.held.len(), "turns are lost: the journal is poisoned");
             self.held.clear();
             self.released = u64::MAX;
+            self.shared.answer_callers(&mut self.ways);
             self.shared.callers.fail_all();
         }
     }

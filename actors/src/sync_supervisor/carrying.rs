@@ -7,8 +7,9 @@ use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
     lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
     message::{
-        ExtendGate, FenceGate, LeaseMoment, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
-        ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
+        ExtendGate, FenceGate, LeaseMoment, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct,
+        PhysicalObjectMsg, ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept,
+        SyncReserved,
     },
     signal::{LeaseFigures, Signal},
 };
