@@ -5,8 +5,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// A JSON document, kept byte for byte as it came and shared without copying.
 ///
@@ -18,35 +18,44 @@ pub struct JsonDoc(Text);
 
 #[derive(Clone)]
 enum Text {
-    Here(Arc<str>),
+    Here(Arc<RawValue>),
     Deferred(Arc<Deferred>),
 }
 
 /// A value that is written as JSON when somebody reads it first.
 struct Deferred {
     value: Arc<dyn Writable>,
-    text: OnceLock<Arc<str>>,
+    text: OnceLock<Box<RawValue>>,
 }
 
 trait Writable: Send + Sync {
-    fn write(&self) -> Arc<str>;
+    fn write(&self) -> Box<RawValue>;
 }
 
 impl<T: Serialize + Send + Sync> Writable for T {
-    fn write(&self) -> Arc<str> {
-        serde_json::to_string(self).map_or_else(|_| Arc::from("null"), Arc::from)
+    fn write(&self) -> Box<RawValue> {
+        to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 }
 
 impl JsonDoc {
-    /// Checks that `text` is one JSON document and keeps it as it is.
+    /// Checks that `text` is one JSON document and keeps it as it is, without white space around it.
     ///
     /// # Errors
     /// Says where the text stops being JSON.
-    pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, serde_json::Error> {
-        let text = text.into();
-        let _: &RawValue = serde_json::from_str(&text)?;
-        Ok(Self(Text::Here(text)))
+    pub fn parse(text: impl Into<String>) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text.into()).map(Self::here)
+    }
+
+    fn here(text: Box<RawValue>) -> Self {
+        Self(Text::Here(text.into()))
+    }
+
+    fn raw(&self) -> &RawValue {
+        match &self.0 {
+            Text::Here(text) => text,
+            Text::Deferred(deferred) => deferred.text.get_or_init(|| deferred.value.write()),
+        }
     }
 
     /// Writes `value` as a document.
@@ -54,7 +63,7 @@ impl JsonDoc {
     /// # Errors
     /// When `value` cannot be written as JSON (a map whose keys are not text, a failing `Serialize`).
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(|text| Self(Text::Here(text.into())))
+        to_raw_value(value).map(Self::here)
     }
 
     /// The same, written when somebody reads it first: for what is kept, and seldom read. A value that cannot be written
@@ -67,16 +76,13 @@ impl JsonDoc {
     /// The document `null`.
     #[must_use]
     pub fn null() -> Self {
-        Self(Text::Here(Arc::from("null")))
+        Self::here(RawValue::NULL.to_owned())
     }
 
     /// The text, as it came.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Text::Here(text) => text,
-            Text::Deferred(deferred) => deferred.text.get_or_init(|| deferred.value.write()),
-        }
+        self.raw().get()
     }
 
     /// Whether both share one text, which is more than that their texts are equal.
@@ -132,8 +138,7 @@ impl fmt::Debug for JsonDoc {
 impl Serialize for JsonDoc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            let raw: &RawValue = serde_json::from_str(self.as_str()).map_err(S::Error::custom)?;
-            raw.serialize(serializer)
+            self.raw().serialize(serializer)
         } else {
             serializer.serialize_str(self.as_str())
         }
@@ -143,8 +148,7 @@ impl Serialize for JsonDoc {
 impl<'de> Deserialize<'de> for JsonDoc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            let raw = Box::<RawValue>::deserialize(deserializer)?;
-            Ok(Self(Text::Here(Arc::from(Box::<str>::from(raw)))))
+            Box::<RawValue>::deserialize(deserializer).map(Self::here)
         } else {
             // What a journal or a link hands over may have been damaged: it is checked like any input.
             let text = String::deserialize(deserializer)?;
