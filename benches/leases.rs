@@ -48,6 +48,10 @@ use redis::Redis;
 use side::{Side, compare, pairs, ratio, whole_p99};
 use websocket::{Wish, own};
 
+// As the daemon has, which the durable path in process is a part of.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How many want an object at once.
 const CLIENTS: usize = 128;
 /// How many connections carry them where one connection carries several.

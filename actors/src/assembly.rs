@@ -63,8 +63,8 @@ pub fn entities<A: Assembly<Wire>>(assembly: A, settings: &Settings) -> A {
         .actors::<MetaverseSystem>(settings())
         .actors::<DigitalTwinSystem>(settings())
         .actors::<ThirdPartySystem>(settings())
-        .actors::<PhysicalObject>(settings())
         .actors::<UserDevice>(settings())
+        .shards::<PhysicalObject>(settings())
         .shards::<Twin>(settings())
 }
 

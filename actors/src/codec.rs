@@ -3,6 +3,8 @@
 //! bincode is pinned and no longer maintained (RUSTSEC-2025-0141). Its format is simple and other crates read it;
 //! golden bytes in the tests hold the format, so that leaving is a change of this file.
 
+use std::cell::RefCell;
+
 use bincode::config::{Configuration, Limit};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -11,6 +13,14 @@ pub const ENCODED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Most records are shorter: what grows piece by piece is moved again and again.
 const ENCODED_BYTES_USUAL: usize = 256;
+
+/// How many bytes a thread keeps to encode in.
+const SCRATCH_BYTES_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// Where a value is encoded whose length is not known before.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// The first byte of everything encoded here.
 const FORMAT: u8 = 1;
@@ -41,10 +51,29 @@ pub enum CodecError {
 /// When a `Serialize` implementation fails.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(ENCODED_BYTES_USUAL);
-    bytes.push(FORMAT);
-    bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG)
-        .map_err(|error| CodecError::Content(error.to_string()))?;
+    encode_into(value, &mut bytes)?;
     Ok(bytes)
+}
+
+/// The same in no more memory than it takes: for what waits in a queue.
+///
+/// # Errors
+/// When a `Serialize` implementation fails.
+pub fn encode_exactly<T: Serialize>(value: &T) -> Result<Box<[u8]>, CodecError> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        encode_into(value, scratch)?;
+        let bytes = Box::from(scratch.as_slice());
+        scratch.shrink_to(SCRATCH_BYTES_KEPT);
+        Ok(bytes)
+    })
+}
+
+fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    bytes.push(FORMAT);
+    bincode::serde::encode_into_std_write(value, bytes, CONFIG)
+        .map_err(|error| CodecError::Content(error.to_string()))?;
+    Ok(())
 }
 
 /// Decodes what [`encode`] wrote.

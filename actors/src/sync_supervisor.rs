@@ -17,12 +17,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
-    Recovery, SystemId, TwinId,
+    Recovery, Ref, SystemId, TwinId,
     lease::{Change, Claimant, Counts, Effect, Input, Objects, Request, Table},
     message::{
         CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
         LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
-        RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, Wire, YieldSyncLease,
+        RequestSyncLease, RequestSyncLeases, ReserveSync, SyncLease, SyncSupervisorMsg, TwinMsg, Wire, YieldSyncLease,
     },
     time::Timestamp,
     twin::RegisteredTwin,
@@ -38,7 +38,7 @@ use retiring::Teller;
 struct KnownObject {
     entity: EntityId,
     uri: ObjectUri,
-    twins: Vec<TwinId>,
+    twins: Vec<(TwinId, Ref<TwinMsg>)>,
 }
 
 /// Several requests that are decided together.
@@ -332,8 +332,9 @@ impl SyncSupervisor {
                 uri: uri.clone(),
                 twins: Vec::new(),
             });
-            if !known.twins.contains(&twin.entry.id) {
-                known.twins.push(twin.entry.id.clone());
+            match known.twins.iter_mut().find(|(id, _)| *id == twin.entry.id) {
+                Some((_, actor)) => *actor = twin.entity,
+                None => known.twins.push((twin.entry.id.clone(), twin.entity)),
             }
         }
     }

@@ -359,10 +359,10 @@ impl Twin {
         }
         let ReflectLease { twin, moment } = reflected;
         let subject = twin.as_ref().map(ToString::to_string).unwrap_or_default();
-        // A moment cannot fail to be JSON: it has no map.
-        let data = JsonDoc::from_value(&*moment).unwrap_or_else(|_| JsonDoc::null());
+        // Leases come and go more often than anybody looks: it is written when somebody reads it.
+        let (at, data) = (moment.at, JsonDoc::deferred(moment));
         // One for all of them: there may be many, and nobody of them is told anything else.
-        let event = Arc::new(Event { kind: "lease.changed", subject, twin, at: moment.at, data });
+        let event = Arc::new(Event { kind: "lease.changed", subject, twin, at, data });
         for watcher in &self.watchers {
             out.send(watcher.entity, TellLease { event: Arc::clone(&event) });
         }

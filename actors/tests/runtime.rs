@@ -348,6 +348,23 @@ both! {
         assert!(world.board.shown().contains(&4));
     }
 
+    async fn nobody_waits_for_the_records_of_another_entity(place) {
+        let world = World::new(place).await;
+        // Slots 0 and 2 share a shard.
+        let (one, two) = (world.counter(0).await, world.counter(2).await);
+        world.journal.hold();
+        let handle = world.system.handle();
+        let add = tokio::spawn(async move { handle.ask(one, Add { amount: 4, batched: false }, SECOND).await });
+        while world.journal.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.ask(two, Read).await, Ok(0));
+        assert_eq!(world.ask(two, Add { amount: 1, batched: true }).await, Ok(1));
+        assert!(!add.is_finished());
+        world.journal.release();
+        assert_eq!(add.await.expect("no panic").expect("an answer").total, 4);
+    }
+
     async fn a_batched_record_is_seen_at_once_and_durable_with_the_next(place) {
         let world = World::new(place).await;
         let counter = world.counter(0).await;

@@ -1,27 +1,61 @@
 //! JSON documents that are carried, not interpreted.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::{RawValue, to_raw_value};
 
 /// A JSON document, kept byte for byte as it came and shared without copying.
 ///
 /// In JSON it stands as the document itself, in a binary format as text. Because it is carried raw, it
 /// cannot stand in an internally tagged, untagged or flattened type.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = serde_json::Value))]
-pub struct JsonDoc(Arc<str>);
+pub struct JsonDoc(Text);
+
+#[derive(Clone)]
+enum Text {
+    Here(Arc<RawValue>),
+    Deferred(Arc<Deferred>),
+}
+
+/// A value that is written as JSON when somebody reads it first.
+struct Deferred {
+    value: Arc<dyn Writable>,
+    text: OnceLock<Box<RawValue>>,
+}
+
+trait Writable: Send + Sync {
+    fn write(&self) -> Box<RawValue>;
+}
+
+impl<T: Serialize + Send + Sync> Writable for T {
+    fn write(&self) -> Box<RawValue> {
+        to_raw_value(self).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+}
 
 impl JsonDoc {
-    /// Checks that `text` is one JSON document and keeps it as it is.
+    /// Checks that `text` is one JSON document and keeps it as it is, without white space around it.
     ///
     /// # Errors
     /// Says where the text stops being JSON.
-    pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, serde_json::Error> {
-        let text = text.into();
-        let _: &RawValue = serde_json::from_str(&text)?;
-        Ok(Self(text))
+    pub fn parse(text: impl Into<String>) -> Result<Self, serde_json::Error> {
+        RawValue::from_string(text.into()).map(Self::here)
+    }
+
+    fn here(text: Box<RawValue>) -> Self {
+        Self(Text::Here(text.into()))
+    }
+
+    fn raw(&self) -> &RawValue {
+        match &self.0 {
+            Text::Here(text) => text,
+            Text::Deferred(deferred) => deferred.text.get_or_init(|| deferred.value.write()),
+        }
     }
 
     /// Writes `value` as a document.
@@ -29,25 +63,32 @@ impl JsonDoc {
     /// # Errors
     /// When `value` cannot be written as JSON (a map whose keys are not text, a failing `Serialize`).
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(|text| Self(text.into()))
+        to_raw_value(value).map(Self::here)
+    }
+
+    /// The same, written when somebody reads it first: for what is kept, and seldom read. A value that cannot be written
+    /// as JSON is `null`.
+    #[must_use]
+    pub fn deferred<T: Serialize + Send + Sync + 'static>(value: Arc<T>) -> Self {
+        Self(Text::Deferred(Arc::new(Deferred { value, text: OnceLock::new() })))
     }
 
     /// The document `null`.
     #[must_use]
     pub fn null() -> Self {
-        Self(Arc::from("null"))
+        Self::here(RawValue::NULL.to_owned())
     }
 
     /// The text, as it came.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.raw().get()
     }
 
     /// Whether both share one text, which is more than that their texts are equal.
     #[must_use]
     pub fn shares_text_with(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        std::ptr::eq(self.as_str(), other.as_str())
     }
 
     /// Reads the document as `T`.
@@ -55,7 +96,7 @@ impl JsonDoc {
     /// # Errors
     /// When the document is not a `T`.
     pub fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_str(&self.0)
+        serde_json::from_str(self.as_str())
     }
 }
 
@@ -80,19 +121,26 @@ pub fn merge_patch(target: &mut serde_json::Value, patch: serde_json::Value) {
     }
 }
 
+impl PartialEq for JsonDoc {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for JsonDoc {}
+
 impl fmt::Debug for JsonDoc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl Serialize for JsonDoc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
-            raw.serialize(serializer)
+            self.raw().serialize(serializer)
         } else {
-            serializer.serialize_str(&self.0)
+            serializer.serialize_str(self.as_str())
         }
     }
 }
@@ -100,8 +148,7 @@ impl Serialize for JsonDoc {
 impl<'de> Deserialize<'de> for JsonDoc {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            let raw = Box::<RawValue>::deserialize(deserializer)?;
-            Ok(Self(Arc::from(Box::<str>::from(raw))))
+            Box::<RawValue>::deserialize(deserializer).map(Self::here)
         } else {
             // What a journal or a link hands over may have been damaged: it is checked like any input.
             let text = String::deserialize(deserializer)?;
@@ -112,6 +159,8 @@ impl<'de> Deserialize<'de> for JsonDoc {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::JsonDoc;
 
     #[test]
@@ -120,6 +169,18 @@ mod tests {
         let doc: JsonDoc = serde_json::from_str(text).expect("it is JSON");
         assert_eq!(doc.as_str(), text);
         assert_eq!(serde_json::to_string(&doc).expect("it writes"), text);
+    }
+
+    #[test]
+    fn what_is_written_when_it_is_read_is_the_document_that_it_would_have_been_and_one_for_all() {
+        let value = vec![("a", 1), ("b", 2)];
+        let doc = JsonDoc::deferred(Arc::new(value.clone()));
+        let (early, shared) = (doc.clone(), doc.clone());
+        assert_eq!(early, JsonDoc::from_value(&value).expect("it is JSON"));
+        assert_eq!(serde_json::to_string(&doc).expect("it writes"), r#"[["a",1],["b",2]]"#);
+        assert!(doc.shares_text_with(&shared), "it is written once");
+        let keyless = std::collections::BTreeMap::from([((1, 2), 3)]);
+        assert_eq!(JsonDoc::deferred(Arc::new(keyless)), JsonDoc::null());
     }
 
     #[test]

@@ -43,12 +43,20 @@ const WAYS: usize = 16;
 /// An entity and the way to it.
 type Way<W> = (EntityId, Arc<dyn Inlet<W>>);
 
+/// How many answers to callers outside wait for each other at most.
+const ANSWERS_TOGETHER_MAX: usize = 64;
+
 /// The ways from one actor to those it sends to most: a look-up in the book costs a lock.
-pub(crate) struct Ways<W>([Option<Way<W>>; WAYS]);
+pub(crate) struct Ways<W> {
+    kept: [Option<Way<W>>; WAYS],
+    /// Answers to callers outside, which leave together: a caller waits on another thread, and to wake that costs more
+    /// than a turn.
+    answers: Vec<(PendingKey, W)>,
+}
 
 impl<W> Default for Ways<W> {
     fn default() -> Self {
-        Self([const { None }; WAYS])
+        Self { kept: [const { None }; WAYS], answers: Vec::new() }
     }
 }
 
@@ -59,14 +67,14 @@ impl<W> Ways<W> {
     }
 
     fn find(&self, id: EntityId) -> Option<&Arc<dyn Inlet<W>>> {
-        match self.0.get(Self::index(id)) {
+        match self.kept.get(Self::index(id)) {
             Some(Some((kept, inlet))) if *kept == id => Some(inlet),
             _ => None,
         }
     }
 
     fn keep(&mut self, id: EntityId, inlet: Option<Arc<dyn Inlet<W>>>) {
-        if let Some(slot) = self.0.get_mut(Self::index(id)) {
+        if let Some(slot) = self.kept.get_mut(Self::index(id)) {
             *slot = inlet.map(|inlet| (id, inlet));
         }
     }
@@ -198,8 +206,16 @@ impl<W: WireSet> Shared<W> {
     }
 
     /// The same, for an actor that keeps the ways to those it sends to most. The message is taken out of `wire`.
+    /// An answer to a caller outside leaves with [`Shared::answer_callers`] at the latest.
     pub(crate) fn deliver_by(self: &Arc<Self>, ways: &mut Ways<W>, meta: &Meta, wire: &mut Option<W>) {
-        if meta.to.kind() != CALLER_KIND && self.link.is_none() {
+        if meta.to.kind() == CALLER_KIND {
+            ways.answers.extend(wire.take().map(|answer| (meta.pending, answer)));
+            if ways.answers.len() >= ANSWERS_TOGETHER_MAX {
+                self.answer_callers(ways);
+            }
+            return;
+        }
+        if self.link.is_none() {
             match ways.find(meta.to).map(|inlet| inlet.push(meta, wire, true)) {
                 Some(Ok(())) => return,
                 Some(Err(Rejection::Full)) => return self.reject(meta, wire.take(), Rejection::Full),
@@ -209,8 +225,21 @@ impl<W: WireSet> Shared<W> {
         }
         let Some(wire) = wire.take() else { return };
         match &self.link {
-            Some(link) if meta.to.kind() != CALLER_KIND => link.carry(*meta, wire, Arrival(Arc::clone(self))),
-            _ => self.deliver(*meta, wire),
+            Some(link) => link.carry(*meta, wire, Arrival(Arc::clone(self))),
+            None => self.deliver(*meta, wire),
+        }
+    }
+
+    /// Hands over the answers that an actor gave to callers outside.
+    pub(crate) fn answer_callers(&self, ways: &mut Ways<W>) {
+        if ways.answers.is_empty() {
+            return;
+        }
+        let together = ways.answers.len();
+        self.callers.answer_all(&mut ways.answers);
+        // Most actors of a large register answer one at a time: they keep no memory for it.
+        if together == 1 {
+            ways.answers = Vec::new();
         }
     }
 

@@ -31,6 +31,20 @@ impl<W> Callers<W> {
         sender.is_some_and(|sender| sender.send(wire).is_ok())
     }
 
+    /// Hands several over, all of `answers`.
+    pub(crate) fn answer_all(&self, answers: &mut Vec<(PendingKey, W)>) {
+        // Taken under one lock, and sent without it.
+        let senders: Vec<_> = {
+            let mut waiting = self.0.lock();
+            answers.iter().map(|(key, _)| waiting.take(*key)).collect()
+        };
+        for ((key, wire), sender) in answers.drain(..).zip(senders) {
+            if !sender.is_some_and(|sender| sender.send(wire).is_ok()) {
+                tracing::debug!(?key, "an answer came after its caller had gone");
+            }
+        }
+    }
+
     pub(crate) fn give_up(&self, key: PendingKey) {
         self.0.lock().take(key);
     }

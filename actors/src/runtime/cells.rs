@@ -20,11 +20,13 @@ pub(crate) struct Cell<B: Behaviour> {
     pub(crate) state: CellState<B>,
     /// The position of its last record.
     pub(crate) last: u64,
+    /// The position that the last of its turns that was held back waits for, or waited for.
+    pub(crate) held_until: u64,
 }
 
 impl<B: Behaviour> Cell<B> {
     pub(crate) fn new(id: EntityId, behaviour: B) -> Self {
-        Self { id, state: CellState::Running(behaviour), last: 0 }
+        Self { id, state: CellState::Running(behaviour), last: 0, held_until: 0 }
     }
 }
 

@@ -93,7 +93,10 @@ pub(crate) struct Shell<B: Behaviour, C: Cells<B>> {
     pub(super) now: Now,
     pub(super) now_ns: u64,
     batch: VecDeque<Envelope<B::Msg>>,
+    /// In the order of their positions.
     pub(super) held: VecDeque<Held<B::Wire>>,
+    /// Up to which position turns were let out.
+    pub(super) released: u64,
     /// Empty lists, kept for their memory.
     pub(super) spare: Vec<Vec<Effect<B::Wire>>>,
     pub(super) timers: BinaryHeap<Reverse<Timer>>,
@@ -164,6 +167,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             // It is swapped with the inbox's lane, which begins as small.
             batch: VecDeque::with_capacity(1),
             held: VecDeque::new(),
+            released: 0,
             spare: Vec::new(),
             timers: BinaryHeap::new(),
             sleep: None,
@@ -194,6 +198,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             self.start_recoveries(durable);
             self.finish_recoveries(task);
             if budget == 0 {
+                self.shared.answer_callers(&mut self.ways);
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -201,6 +206,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             if open && self.stretch(&mut budget) {
                 continue;
             }
+            self.shared.answer_callers(&mut self.ways);
             self.answer_idle();
             let awake_for_data = open && self.batch.is_empty();
             let held = !self.held.is_empty();
@@ -370,6 +376,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             Command::Idle(answer) => self.idle.push(answer),
             Command::Stop(done) => {
                 self.tracer.hand_over();
+                self.shared.answer_callers(&mut self.ways);
                 let left: Vec<_> = self.batch.drain(..).chain(self.inbox.close()).collect();
                 for envelope in left {
                     self.turn_away(envelope, Rejection::Gone);

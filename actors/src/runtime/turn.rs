@@ -75,13 +75,10 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     fn settle(&mut self, id: EntityId, event: EventId, question: Question<B::Wire>) {
         if self.turn.records.is_empty() {
             self.note_answers(event, question);
-            match self.held.back() {
+            match self.held_behind(id) {
                 None => self.let_out(id, event),
                 // What follows later must not overtake what is held back.
-                Some(Held { position, .. }) if !self.turn.effects.is_empty() => {
-                    let position = *position;
-                    self.hold(position, id, event);
-                }
+                Some(position) if !self.turn.effects.is_empty() => self.hold(position, id, event),
                 Some(_) => {}
             }
             self.turn.clear();
@@ -92,12 +89,9 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             Ok(position) => {
                 // Only now: an answer that cannot be written down is none, and its question is refused.
                 self.note_answers(event, question);
-                if strict || !self.held.is_empty() {
-                    let before = self.held.back().map_or(0, |held| held.position);
-                    let position = if strict { position } else { before };
-                    self.hold(position, id, event);
-                } else {
-                    self.let_out(id, event);
+                match if strict { Some(position) } else { self.held_behind(id) } {
+                    Some(position) => self.hold(position, id, event),
+                    None => self.let_out(id, event),
                 }
                 self.turn.clear();
             }
@@ -105,8 +99,19 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
         }
     }
 
+    /// Where what follows from a turn of the entity queues, if an earlier turn of it is still held back. Entities of one
+    /// shard do not wait for each other: they know as little of each other as those of different shells.
+    fn held_behind(&mut self, id: EntityId) -> Option<u64> {
+        let last = self.held.back()?.position;
+        let waits = self.cells.get(id).is_some_and(|cell| cell.held_until > self.released);
+        waits.then_some(last)
+    }
+
     /// Holds back what follows from the turn.
     fn hold(&mut self, position: u64, id: EntityId, event: EventId) {
+        if let Some(cell) = self.cells.get(id) {
+            cell.held_until = position;
+        }
         let effects = std::mem::replace(&mut self.turn.effects, self.spare.pop().unwrap_or_default());
         self.held.push_back(Held { position, id, event, effects });
     }
@@ -129,7 +134,7 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
     fn write_down(&mut self, id: EntityId, strict: bool) -> Result<u64, String> {
         let mut entries = Vec::with_capacity(self.turn.records.len());
         for (part, record) in &self.turn.records {
-            let bytes = codec::encode(record).map_err(|error| error.to_string())?.into_boxed_slice();
+            let bytes = codec::encode_exactly(record).map_err(|error| error.to_string())?;
             entries.push(Entry { entity: id, part: *part, kind: EntryKind::Record, bytes });
         }
         let urgency = if strict { Urgency::Now } else { Urgency::WithinLossWindow };
@@ -157,10 +162,13 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
                 self.spare.push(effects);
             }
         }
+        self.released = self.released.max(durable);
         if !self.held.is_empty() && self.inbox.is_poisoned() {
             // Nobody will ever know whether these turns are on the disk: whoever waits for them is told so.
             tracing::error!(turns = self.held.len(), "turns are lost: the journal is poisoned");
             self.held.clear();
+            self.released = u64::MAX;
+            self.shared.answer_callers(&mut self.ways);
             self.shared.callers.fail_all();
         }
     }

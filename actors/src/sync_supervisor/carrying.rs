@@ -7,8 +7,9 @@ use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
     lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
     message::{
-        ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
-        ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
+        ExtendGate, FenceGate, LeaseMoment, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct,
+        PhysicalObjectMsg, ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept,
+        SyncReserved,
     },
     signal::{LeaseFigures, Signal},
 };
@@ -128,10 +129,24 @@ impl SyncSupervisor {
             let brief = self.is_brief(object, &change);
             if let Some(moment) = self.history.note(object, &change, at).filter(|_| !brief) {
                 let moment = Arc::new(moment.shown_to_all());
-                out.send(gate(object), ReflectLease { twin: None, moment });
+                self.reflect(object, moment, out);
             }
         }
         out.record(part(object), SyncSupervisorRecord::Changed { object, at, change });
+    }
+
+    /// FGMV-28 REQ-DT-07: the twins of an object hear what became of its lease, and tell it to all who selected them.
+    fn reflect(&self, object: EntityId, moment: Arc<LeaseMoment>, out: &mut Out<'_, Self>) {
+        match self.objects.get(&object) {
+            Some(known) => {
+                for (twin, actor) in &known.twins {
+                    let moment = Arc::clone(&moment);
+                    out.send(*actor, ReflectLease { twin: Some(twin.clone()), moment });
+                }
+            }
+            // In a new life what stands for the object is heard later; its actor has not forgotten.
+            None => out.send(gate(object), ReflectLease { twin: None, moment }),
+        }
     }
 
     fn is_brief(&self, object: EntityId, change: &Change) -> bool {

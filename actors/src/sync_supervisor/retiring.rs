@@ -62,7 +62,7 @@ impl SyncSupervisor {
                 gone.push(object);
                 continue;
             };
-            known.twins.retain(|other| other != id);
+            known.twins.retain(|(other, _)| other != id);
             if known.twins.is_empty() {
                 self.objects.remove(&object);
                 gone.push(object);

@@ -9,7 +9,8 @@ use twinway_protocol::{
         DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseRequest, ListSyncLeases,
         MetaverseSystemMsg, OperateSyncLease, OperatorAct, PhysicalObjectMsg, ReadSyncLease, ReleaseSyncLease,
         RenewSyncLease, RequestSyncLease, RequestSyncLeases, RoleChanged, SYNC_SUPERVISOR, ShownToken, SyncLease,
-        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, Wire,
+        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg,
+        Wire,
     },
 };
 
@@ -17,7 +18,8 @@ use super::SyncSupervisor;
 use crate::{
     Settings,
     dtif::sample::{
-        from_snapshots, heard, metaverse, object_actor, restarted, sent_to, system_id, twin, twin_id, twin_system, user,
+        from_snapshots, heard, metaverse, object_actor, restarted, sent_to, system_id, twin, twin_actor, twin_id,
+        twin_system, user,
     },
     trial::Trial,
 };
@@ -124,6 +126,29 @@ fn a_grant_is_written_down_fenced_and_then_told() {
     let effects = fenced(&mut trial, *token);
     let lease = heard::<SyncLeaseGranted>(effects).expect("it is answered").expect("it is granted").lease;
     assert_eq!((lease.token, lease.priority, lease.expires_in_ms), (*token, 5, 1_000));
+}
+
+/// Who is told of what became of a lease.
+fn reflected(effects: &[Effect<Wire>]) -> Vec<(EntityId, Option<TwinId>)> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Send { wire: Some(Wire::Twin(TwinMsg::ReflectLease(told))), meta } => Some((meta.to, told)),
+        Effect::Send { wire: Some(Wire::PhysicalObject(PhysicalObjectMsg::ReflectLease(told))), meta } => {
+            Some((meta.to, told))
+        }
+        _ => None,
+    });
+    told.map(|(to, told)| (to, told.twin.clone())).collect()
+}
+
+/// FGMV-28 REQ-DT-07.
+#[test]
+fn every_twin_of_an_object_hears_what_became_of_its_lease() {
+    let mut trial = trial();
+    let twins = [("arm", 0), ("arm-too", 1)].map(|(twin, slot)| (twin_actor(slot).id(), Some(twin_id(twin))));
+    assert_eq!(reflected(&request(&mut trial, 0, "ada", 5, 0)), twins);
+    // In a new life it does not know yet what stands for the object: the object's actor does.
+    let mut again = restarted(&trial, SYNC_SUPERVISOR.id());
+    assert_eq!(reflected(&again.recovered()), [(object_actor(0).id(), None)]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub(super) fn view(
     let grant = holder.and_then(|claim| claim.grant.as_ref());
     LeaseView {
         object: known.uri.clone(),
-        twins: known.twins.clone(),
+        twins: known.twins.iter().map(|(twin, _)| twin.clone()).collect(),
         phase,
         holder: holder.map(|claim| party(&claim.who, claim.priority, viewer)),
         token: holder.filter(|claim| mine(claim)).and_then(|claim| claim.grant.as_ref()).map(|grant| grant.token),
@@ -79,7 +79,7 @@ fn waiting(claim: &ClaimView, viewer: Option<&SystemId>) -> WaitingView {
 pub(super) fn listing(known: &KnownObject, object: &ObjectView, viewer: Option<&SystemId>) -> Option<LeaseListing> {
     Some(LeaseListing {
         object: known.uri.clone(),
-        twin: known.twins.first()?.clone(),
+        twin: known.twins.first()?.0.clone(),
         phase: object.phase,
         holder: object.holder.as_ref().map(|claim| party(&claim.who, claim.priority, viewer)),
         expires_in_ms: object.holder.as_ref().and_then(|claim| Some(claim.grant.as_ref()?.expires_in_ms)),

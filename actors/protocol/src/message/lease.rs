@@ -338,8 +338,8 @@ pub struct NotifyLease {
     pub data: JsonDoc,
 }
 
-/// What happened to the lease of an object, for all who selected one of its twins: told to its actor, and by that to its
-/// twins.
+/// What happened to the lease of an object, for all who selected one of its twins: told to its twins, or, by a supervisor
+/// that does not know them yet, to its actor, and by that to its twins.
 #[derive(Clone, Debug)]
 pub struct ReflectLease {
     /// The twin; of an object's actor, any.

@@ -1,6 +1,6 @@
 //! Who may be synchronized with an object, and before whom (FGMV-28 REQ-DT-08, 7.1.3 step 7).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use twinway_protocol::{
     EntityId, Out, Problem, ProblemKind, TwinId,
@@ -22,21 +22,22 @@ impl Dtac {
         }
         let mut objects: BTreeSet<EntityId> = BTreeSet::new();
         let mut wanted = Vec::with_capacity(sync.twins.len());
-        let mut roles: BTreeSet<Option<&Arc<str>>> = BTreeSet::new();
+        let (mut role, mut agree) = (None, true);
         for (index, twin) in sync.twins.iter().enumerate() {
             let at = |problem: Problem| problem.at(format!("/twins/{index}"));
             let (want, kept) = self.may_synchronize(sync, twin, now).map_err(at)?;
-            if !objects.insert(want.object) {
+            // Most ask for one.
+            if sync.twins.len() > 1 && !objects.insert(want.object) {
                 let detail = format!("an earlier twin of the list stands for the object of `{twin}` too");
                 return Err(at(Problem::new(ProblemKind::LeaseSet, detail)));
             }
-            roles.insert(kept.role.as_ref());
+            agree &= index == 0 || role == kept.role.as_ref();
+            role = kept.role.as_ref();
             wanted.push(want);
         }
         // Whose permissions do not agree on what the user is, is nothing in particular: a role that one twin gives
         // must not weigh on the object of another.
-        let role = if roles.len() == 1 { roles.into_iter().next().flatten().cloned() } else { None };
-        Ok(SyncVerified { wanted, role })
+        Ok(SyncVerified { wanted, role: role.filter(|_| agree).cloned() })
     }
 
     fn may_synchronize(
