@@ -22,7 +22,7 @@ use std::{
 
 use twinway_actors::runtime::{TraceChunk, TraceFeed};
 use twinway_protocol::{
-    flow::{Checker, Finding, FindingKind, Flow, Limits, Report, Traced},
+    flow::{Checkers, Finding, FindingKind, Flow, Limits, Report},
     message::Wire,
 };
 
@@ -36,7 +36,7 @@ const GATHERED_FOR: Duration = Duration::from_millis(5);
 const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// How many later events an event waits for in a busy enabler.
 const SETTLE_EVENTS: usize = 1 << 14;
-/// Events that are kept for each flow.
+/// Events that are kept, for all flows together.
 const EVENTS_KEPT: usize = 1 << 17;
 /// How many findings are logged in one life; the others are counted only.
 const FINDINGS_LOGGED_MAX: u64 = 1_000;
@@ -58,8 +58,9 @@ impl Monitor {
         let feed = TraceFeed::new(sender.clone());
         let lost = feed.lost();
         let limits = Limits { settle_events: SETTLE_EVENTS, events_kept: EVENTS_KEPT, ..Limits::any_order() };
-        let checkers = flows.iter().map(|flow| Checker::new(Arc::clone(flow), limits)).collect();
-        let watch = Watch { checkers, logged: 0 };
+        let mut all = flows.iter().cloned();
+        let checkers = all.next().map(|first| Checkers::new(first, all, limits));
+        let watch = Watch { checkers, verdicts: flows.iter().map(Told::new).collect(), logged: 0 };
         let thread =
             std::thread::Builder::new().name("twinway-monitor".to_owned()).spawn(move || watch.run(&chunks, &lost))?;
         Ok((Self { chunks: sender, thread }, feed))
@@ -78,17 +79,31 @@ impl Monitor {
 
 /// What the thread has.
 struct Watch {
-    checkers: Vec<Checker>,
+    /// None when there is no flow to watch by.
+    checkers: Option<Checkers>,
+    verdicts: Vec<Told>,
     logged: u64,
+}
+
+/// What was told of a flow.
+struct Told {
+    flow: Arc<Flow>,
+    satisfied: u64,
+    /// Looked up once: it is counted with every chunk.
+    counted: metrics::Counter,
+}
+
+impl Told {
+    fn new(flow: &Arc<Flow>) -> Self {
+        // A verdict that was never given is shown as none, and not left out.
+        VERDICTS.into_iter().for_each(|verdict| counter(flow, verdict).absolute(0));
+        Self { flow: Arc::clone(flow), satisfied: 0, counted: counter(flow, "satisfied") }
+    }
 }
 
 impl Watch {
     fn run(mut self, chunks: &Receiver<TraceChunk>, lost: &dyn Fn() -> u64) -> Vec<(Arc<Flow>, Report)> {
         let mut told = 0;
-        for checker in &self.checkers {
-            // A verdict that was never given is shown as none, and not left out.
-            VERDICTS.into_iter().for_each(|verdict| counter(checker.flow(), verdict).absolute(0));
-        }
         let mut settled = true;
         loop {
             let chunk = match next(chunks, settled) {
@@ -105,35 +120,37 @@ impl Watch {
             }
             self.take(&chunk, missing);
         }
-        let Self { checkers, mut logged } = self;
-        let finish = |checker: Checker| {
-            let flow = Arc::clone(checker.flow());
+        let Self { checkers, verdicts, mut logged } = self;
+        let Some(mut checkers) = checkers else { return Vec::new() };
+        checkers.end(|flow, finding| match (verdicts.get(flow), finding.kind) {
             // What an enabler had not done yet when it ended is no mistake of it: only what it did is told.
-            let report = checker.finish(|finding| match finding.kind {
-                FindingKind::Missing(_) => {}
-                _ => tell(&flow, &finding, &mut logged),
-            });
-            (flow, report)
-        };
-        checkers.into_iter().map(finish).collect()
+            (_, FindingKind::Missing(_)) | (None, _) => {}
+            (Some(told), _) => tell(&told.flow, &finding, &mut logged),
+        });
+        checkers.reports().map(|(flow, report)| (Arc::clone(flow), report.clone())).collect()
     }
 
     /// Judges some events; none at all means that all before are there.
     fn take(&mut self, chunk: &TraceChunk, missing: u64) {
-        for checker in &mut self.checkers {
-            let flow = Arc::clone(checker.flow());
-            let satisfied = checker.report().verdicts().satisfied;
-            let logged = &mut self.logged;
-            if missing > 0 {
-                checker.lost(missing);
+        let Self { checkers: Some(checkers), verdicts, logged } = self else { return };
+        if missing > 0 {
+            checkers.lost(missing);
+        }
+        let mut found = |flow: usize, finding: Finding| {
+            if let Some(told) = verdicts.get(flow) {
+                tell(&told.flow, &finding, logged);
             }
-            for event in &chunk.events {
-                checker.event(&Traced::of::<Wire>(event, 0), |finding| tell(&flow, &finding, logged));
-            }
-            if chunk.events.is_empty() {
-                checker.settle(|finding| tell(&flow, &finding, logged));
-            }
-            count(&flow, "satisfied", checker.report().verdicts().satisfied - satisfied);
+        };
+        for event in &chunk.events {
+            checkers.recorded::<Wire>(event, 0, &mut found);
+        }
+        if chunk.events.is_empty() {
+            checkers.settle(found);
+        }
+        for (told, (_, report)) in verdicts.iter_mut().zip(checkers.reports()) {
+            let satisfied = report.verdicts().satisfied;
+            told.counted.increment(satisfied - told.satisfied);
+            told.satisfied = satisfied;
         }
     }
 }
@@ -156,12 +173,6 @@ fn counter(flow: &Flow, verdict: &'static str) -> metrics::Counter {
     metrics::counter!("twinway_flow_verdicts_total", "flow" => flow.name().to_owned(), "verdict" => verdict)
 }
 
-fn count(flow: &Flow, verdict: &'static str, more: u64) {
-    if more > 0 {
-        counter(flow, verdict).increment(more);
-    }
-}
-
 fn tell(flow: &Flow, finding: &Finding, logged: &mut u64) {
     let verdict = match finding.kind {
         FindingKind::Lucky(_) => "lucky",
@@ -171,7 +182,7 @@ fn tell(flow: &Flow, finding: &Finding, logged: &mut u64) {
         FindingKind::BothOfChoice(_) | FindingKind::UnknownStep | FindingKind::OtherWay(_) => "unexpected",
         FindingKind::UnknownParent(_) | FindingKind::Loop(_) | FindingKind::SameEvent => "broken",
     };
-    count(flow, verdict, 1);
+    counter(flow, verdict).increment(1);
     *logged += 1;
     if *logged <= FINDINGS_LOGGED_MAX {
         tracing::warn!(flow = flow.name(), finding = %finding.shown(flow), "an order was not kept, or only by luck");

@@ -8,14 +8,18 @@
 
 mod belonging;
 mod checker;
+mod checkers;
 mod draft;
 mod index;
 mod instance;
-mod kept;
+mod judge;
+mod kinds;
 mod report;
-mod settle;
+mod rows;
+mod window;
 
 pub use checker::{Checker, Limits, Traced};
+pub use checkers::Checkers;
 pub use draft::{FlowDraft, FlowError, FlowMistake, Part};
 pub use report::{EdgeCount, Finding, FindingKind, Report};
 

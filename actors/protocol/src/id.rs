@@ -171,6 +171,11 @@ impl EventId {
         (self.0 >> Self::COUNT_BITS) as u32
     }
 
+    /// Its number among the actor's events.
+    pub(crate) const fn count(self) -> u64 {
+        self.0 & ((1 << Self::COUNT_BITS) - 1)
+    }
+
     /// The next event of the same actor.
     #[must_use]
     pub const fn next(self) -> Self {
@@ -192,7 +197,7 @@ impl EventId {
 
 impl fmt::Debug for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.actor(), self.0 & ((1 << Self::COUNT_BITS) - 1))
+        write!(f, "{}.{}", self.actor(), self.count())
     }
 }
 

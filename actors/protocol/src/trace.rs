@@ -24,6 +24,11 @@ impl StepId {
     pub const fn of(name: &'static StepName) -> Self {
         Self(name)
     }
+
+    /// Where its name is kept, which is there for good: ids of one address are equal, and equal ones may have several.
+    pub(crate) fn address(self) -> usize {
+        std::ptr::from_ref(self.0).addr()
+    }
 }
 
 impl Deref for StepId {

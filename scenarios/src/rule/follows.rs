@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twinway_protocol::{
     WireSet,
-    flow::{Checker, FindingKind, Flow, Limits, Traced},
+    flow::{Checker, FindingKind, Flow, Limits},
 };
 
 use super::{Found, Rule, Seen, Sights};
@@ -62,7 +62,7 @@ impl<W: WireSet> Rule<W> for FollowsFlow {
             Seen::Event(event) => {
                 let flow = Arc::clone(self.checker.flow());
                 let place = self.checker.report().events;
-                self.checker.event(&Traced::of::<W>(event, place), |finding| {
+                self.checker.recorded::<W>(event, place, |finding| {
                     found.violated(finding.shown(&flow).to_string());
                 });
             }

@@ -6,12 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Finding, FindingKind, Flow, OWN, RECOVERED, Report, Taken,
-    index::Index,
-    instance::Instances,
-    kept::{Kept, Ring, Slot},
-};
+use super::{Checkers, Finding, Flow, Report};
 use crate::{EventId, WireSet, trace::TraceEvent};
 
 /// How much a checker keeps. What is past a limit is counted in its [`Report`], never silently wrong.
@@ -128,180 +123,68 @@ impl<'e> Traced<'e> {
 /// # Ok::<(), twinway_protocol::flow::FlowError>(())
 /// ```
 #[derive(Debug)]
-pub struct Checker {
-    pub(super) flow: Arc<Flow>,
-    pub(super) limits: Limits,
-    pub(super) ring: Ring,
-    pub(super) instances: Instances,
-    /// Where in `before` each actor is, from 1.
-    pub(super) actors: Index,
-    /// The steps that came before the next event of an actor.
-    pub(super) before: Vec<u64>,
-    /// Events that are being settled, each before those that it led to.
-    pub(super) open: Vec<Frame>,
-    /// How often each step came outside of any instance.
-    pub(super) strays: Vec<u64>,
-    /// The steps that were ever taken.
-    pub(super) ever: u64,
-    /// The steps that were taken until the system started again, if it did.
-    pub(super) past: Option<u64>,
-    /// Something is missing from the trace or from memory, so not having seen something proves nothing.
-    pub(super) unsure: bool,
-    pub(super) report: Report,
-}
-
-/// An event that is being settled, and what its parents gave it so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Frame {
-    pub(super) slot: Slot,
-    /// The next parent: 0 the event before of the same actor, 1 the cause, then the joined ones.
-    pub(super) next: u32,
-    pub(super) caused: u64,
-    pub(super) before: u64,
-    pub(super) unknown: u64,
-    pub(super) instance: u32,
-    pub(super) fallback: u32,
-    pub(super) also: u32,
-}
+pub struct Checker(Checkers);
 
 impl Checker {
     /// Nothing judged yet. `limits` that contradict each other are brought into their bounds.
     #[must_use]
-    pub fn new(flow: Arc<Flow>, mut limits: Limits) -> Self {
-        limits.events_kept = limits.events_kept.clamp(2, 1 << 31);
-        limits.actors_kept = limits.actors_kept.min(1 << 24);
-        limits.settle_events = limits.settle_events.min(limits.events_kept / 2 - 1);
-        let edges = vec![super::EdgeCount::default(); flow.edges.len()];
-        Self {
-            ring: Ring::new(limits.events_kept),
-            instances: Instances::new(limits.instances_open.min(1 << 31)),
-            actors: Index::new(),
-            before: Vec::new(),
-            open: Vec::new(),
-            strays: vec![0; flow.steps.len()],
-            ever: 0,
-            past: None,
-            unsure: false,
-            report: Report { edges, ..Report::default() },
-            flow,
-            limits,
-        }
+    pub fn new(flow: Arc<Flow>, limits: Limits) -> Self {
+        Self(Checkers::new(flow, [], limits))
     }
 
     /// The flow by which it judges.
     #[must_use]
     pub fn flow(&self) -> &Arc<Flow> {
-        &self.flow
+        self.0.first().flow()
     }
 
     /// What came of it so far. What still waits for its parents is not in it.
     #[must_use]
     pub fn report(&self) -> &Report {
-        &self.report
+        self.0.first().report()
     }
 
     /// Takes the next event, and tells what is wrong with it or with one that waited until now.
     pub fn event(&mut self, traced: &Traced<'_>, mut tell: impl FnMut(Finding)) {
-        self.report.events += 1;
-        let joined_max = self.limits.joined_waiting;
-        let joined = traced.joined.iter().take(joined_max);
-        while self.ring.waiting() > 0 && self.ring.joined_waiting() + joined.len() > joined_max {
-            self.settle_oldest(&mut tell);
-        }
-        let is_own = traced.name == OWN;
-        let taken = match traced.step {
-            Some((flow, number)) => self.flow.taken(flow, number, traced.from, traced.to, traced.name),
-            None => Taken::Nothing,
-        };
-        let kept = Kept {
-            id: traced.event.to_bits(),
-            cause: traced.cause.to_bits(),
-            place: traced.place,
-            taken,
-            is_own,
-            recovers: traced.name == RECOVERED,
-            unknown: if traced.joined.len() > joined_max { u64::MAX } else { 0 },
-            ..Kept::default()
-        };
-        let Some(slot) = self.ring.insert(kept, joined.map(|event| event.to_bits())) else {
-            return self.tell(FindingKind::SameEvent, traced.event, traced.place, &mut tell);
-        };
-        if is_own {
-            self.hang(slot, kept.cause);
-        }
-        while self.ring.waiting() > self.limits.settle_events as u64 {
-            self.settle_oldest(&mut tell);
-        }
+        self.0.event(traced, |_, finding| tell(finding));
+    }
+
+    /// As [`Checker::event`], for an event that a runtime of system `W` recorded: all are of the same system. What it
+    /// says is looked up once for each kind of event.
+    pub fn recorded<W: WireSet>(&mut self, event: &TraceEvent, place: u64, mut tell: impl FnMut(Finding)) {
+        self.0.recorded::<W>(event, place, |_, finding| tell(finding));
     }
 
     /// The recorder says that so many events are missing from here on.
     pub fn lost(&mut self, events: u64) {
-        self.report.lost_events += events;
-        self.unsure = true;
+        self.0.lost(events);
     }
 
     /// The system starts again: whatever came until now came before what follows, and each entity, which has another
     /// number as an actor, takes up what it had written down of it.
     pub fn restarted(&mut self) {
-        self.past = Some(self.ever);
+        self.0.restarted();
     }
 
     /// Settles what waits for its parents: whoever watches knows that nothing older will come.
     pub fn settle(&mut self, mut tell: impl FnMut(Finding)) {
-        while self.ring.waiting() > 0 {
-            self.settle_oldest(&mut tell);
-        }
+        self.0.settle(|_, finding| tell(finding));
     }
 
     /// The trace is over: settles what waits, tells what never came, and gives the whole.
     pub fn finish(mut self, tell: impl FnMut(Finding)) -> Report {
         self.end(tell);
-        self.report
+        self.0.into_first_report()
     }
 
     /// The trace is over, as for [`Checker::finish`]; [`Checker::report`] has the whole, and the next trace comes after
     /// [`Checker::reset`].
     pub fn end(&mut self, mut tell: impl FnMut(Finding)) {
-        self.settle(&mut tell);
-        self.report.forgotten_events = self.ring.forgotten();
-        let Self { instances, flow, report, unsure, strays, .. } = self;
-        instances.missing(flow, strays, |kind, event, place| {
-            // What is not in the trace may be among what was lost.
-            if !*unsure {
-                report.count(kind);
-                tell(Finding { kind, event, place });
-            }
-        });
+        self.0.end(|_, finding| tell(finding));
     }
 
     /// Another trace comes: nothing is kept of the last one but its memory.
     pub fn reset(&mut self) {
-        self.ring.clear();
-        self.instances.clear();
-        self.actors.clear();
-        self.before.clear();
-        self.open.clear();
-        self.strays.fill(0);
-        (self.ever, self.past, self.unsure) = (0, None, false);
-        let mut edges = std::mem::take(&mut self.report.edges);
-        edges.fill(super::EdgeCount::default());
-        self.report = Report { edges, ..Report::default() };
-    }
-
-    /// Remembers an own step at its turn, which stands before it in any trace.
-    fn hang(&mut self, slot: Slot, turn: u64) {
-        let Some(turn_slot) = self.ring.find(turn).filter(|turn| *turn != slot) else { return };
-        let Some(turn) = self.ring.get_mut(turn_slot) else { return };
-        let last = std::mem::replace(&mut turn.own_last, slot);
-        if turn.own_first == 0 {
-            turn.own_first = slot;
-        } else if let Some(last) = self.ring.get_mut(last) {
-            last.own_next = slot;
-        }
-    }
-
-    pub(super) fn tell(&mut self, kind: FindingKind, event: EventId, place: u64, tell: &mut impl FnMut(Finding)) {
-        self.report.count(kind);
-        tell(Finding { kind, event, place });
+        self.0.reset();
     }
 }

@@ -183,8 +183,8 @@ pub struct Observer {
     now: Now,
     /// What the records say, durable or not.
     said: Facts,
-    /// What the durable records say.
-    durable: Facts,
+    /// What the durable records say; none: what is seen is durable, so that both say the same.
+    durable: Option<Facts>,
     /// Records that are not durable yet, with when they were said.
     pending: std::collections::VecDeque<(u64, Option<EntityId>, Change)>,
     gates: BTreeMap<EntityId, GateFacts>,
@@ -214,7 +214,7 @@ impl Observer {
             limits,
             now: Now::default(),
             said: Facts::default(),
-            durable: Facts::default(),
+            durable: Some(Facts::default()),
             pending: std::collections::VecDeque::new(),
             gates: BTreeMap::new(),
             asks: BTreeMap::new(),
@@ -236,24 +236,32 @@ impl Observer {
         self
     }
 
-    /// Takes a step whose records are durable when it is seen, as [`Event::Step`] and [`Event::Durable`] together.
-    pub fn see_durable_step(&mut self, input: &Input, effects: &[Effect], now: Now) {
-        self.now = now;
-        self.step(input, effects, true);
+    /// The same where the records of a step are durable when it is seen: [`Event::Step`] and [`Event::Durable`] together.
+    #[must_use]
+    pub fn seeing_durable(mut self) -> Self {
+        self.durable = None;
+        self
+    }
+
+    /// What the durable records say.
+    fn durable(&self) -> &Facts {
+        self.durable.as_ref().unwrap_or(&self.said)
     }
 
     /// Takes an event that happened at `now`.
     pub fn see(&mut self, event: Event<'_>, now: Now) {
         self.now = now;
         match event {
-            Event::Step { input, effects } => self.step(input, effects, false),
+            Event::Step { input, effects } => self.step(input, effects),
             Event::Asked(reply) => self.ask(reply, Box::default()),
             Event::Answered(reply) => {
                 self.asker(reply);
             }
             Event::Durable(records) => {
                 for (at_ms, entity, change) in self.pending.drain(..records.min(self.pending.len())) {
-                    self.durable.apply(entity, &change, at_ms);
+                    if let Some(durable) = &mut self.durable {
+                        durable.apply(entity, &change, at_ms);
+                    }
                 }
             }
             Event::Left(effect) => self.left(effect),
@@ -295,12 +303,16 @@ impl Observer {
     fn died(&mut self, backup: Option<&[(Option<EntityId>, Change)]>) {
         self.pending.clear();
         if let Some(records) = backup {
-            self.durable = Facts::default();
+            self.said = Facts::default();
             for (entity, change) in records {
-                self.durable.apply(*entity, change, self.now.monotonic_ms);
+                self.said.apply(*entity, change, self.now.monotonic_ms);
             }
         }
-        self.said = self.durable.clone();
+        match (&mut self.durable, backup) {
+            (Some(durable), Some(_)) => durable.clone_from(&self.said),
+            (Some(durable), None) => self.said.clone_from(durable),
+            (None, _) => {}
+        }
         self.said.restarted(self.now.monotonic_ms);
         self.asks.clear();
         self.answered.clear();

@@ -89,7 +89,7 @@ impl Judge {
     /// Judges leases with these limits.
     #[must_use]
     pub fn new(limits: LeaseLimits) -> Self {
-        Self { observer: Observer::new(limits.clone()).untimed(), limits, sees_all: false }
+        Self { observer: Observer::new(limits.clone()).untimed().seeing_durable(), limits, sees_all: false }
     }
 
     /// Whether it judges: it has seen everything since a life of the supervisor began.
@@ -116,13 +116,13 @@ impl Judge {
             // Gates and devices keep what they saw through all lives, and so does the observer, as long as it saw all.
             Watched::Began { .. } if self.sees_all => observer.see(Event::Died(None), now),
             Watched::Began { records } => {
-                *observer = Observer::new(self.limits.clone()).untimed();
+                *observer = Observer::new(self.limits.clone()).untimed().seeing_durable();
                 observer.see(Event::Died(Some(records)), now);
                 self.sees_all = true;
             }
             _ if !self.sees_all => return Vec::new(),
             Watched::Step { input, effects, views } => {
-                observer.see_durable_step(input, effects, now);
+                observer.see(Event::Step { input, effects }, now);
                 effects.iter().for_each(|effect| observer.see(Event::Left(effect), now));
                 views.iter().for_each(|view| observer.see(Event::Look(views, view.object), now));
             }

@@ -67,11 +67,11 @@ impl Observer {
     /// Rules 3 and 4: somebody hears that it holds an object.
     fn visible(&mut self, object: EntityId, token: Token, who: Option<&Claimant>) {
         // Of an object that the records are not followed of nothing is known to be durable.
-        if !self.durable.objects.contains_key(&object) && self.durable.objects.len() >= OBJECTS_MAX {
+        if !self.durable().objects.contains_key(&object) && self.durable().objects.len() >= OBJECTS_MAX {
             self.untracked += 1;
             return;
         }
-        let durable = self.durable.objects.get(&object).map_or(Token::NONE, |object| object.token);
+        let durable = self.durable().objects.get(&object).map_or(Token::NONE, |object| object.token);
         if durable < token {
             self.violated(
                 Rule::DurableThenFencedThenVisible,
@@ -102,8 +102,8 @@ impl Observer {
     }
 
     pub(super) fn gate(&mut self, object: EntityId, event: GateEvent<'_>) {
-        let holder = self.durable.objects.get(&object).and_then(|object| object.holder);
-        let revoking = self.durable.objects.get(&object).is_some_and(|object| object.revoking);
+        let holder = self.durable().objects.get(&object).and_then(|object| object.holder);
+        let revoking = self.durable().objects.get(&object).is_some_and(|object| object.revoking);
         match event {
             GateEvent::Fenced(token, to) => {
                 let Some(gate) = self.gate_facts(object) else { return };
@@ -119,7 +119,7 @@ impl Observer {
             }
             GateEvent::Restricted(token, restricted) => {
                 // One that comes late is about a lease that is over.
-                let its = self.durable.objects.get(&object).is_some_and(|object| object.token == token);
+                let its = self.durable().objects.get(&object).is_some_and(|object| object.token == token);
                 let Some(gate) = self.gate_facts(object) else { return };
                 gate.restricted = holder.filter(|_| restricted && revoking && its);
             }

@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl Observer {
-    pub(super) fn step(&mut self, input: &Input, effects: &[Effect], durable: bool) {
+    pub(super) fn step(&mut self, input: &Input, effects: &[Effect]) {
         self.asked(input);
         self.evicted.clear();
         let now_ms = self.now.monotonic_ms;
@@ -16,9 +16,7 @@ impl Observer {
                 Effect::Record(entity, change) => {
                     self.record(*entity, change);
                     self.said.apply(*entity, change, now_ms);
-                    if durable {
-                        self.durable.apply(*entity, change, now_ms);
-                    } else {
+                    if self.durable.is_some() {
                         self.pending.push_back((now_ms, *entity, change.clone()));
                     }
                 }
@@ -176,7 +174,7 @@ impl Observer {
         let (now_ms, known_ms) = (self.now.monotonic_ms, self.limits.lease_request_id_ttl_ms);
         // Only when they have doubled, so that it costs nothing to speak of whatever their number.
         if self.said.ids.len() > self.ids_looked_at.max(1_024) {
-            for facts in [&mut self.said, &mut self.durable] {
+            for facts in std::iter::once(&mut self.said).chain(&mut self.durable) {
                 facts.ids.retain(|_, known| known.1.is_none_or(|ended_ms| now_ms < ended_ms.saturating_add(known_ms)));
             }
             self.ids_looked_at = self.said.ids.len() * 2;
