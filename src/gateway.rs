@@ -27,8 +27,10 @@ mod ops;
 mod problem;
 mod registrations;
 mod rights;
+mod router;
 mod routes;
 mod schemas;
+mod sending;
 mod server;
 mod session;
 mod sii;
@@ -62,7 +64,7 @@ pub use auth::{Principal, Principals, Role, TokenError};
 pub use config::GatewayConfig;
 
 use self::{
-    auth::Known, figures::AllFigures, limits::Slots, openapi::Documents, routes::Router, server::Worker,
+    auth::Known, figures::AllFigures, limits::Slots, openapi::Documents, router::Router, server::Worker,
     tickets::Tickets,
 };
 use crate::Enabler;

@@ -6,6 +6,7 @@
 
 mod actors;
 mod api;
+mod envelope;
 mod events;
 mod figures;
 mod gap;
@@ -35,7 +36,8 @@ use twinway_protocol::{
 };
 
 pub use actors::Actors;
-pub use events::CloudEvent;
+pub use envelope::SharedEvent;
+pub(crate) use envelope::push_text;
 pub use gap::{Gap, MissedTwin};
 pub(crate) use hub::wall;
 pub use kept::{KEPT_EVENTS_BYTES_MAX, KeptEvents};
@@ -89,7 +91,7 @@ pub enum Outgoing {
         /// order, and else begins far above them, so that a number never names two events.
         number: u64,
         /// What happened.
-        event: Arc<Event>,
+        event: Arc<SharedEvent>,
         /// How many older events it takes the place of, for whoever wants the newest only.
         skipped: u64,
     },

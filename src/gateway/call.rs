@@ -13,7 +13,8 @@ use super::{
     Shared,
     auth::{Known, Role},
     json,
-    routes::{Access, Route, Run, Segments},
+    router::{Located, Segments},
+    routes::{Access, Route, Run},
 };
 use crate::{
     Enabler,
@@ -24,6 +25,9 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 pub(super) const PROBLEM: &str = "application/problem+json";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
+
+/// How many bytes most documents have at most.
+const BODY_BYTES: usize = 512;
 
 /// An answer.
 #[derive(Debug)]
@@ -63,7 +67,8 @@ impl Reply {
     }
 
     pub(super) fn json(status: u16, document: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_vec(document).map_err(|error| {
+        let mut body = Vec::with_capacity(BODY_BYTES);
+        serde_json::to_writer(&mut body, document).map_err(|error| {
             Problem::new(ProblemKind::Internal, format!("the answer cannot be written as JSON: {error}"))
         })?;
         Ok(Self::new(status, JSON, body))
@@ -107,6 +112,9 @@ fn invalid(detail: impl Into<String>) -> Problem {
 }
 
 fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Ok(Cow::Borrowed(text));
+    }
     let not_text = |_| invalid(format!("`{text}` in the query is not UTF-8 text"));
     if text.contains('+') {
         let spaced = text.replace('+', " ");
@@ -167,12 +175,12 @@ pub(super) struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    /// Reads a path that is the route's, and a query.
+    /// Reads a path whose route was found, and a query.
     ///
     /// # Errors
     /// [`ProblemKind::InvalidQuery`].
-    pub(super) fn read(route: &'static Route, path: &'a str, query: &'a str) -> Result<Self, Problem> {
-        Ok(Self { route, segments: route.read_segments(path)?, query: Query::read(query)? })
+    pub(super) fn read(located: Located, path: &'a str, query: &'a str) -> Result<Self, Problem> {
+        Ok(Self { route: located.route, segments: located.read_segments(path)?, query: Query::read(query)? })
     }
 
     /// Lets the call in: rate, role, the system it acts for, parameters, and whether writes are possible now.

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use twinway_protocol::{Problem, ProblemKind, SystemId};
 
@@ -11,33 +11,101 @@ use super::{
     call::{JSON, PROBLEM, Reply},
     problem,
 };
-use crate::outside::{CloudEvent, Gap, Outgoing, WatchQuery};
+use crate::outside::{Outgoing, RequestFrame, WatchQuery, push_text};
 
-/// What a client sends: an answer or a call.
+/// A frame of a client, as it comes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Incoming {
-    pub(super) answer: Option<String>,
-    pub(super) data: Option<Box<RawValue>>,
-    pub(super) call: Option<String>,
-    pub(super) method: Option<String>,
-    pub(super) path: Option<String>,
-    pub(super) body: Option<Box<RawValue>>,
+pub(super) struct Incoming<'f> {
+    answer: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'f RawValue>,
+    call: Option<String>,
+    method: Option<String>,
+    path: Option<String>,
+    #[serde(borrow)]
+    body: Option<&'f RawValue>,
     /// What the header `Sync-Lease-Token` is for requests.
     #[serde(rename = "leaseToken")]
-    pub(super) lease_token: Option<String>,
+    lease_token: Option<String>,
     /// What the header `Idempotency-Key` is for requests.
     #[serde(rename = "idempotencyKey")]
-    pub(super) idempotency_key: Option<String>,
+    idempotency_key: Option<String>,
     /// What the header `If-Match` is for requests.
     #[serde(rename = "ifMatch")]
-    pub(super) if_match: Option<String>,
+    if_match: Option<String>,
     /// Begins a subscription with this id, of the `events` that it wants, `after` the event with this number.
-    pub(super) subscribe: Option<String>,
-    pub(super) events: Option<WatchQuery>,
-    pub(super) after: Option<u64>,
+    subscribe: Option<String>,
+    events: Option<Box<WatchQuery>>,
+    after: Option<u64>,
     /// Ends the subscription with this id.
-    pub(super) unsubscribe: Option<String>,
+    unsubscribe: Option<String>,
+}
+
+/// What a frame of a client says. Its documents are pieces of the frame.
+pub(super) enum Said<'f> {
+    /// An answer to the request with this id.
+    Answer(String, &'f RawValue),
+    /// A call with this id.
+    Call(String, Asked<'f>),
+    /// A subscription with this id is to begin.
+    Subscribe(String, WatchQuery, Option<u64>),
+    /// The subscription with this id is to end.
+    Unsubscribe(String),
+}
+
+/// What a call asks for.
+pub(super) struct Asked<'f> {
+    pub(super) method: String,
+    /// The path with its query.
+    pub(super) target: String,
+    pub(super) body: Option<&'f RawValue>,
+    // What stands in a frame in the place of headers.
+    pub(super) lease_token: Option<String>,
+    pub(super) if_match: Option<String>,
+    pub(super) idempotency_key: Option<String>,
+}
+
+impl<'f> Incoming<'f> {
+    /// What it says; or, where it is no frame, the id of the reply that says so.
+    pub(super) fn read(self) -> Result<Said<'f>, String> {
+        let Self { answer, data, call, method, path, body, lease_token, idempotency_key, if_match, .. } = self;
+        let Self { subscribe, events, after, unsubscribe, .. } = self;
+        let of_call = body.is_some() || lease_token.is_some() || idempotency_key.is_some() || if_match.is_some();
+        let of_call = of_call || method.is_some() || path.is_some();
+        let of_subscription = events.is_some() || after.is_some();
+        match (subscribe, unsubscribe, call, answer, data) {
+            (None, None, None, Some(id), Some(data)) if !of_call && !of_subscription => Ok(Said::Answer(id, data)),
+            (None, None, Some(id), None, None) if !of_subscription => match (method, path) {
+                (Some(method), Some(target)) => {
+                    Ok(Said::Call(id, Asked { method, target, body, lease_token, if_match, idempotency_key }))
+                }
+                _ => Err(id),
+            },
+            (Some(id), None, None, None, None) if !of_call => {
+                Ok(Said::Subscribe(id, events.map(|events| *events).unwrap_or_default(), after))
+            }
+            (None, Some(id), None, None, None) if !of_call && !of_subscription => Ok(Said::Unsubscribe(id)),
+            (Some(id), ..) => Err(reply_to_subscribe(&id)),
+            (None, Some(id), ..) => Err(reply_to_unsubscribe(&id)),
+            (None, None, Some(id), ..) => Err(id),
+            (None, None, None, answer, _) => Err(answer.map(|id| reply_to_answer(&id)).unwrap_or_default()),
+        }
+    }
+}
+
+// What a reply names that is to no call.
+
+pub(super) fn reply_to_answer(id: &str) -> String {
+    format!("answer:{id}")
+}
+
+pub(super) fn reply_to_subscribe(id: &str) -> String {
+    format!("subscribe:{id}")
+}
+
+pub(super) fn reply_to_unsubscribe(id: &str) -> String {
+    format!("unsubscribe:{id}")
 }
 
 /// Writes a reply behind what is in `into`. What is not JSON (metrics) goes as text.
@@ -51,25 +119,16 @@ pub(super) fn write_reply(into: &mut String, id: &str, reply: &Reply) {
     push_text(into, id);
     // Writing to a string does not fail.
     let _ = write!(into, ",\"status\":{}", reply.status);
-    let body = String::from_utf8_lossy(&reply.body);
-    if !body.is_empty() {
+    if !reply.body.is_empty() {
         into.push_str(",\"body\":");
-        // What was written as JSON need not be read to be known as such.
-        let json = matches!(reply.media, JSON | PROBLEM) || serde_json::from_str::<&RawValue>(&body).is_ok();
-        if json { into.push_str(&body) } else { push_text(into, &body) }
+        match std::str::from_utf8(&reply.body) {
+            // What was written as JSON need not be read to be known as such.
+            Ok(body) if matches!(reply.media, JSON | PROBLEM) => into.push_str(body),
+            Ok(body) if serde_json::from_str::<&RawValue>(body).is_ok() => into.push_str(body),
+            _ => push_text(into, &String::from_utf8_lossy(&reply.body)),
+        }
     }
     into.push('}');
-}
-
-/// Adds a JSON string.
-fn push_text(into: &mut String, text: &str) {
-    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        into.push_str(&serde_json::Value::from(text).to_string());
-    } else {
-        into.push('"');
-        into.push_str(text);
-        into.push('"');
-    }
 }
 
 pub(super) fn not_a_frame() -> Problem {
@@ -78,33 +137,34 @@ pub(super) fn not_a_frame() -> Problem {
     Problem::new(ProblemKind::InvalidDocument, detail).at("")
 }
 
-#[derive(Serialize)]
-struct EventFrame<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subscription: Option<&'a str>,
-    event: CloudEvent<'a>,
-    number: u64,
-}
-
-#[derive(Serialize)]
-struct GapFrame<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subscription: Option<&'a str>,
-    gap: &'a Gap,
-}
-
-/// An event or a gap as a frame; requests have a form of their own.
-pub(super) fn frame(
+/// Writes what comes out of a session beside replies behind what is in `into`.
+pub(super) fn write_outgoing(
+    into: &mut String,
     system: &SystemId,
     subscription: Option<&str>,
     outgoing: &Outgoing,
-) -> Result<Option<String>, serde_json::Error> {
-    match outgoing {
-        Outgoing::Event { number, event, skipped } => {
-            let event = CloudEvent::new(system, *number, event).skipping(*skipped);
-            serde_json::to_string(&EventFrame { subscription, event, number: *number }).map(Some)
+) -> Result<(), serde_json::Error> {
+    let gap = match outgoing {
+        Outgoing::Request { request, body } => {
+            into.push_str(&serde_json::to_string(&RequestFrame::new(*request, body))?);
+            return Ok(());
         }
-        Outgoing::Gap(gap) => serde_json::to_string(&GapFrame { subscription, gap }).map(Some),
-        Outgoing::Request { .. } => Ok(None),
+        Outgoing::Gap(gap) => Some(serde_json::to_string(gap)?),
+        Outgoing::Event { .. } => None,
+    };
+    into.push('{');
+    if let Some(subscription) = subscription {
+        into.push_str("\"subscription\":");
+        push_text(into, subscription);
+        into.push(',');
     }
+    if let Outgoing::Event { number, event, skipped } = outgoing {
+        into.push_str("\"event\":");
+        event.write(into, system, *number, *skipped);
+        let _ = write!(into, ",\"number\":{number}}}");
+    }
+    if let Some(gap) = gap {
+        let _ = write!(into, "\"gap\":{gap}}}");
+    }
+    Ok(())
 }

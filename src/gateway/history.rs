@@ -32,7 +32,7 @@ use crate::{
         HistoryKind, HistoryPage, HistoryQuery, HistoryRange, MissedVersions, Moment, TwinMoment, What, read_place,
         write_place,
     },
-    outside::{CloudEvent, Gap, MissedTwin, wall},
+    outside::{Gap, MissedTwin, SharedEvent, wall},
 };
 
 const PROPERTY: Parameter = Parameter::text("property", "Only this property.");
@@ -284,7 +284,8 @@ fn write(system: &SystemId, moment: Moment) -> Option<String> {
         }
     };
     let event = Event { kind, subject: twin.to_string(), twin: Some(twin), at, data };
-    let envelope = CloudEvent::new(system, sequence, &event);
-    let data = sse::one_line(serde_json::to_string(&envelope).ok()?);
+    let mut data = String::new();
+    SharedEvent::from(event).write(&mut data, system, sequence, 0);
+    let data = sse::one_line(data);
     Some(format!("id: {id}\nevent: io.twinway.{kind}\ndata: {data}\n\n"))
 }

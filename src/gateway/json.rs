@@ -1,6 +1,6 @@
 //! Reading JSON with the place of every mistake.
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_path_to_error::Segment;
 use twinway_protocol::{Problem, ProblemKind};
 
@@ -8,7 +8,7 @@ use twinway_protocol::{Problem, ProblemKind};
 ///
 /// # Errors
 /// [`ProblemKind::InvalidDocument`] with the place: not JSON, another type than expected, or an unknown member.
-pub(super) fn read<T: DeserializeOwned>(text: &[u8], base: &str) -> Result<T, Problem> {
+pub(super) fn read<'de, T: Deserialize<'de>>(text: &'de [u8], base: &str) -> Result<T, Problem> {
     // To keep track of the place costs as much as to read: that is done for those who made a mistake.
     if let Ok(value) = serde_json::from_slice(text) {
         return Ok(value);

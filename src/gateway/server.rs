@@ -29,7 +29,8 @@ use super::{
     call::{Call, Extras, Found, MERGE_PATCH, Reply},
     figures::Figures,
     history, problem,
-    routes::{Access, Now, Numbered, Route, Run, Verb},
+    router::Located,
+    routes::{Access, Now, Route, Run, Verb},
     session, sse, upload,
 };
 
@@ -75,31 +76,32 @@ pub(super) fn handle(worker: &Rc<Worker>, request: ServiceRequest) -> Answering 
     }
     let found = check_head(&worker.shared, &request)
         .and_then(|()| worker.shared.router.find(Verb::read(request.method().as_str()), request.uri().path()));
-    let Numbered { number, route } = match found {
+    let located = match found {
         Ok(found) => found,
         Err(problem) => return done(None, Err(problem), request),
     };
+    let Located { number, route, .. } = located;
     // What needs neither a body nor an actor is answered here, without a future: it is what is asked most.
     if let (Run::Now(run), None) = (route.run, route.body) {
-        let answered = at_once(&worker.shared, &request, route, run, began);
+        let answered = at_once(&worker.shared, &request, located, run, began);
         return done(Some(number), answered, request);
     }
     let worker = Rc::clone(worker);
     Either::Right(Box::pin(async move {
-        let answered = carry_out(&worker.shared, &request, payload, route, began).await;
+        let answered = carry_out(&worker.shared, &request, payload, located, began).await;
         Ok(worker.finish(request, Some(number), answered, began))
     }))
 }
 
-fn at_once(shared: &Shared, request: &HttpRequest, route: &'static Route, run: Now, began: Instant) -> Answered {
-    let found = read(request, route)?;
-    let known = authenticate(shared, request, route)?;
+fn at_once(shared: &Shared, request: &HttpRequest, located: Located, run: Now, began: Instant) -> Answered {
+    let found = read(request, located)?;
+    let known = authenticate(shared, request, located.route)?;
     run(&found.admit(shared, known, extras(request.headers()), began)?).map(respond)
 }
 
-fn read<'a>(request: &'a HttpRequest, route: &'static Route) -> Result<Found<'a>, Problem> {
+fn read(request: &HttpRequest, located: Located) -> Result<Found<'_>, Problem> {
     let uri = request.uri();
-    Found::read(route, uri.path(), uri.query().unwrap_or_default())
+    Found::read(located, uri.path(), uri.query().unwrap_or_default())
 }
 
 /// A problem as a response, with the headers that belong to its kind.
@@ -128,10 +130,11 @@ async fn carry_out(
     shared: &Arc<Shared>,
     request: &HttpRequest,
     mut payload: dev::Payload,
-    route: &'static Route,
+    located: Located,
     began: Instant,
 ) -> Answered {
-    let found = read(request, route)?;
+    let route = located.route;
+    let found = read(request, located)?;
     let headers = request.headers();
     let ticketed = match found.query.get("ticket").filter(|_| matches!(route.run, Run::Session(_))) {
         Some(ticket) => Some(shared.tickets.take(ticket, began)?),

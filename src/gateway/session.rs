@@ -1,46 +1,45 @@
 //! WebSocket sessions: requests and events go out, answers and calls come in.
 //!
 //! A frame is one answer or call, or an array of them. All that is under way runs at once, and each reply names its
-//! call. Whoever sends arrays gets arrays: the replies that are ready together come together.
+//! call. Whoever sends arrays gets arrays: replies and news that are ready together come together.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, rt, web};
-use actix_ws::{AggregatedMessage, CloseCode, CloseReason, ProtocolError};
+use actix_ws::{AggregatedMessage, CloseCode, ProtocolError};
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
     Shared,
     call::{Call, Reply},
-    frame::{self, Incoming, not_a_frame, write_reply},
+    frame::{self, Incoming, Said, not_a_frame},
     json,
     limits::Slot,
-    problem, sse,
+    problem,
+    sending::{End, Frames, end},
+    sse,
     subscriptions::Subscriptions,
-    under_way::{Asked, Done, Owner, Work},
+    under_way::{self, Done, Owner, Work},
 };
-use crate::outside::{self, Outgoing, RequestFrame, SystemKind};
+use crate::outside::{self, Outgoing, SystemKind};
 
 const SUBPROTOCOL: &str = "twinway.v1.json";
-/// What a reply has beside its id and body, about, in bytes.
-const REPLY_BYTES: usize = 48;
 /// News that comes before this many times `session_gather_ms` are over comes often enough to gather.
 const OFTEN: u32 = 4;
 /// Closed, since a newer session of the same system has come.
 const REPLACED: u16 = 4001;
 
 struct Session {
-    owner: Owner,
-    socket: actix_ws::Session,
+    owner: Rc<Owner>,
+    frames: Frames,
     /// Calls and answers under way, each giving its reply.
     under_way: FuturesUnordered<Work>,
     subscriptions: Subscriptions,
     heard: Instant,
-    /// Whether the client sends arrays.
-    batches: bool,
     /// Until when news may gather.
     gathers_until: Option<Instant>,
     /// When the client was last told or answered something, if it sends arrays.
@@ -74,13 +73,13 @@ pub(super) async fn open(
     let max = shared.config.body_bytes_max;
     let messages = messages.max_frame_size(max).aggregate_continuations().max_continuation_size(max);
     let owner = Owner { shared: Arc::clone(shared), known: Arc::clone(call.known()?), kind, system: call.system()? };
+    let silence = Duration::from_millis(shared.config.session_silence_ms_max);
     let session = Session {
-        owner,
-        socket,
+        owner: Rc::new(owner),
+        frames: Frames::new(socket, silence),
         under_way: FuturesUnordered::new(),
         subscriptions: Subscriptions::default(),
         heard: Instant::now(),
-        batches: false,
         gathers_until: None,
         told_at: None,
         _place: places,
@@ -89,92 +88,78 @@ pub(super) async fn open(
     Ok(response)
 }
 
-/// Why a session ends.
-type End = Option<CloseReason>;
-
-fn end(code: CloseCode, why: &str) -> End {
-    Some(CloseReason { code, description: Some(why.to_owned()) })
-}
-
 impl Session {
     async fn run(mut self, mut outgoing: outside::Session, mut messages: actix_ws::AggregatedMessageStream) {
-        let mut beat = sse::heartbeat(&self.owner.shared);
-        let mut stopping = self.owner.shared.stopping.subscribe();
-        let silence = Duration::from_millis(self.owner.shared.config.session_silence_ms_max);
-        let calls_max = self.owner.shared.config.session_calls_max.max(1);
+        let shared = Arc::clone(&self.owner.shared);
+        let mut beat = sse::heartbeat(&shared);
+        let mut stopping = shared.stopping.subscribe();
+        let mut stopped = pin!(stopping.wait_for(|stopping| *stopping));
+        let calls_max = shared.config.session_calls_max.max(1);
         let why = loop {
             // Beyond twice the limit nothing is read: the client is told by its full socket.
             let reads = self.under_way.len() < calls_max * 2;
             let gathers_until = self.gathers_until;
             let step = tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stopping| *stopping) => Err(end(CloseCode::Away, "the daemon is shutting down")),
+                _ = &mut stopped => Err(end(CloseCode::Away, "the daemon is shutting down")),
                 Some(done) = self.under_way.next(), if !self.under_way.is_empty() => match self.reply(done).await {
                     // News goes with it, in the same write.
-                    Ok(()) if self.batches => self.tell_all(&mut outgoing, true).await,
-                    step => step,
+                    Ok(()) => self.tell_all(&mut outgoing, true).await,
+                    failed => failed,
                 },
                 message = messages.recv(), if reads => self.hear(message).await,
                 next = next(&mut outgoing, gathers_until) => match next {
                     Next::Gathered => self.tell_all(&mut outgoing, false).await,
-                    Next::Outgoing(next) => match self.tell(None, next).await {
+                    Next::Outgoing(next) => match self.tell(None, &next).await {
                         Ok(()) => self.tell_all(&mut outgoing, true).await,
                         failed => failed,
                     }
                     Next::End if outgoing.replaced() => Err(end(CloseCode::Other(REPLACED), "a newer session has taken its place")),
                     Next::End => Err(end(CloseCode::Away, "the daemon is shutting down")),
                 },
-                Some((id, next)) = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.tell(Some(&id), next).await,
-                _ = beat.tick() => self.beat(silence).await,
+                Some((id, next)) = self.subscriptions.next(), if !self.subscriptions.is_empty() => self.tell(Some(&id), &next).await,
+                _ = beat.tick() => self.beat().await,
+            };
+            let step = match step {
+                Ok(()) => self.frames.flush().await,
+                failed => failed,
             };
             if let Err(why) = step {
                 break why;
             }
         };
-        // Whether the client still hears why is its own affair.
-        let _ = timeout(silence, self.socket.close(why)).await;
+        self.frames.close(why).await;
     }
 
     /// Sends a reply, and with it, to a client that sends arrays, all others that are ready.
     async fn reply(&mut self, done: Done) -> Result<(), End> {
-        let mut replies = vec![done];
-        while self.batches
+        self.send_reply(done).await?;
+        while self.frames.are_arrays()
             && let Some(Some(done)) = self.under_way.next().now_or_never()
         {
-            replies.push(done);
+            self.send_reply(done).await?;
         }
-        self.send_replies(&replies).await
+        Ok(())
     }
 
-    async fn send_replies(&mut self, replies: &[Done]) -> Result<(), End> {
-        let bytes = replies.iter().map(|(id, reply)| id.len() + reply.body.len() + REPLY_BYTES).sum();
-        let mut text = String::with_capacity(bytes);
-        for (id, reply) in replies {
-            if self.batches {
-                text.push(if text.is_empty() { '[' } else { ',' });
-                write_reply(&mut text, id, reply);
-            } else {
-                write_reply(&mut text, id, reply);
-                self.send(std::mem::take(&mut text)).await?;
-            }
-        }
-        if text.is_empty() {
-            return Ok(());
-        }
-        text.push(']');
-        self.send(text).await
+    async fn send_reply(&mut self, (id, reply): Done) -> Result<(), End> {
+        let write = |into: &mut String| {
+            frame::write_reply(into, &id, &reply);
+            Ok(())
+        };
+        self.frames.add(write).await
     }
 
     /// Tells a client that sends arrays all that is there. If that is anything, or `more` has just been sent, and the last
     /// time was a moment ago, nothing is told for a moment: news gathers, and leaves with what comes next in one write.
     async fn tell_all(&mut self, outgoing: &mut outside::Session, more: bool) -> Result<(), End> {
         self.gathers_until = None;
-        if !self.batches {
+        if !self.frames.are_arrays() {
             return Ok(());
         }
         let mut told = more;
         while let Some(next) = outgoing.ready() {
-            self.tell(None, next).await?;
+            self.tell(None, &next).await?;
             told = true;
         }
         let gather = Duration::from_millis(self.owner.shared.config.session_gather_ms);
@@ -188,46 +173,28 @@ impl Session {
         Ok(())
     }
 
-    /// Sends a frame. A client that does not read is closed: its socket and its buffer are full by then.
-    async fn send(&mut self, text: String) -> Result<(), End> {
-        let silence = Duration::from_millis(self.owner.shared.config.session_silence_ms_max);
-        match timeout(silence, self.socket.text(text)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(None),
-            Err(_) => Err(end(CloseCode::Policy, "the client does not read")),
-        }
+    async fn tell(&mut self, subscription: Option<&str>, outgoing: &Outgoing) -> Result<(), End> {
+        let system = &self.owner.system;
+        self.frames.add(|into| frame::write_outgoing(into, system, subscription, outgoing)).await
     }
 
-    async fn beat(&mut self, silence: Duration) -> Result<(), End> {
-        if self.heard.elapsed() > silence {
+    async fn beat(&mut self) -> Result<(), End> {
+        if self.heard.elapsed() > Duration::from_millis(self.owner.shared.config.session_silence_ms_max) {
             return Err(end(CloseCode::Policy, "nothing was heard of the client"));
         }
-        match timeout(silence, self.socket.ping(b"")).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(None),
-        }
-    }
-
-    async fn tell(&mut self, subscription: Option<&str>, outgoing: Outgoing) -> Result<(), End> {
-        let text = match &outgoing {
-            Outgoing::Request { request, body } => serde_json::to_string(&RequestFrame::new(*request, body)).map(Some),
-            Outgoing::Event { .. } | Outgoing::Gap(_) => frame::frame(&self.owner.system, subscription, &outgoing),
-        };
-        match text {
-            Ok(Some(text)) => self.send(text).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(end(CloseCode::Error, &error.to_string())),
-        }
+        self.frames.ping().await
     }
 
     async fn hear(&mut self, message: Option<Result<AggregatedMessage, ProtocolError>>) -> Result<(), End> {
         self.heard = Instant::now();
         match message {
             Some(Ok(AggregatedMessage::Text(text))) => {
-                let replies = self.accept(&text);
-                self.send_replies(&replies).await
+                for done in self.accept(&text, text.as_bytes()) {
+                    self.send_reply(done).await?;
+                }
+                Ok(())
             }
-            Some(Ok(AggregatedMessage::Ping(bytes))) => self.socket.pong(&bytes).await.map_err(|_| None),
+            Some(Ok(AggregatedMessage::Ping(bytes))) => self.frames.pong(&bytes).await,
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
             Some(Ok(AggregatedMessage::Binary(_))) => {
                 Err(end(CloseCode::Unsupported, "frames of this subprotocol are text"))
@@ -239,138 +206,66 @@ impl Session {
         }
     }
 
-    /// Begins what a frame asks for; gives the replies that are there at once.
-    fn accept(&mut self, text: &str) -> Vec<Done> {
+    /// Begins what a frame asks for; gives the replies that are there at once. `bytes` are those of `text`: what is carried
+    /// on of it is a piece of them.
+    fn accept(&mut self, text: &str, bytes: &Bytes) -> Vec<Done> {
         if !text.trim_ascii_start().starts_with('[') {
-            return self.read(text).into_iter().collect();
+            return self.read(text, bytes).into_iter().collect();
         }
-        self.batches = true;
-        if let Ok(frames) = serde_json::from_str::<Vec<Incoming>>(text) {
-            return frames.into_iter().filter_map(|frame| self.begin(frame)).collect();
+        self.frames.use_arrays();
+        if let Ok(frames) = serde_json::from_str::<Vec<Incoming<'_>>>(text) {
+            return frames.into_iter().filter_map(|frame| self.begin(frame, bytes)).collect();
         }
         // One frame that is not understood does not keep the others from being carried out.
-        match json::read::<Vec<Box<RawValue>>>(text.as_bytes(), "") {
-            Ok(frames) => frames.iter().filter_map(|frame| self.read(frame.get())).collect(),
+        match json::read::<Vec<&RawValue>>(text.as_bytes(), "") {
+            Ok(frames) => frames.iter().filter_map(|frame| self.read(frame.get(), bytes)).collect(),
             Err(problem) => vec![(String::new(), problem::reply(problem, None))],
         }
     }
 
-    fn read(&mut self, text: &str) -> Option<Done> {
+    fn read(&mut self, text: &str, bytes: &Bytes) -> Option<Done> {
         match json::read(text.as_bytes(), "") {
-            Ok(frame) => self.begin(frame),
+            Ok(frame) => self.begin(frame, bytes),
             Err(problem) => Some((String::new(), problem::reply(problem, None))),
         }
     }
 
-    fn begin(&mut self, frame: Incoming) -> Option<Done> {
-        if frame.subscribe.is_some() || frame.unsubscribe.is_some() {
-            let (id, done) = self.subscription(frame);
-            return Some((id, done.map_or_else(|problem| problem::reply(problem, None), |()| Reply::empty(204))));
-        }
-        match self.work(frame) {
-            Ok(work) => {
-                self.under_way.push(work);
-                None
+    /// Begins what a frame asks for; gives the reply that is there at once.
+    fn begin(&mut self, frame: Incoming<'_>, bytes: &Bytes) -> Option<Done> {
+        let (id, done) = match frame.read() {
+            Ok(Said::Answer(id, data)) => {
+                let data = bytes.slice_ref(data.get().as_bytes());
+                self.under_way.push(under_way::answer(&self.owner, id, data));
+                return None;
             }
-            Err((id, problem)) => Some((id, problem::reply(problem, None))),
-        }
-    }
-
-    /// Begins or ends a subscription; gives the id of the reply too. It begins at once, so that its first event comes
-    /// after the reply.
-    fn subscription(&mut self, frame: Incoming) -> (String, Result<(), Problem>) {
-        let Owner { shared, known, kind, system } = self.owner.clone();
-        let admit = || shared.take_rate(&known, std::time::Instant::now());
-        match frame {
-            Incoming {
-                subscribe: Some(id),
-                events,
-                after,
-                unsubscribe: None,
-                answer: None,
-                data: None,
-                call: None,
-                method: None,
-                path: None,
-                body: None,
-                lease_token: None,
-                idempotency_key: None,
-                if_match: None,
-            } => {
-                let reply = format!("subscribe:{id}");
-                let wanted = events.unwrap_or_default();
-                let begun =
-                    admit().and_then(|()| self.subscriptions.subscribe(&shared, (kind, &system), id, wanted, after));
-                (reply, begun)
-            }
-            Incoming {
-                unsubscribe: Some(id),
-                subscribe: None,
-                events: None,
-                after: None,
-                answer: None,
-                data: None,
-                call: None,
-                method: None,
-                path: None,
-                body: None,
-                lease_token: None,
-                idempotency_key: None,
-                if_match: None,
-            } => (format!("unsubscribe:{id}"), admit().and_then(|()| self.subscriptions.unsubscribe(&id))),
-            Incoming { subscribe, unsubscribe, .. } => {
-                let id = subscribe.map(|id| format!("subscribe:{id}"));
-                let id = id.or(unsubscribe.map(|id| format!("unsubscribe:{id}"))).unwrap_or_default();
-                (id, Err(not_a_frame()))
-            }
-        }
-    }
-
-    /// What one answer or call asks for, under the id of its reply; or the problem to reply with.
-    fn work(&self, frame: Incoming) -> Result<Work, (String, Problem)> {
-        let max = self.owner.shared.config.session_calls_max.max(1);
-        match frame {
-            Incoming {
-                answer: Some(id),
-                data: Some(data),
-                call: None,
-                method: None,
-                path: None,
-                body: None,
-                lease_token: None,
-                idempotency_key: None,
-                if_match: None,
-                subscribe: None,
-                events: None,
-                after: None,
-                unsubscribe: None,
-            } => Ok(self.owner.answer(id, data)),
-            Incoming {
-                answer: None,
-                data: None,
-                call: Some(id),
-                method: Some(method),
-                path: Some(path),
-                body,
-                lease_token,
-                idempotency_key,
-                if_match,
-                subscribe: None,
-                events: None,
-                after: None,
-                unsubscribe: None,
-            } => {
+            Ok(Said::Call(id, asked)) => {
+                let max = self.owner.shared.config.session_calls_max.max(1);
                 // Answers end what began before: they pass where new calls are refused.
-                if self.under_way.len() >= max {
-                    return Err((id, Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))));
+                if self.under_way.len() < max {
+                    self.under_way.push(under_way::call(&self.owner, id, asked, bytes));
+                    return None;
                 }
-                Ok(self.owner.call(id, Asked { method, target: path, body, lease_token, if_match, idempotency_key }))
+                (id, Err(Problem::new(ProblemKind::LimitReached, format!("`session_calls_max` is {max}"))))
             }
-            Incoming { answer, call, .. } => {
-                let id = call.or(answer.map(|id| format!("answer:{id}"))).unwrap_or_default();
-                Err((id, not_a_frame()))
+            // A subscription begins at once, so that its first event comes after the reply.
+            Ok(Said::Subscribe(id, wanted, after)) => {
+                let reply = frame::reply_to_subscribe(&id);
+                let of = (self.owner.kind, &self.owner.system);
+                let shared = &self.owner.shared;
+                (reply, self.admit().and_then(|()| self.subscriptions.subscribe(shared, of, id, wanted, after)))
             }
-        }
+            Ok(Said::Unsubscribe(id)) => {
+                let reply = frame::reply_to_unsubscribe(&id);
+                (reply, self.admit().and_then(|()| self.subscriptions.unsubscribe(&id)))
+            }
+            Err(id) => (id, Err(not_a_frame())),
+        };
+        Some((id, done.map_or_else(|problem| problem::reply(problem, None), |()| Reply::empty(204))))
+    }
+
+    /// Takes one request out of what the token may ask.
+    fn admit(&self) -> Result<(), Problem> {
+        self.owner.shared.take_rate(&self.owner.known, std::time::Instant::now())
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 use twinway_protocol::{Problem, ProblemKind, SystemId};
 
 use super::{Shared, call::Call, limits::Slot};
-use crate::outside::{CloudEvent, EventsFrom, Outgoing, Session, SystemKind, Watch, WatchQuery};
+use crate::outside::{EventsFrom, Outgoing, Session, SystemKind, Watch, WatchQuery};
 
 /// A clock that ticks at once and then every `heartbeat_ms`.
 pub(super) fn heartbeat(shared: &Shared) -> Interval {
@@ -112,8 +112,9 @@ fn write(system: &SystemId, outgoing: Outgoing) -> Option<String> {
     match outgoing {
         Outgoing::Request { .. } => None,
         Outgoing::Event { number, event, skipped } => {
-            let cloud_event = CloudEvent::new(system, number, &event).skipping(skipped);
-            let data = one_line(serde_json::to_string(&cloud_event).ok()?);
+            let mut data = String::new();
+            event.write(&mut data, system, number, skipped);
+            let data = one_line(data);
             Some(format!("id: {number}\nevent: io.twinway.{}\ndata: {data}\n\n", event.kind))
         }
         Outgoing::Gap(gap) => Some(format!("event: gap\ndata: {}\n\n", serde_json::to_string(&gap).ok()?)),
@@ -144,7 +145,7 @@ mod tests {
             at: Timestamp::default(),
             data: JsonDoc::parse("{\r\n \"a\":\n\"b\\n\"}").expect("it is JSON"),
         };
-        let outgoing = Outgoing::Event { number: 3, event: Arc::new(event), skipped: 0 };
+        let outgoing = Outgoing::Event { number: 3, event: Arc::new(event.into()), skipped: 0 };
         let text = write(&SystemId::new("s").expect("a name"), outgoing).expect("it is written");
         let lines: Vec<_> = text.split('\n').collect();
         assert_eq!(lines.len(), 5, "{text}");

@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
     sync::Arc,
 };
 
-use serde::{Serialize, Serializer};
-use twinway_protocol::{JsonDoc, SystemId, TwinId, signal::Event, time::Timestamp};
+use twinway_protocol::{TwinId, time::Timestamp};
 
 use super::{
     EventsFrom, Outgoing,
+    envelope::SharedEvent,
     gap::{Gap, Mark, Marks, version},
     kept::Earlier,
 };
@@ -28,7 +27,7 @@ pub(super) struct Ring {
     begin: u64,
     /// The number of the oldest event that is kept.
     first: u64,
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Arc<SharedEvent>>,
     /// What is known of those before.
     marks: Marks,
     kept_max: usize,
@@ -53,7 +52,7 @@ impl Ring {
     }
 
     /// What is kept, with the number of its first.
-    pub(super) fn kept(&self) -> (u64, impl DoubleEndedIterator<Item = &Arc<Event>> + ExactSizeIterator) {
+    pub(super) fn kept(&self) -> (u64, impl DoubleEndedIterator<Item = &Arc<SharedEvent>> + ExactSizeIterator) {
         (self.first, self.events.iter())
     }
 
@@ -62,7 +61,7 @@ impl Ring {
         self.first.saturating_add(self.events.len() as u64)
     }
 
-    pub(super) fn push(&mut self, event: Arc<Event>) {
+    pub(super) fn push(&mut self, event: Arc<SharedEvent>) {
         if self.events.len() >= self.kept_max {
             if let Some(oldest) = self.events.pop_front() {
                 self.marks.push(&oldest);
@@ -139,101 +138,15 @@ pub(super) struct Cursor {
     pub(super) gap: Option<Box<Gap>>,
 }
 
-/// An event in the JSON format of CloudEvents 1.0.
-#[derive(Debug, Serialize)]
-pub struct CloudEvent<'a> {
-    specversion: &'static str,
-    #[serde(serialize_with = "as_text")]
-    id: Id<'a>,
-    source: &'static str,
-    #[serde(rename = "type", serialize_with = "as_text")]
-    kind: Kind<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    time: Timestamp,
-    datacontenttype: &'static str,
-    /// An extension: how many older events this one takes the place of, for a subscriber that wants the newest only.
-    #[serde(skip_serializing_if = "is_zero")]
-    skipped: u64,
-    data: JsonDoc,
-}
-
-/// The id of an event: whose it is, and its number; of a gap, that of the event behind it.
-#[derive(Debug)]
-struct Id<'a> {
-    system: &'a SystemId,
-    number: u64,
-    gap: bool,
-}
-
-impl fmt::Display for Id<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}{}", self.system, self.number, if self.gap { "-gap" } else { "" })
-    }
-}
-
-/// The type of an event, by its kind.
-#[derive(Debug)]
-struct Kind<'a>(&'a str);
-
-impl fmt::Display for Kind<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "io.twinway.{}", self.0)
-    }
-}
-
-/// Writes into the document, without a text of its own: events are what is written most.
-fn as_text<S: Serializer>(it: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(it)
-}
-
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl<'a> CloudEvent<'a> {
-    /// The envelope of event `number` of `system`.
-    #[must_use]
-    pub fn new(system: &'a SystemId, number: u64, event: &'a Event) -> Self {
-        let id = Id { system, number, gap: false };
-        Self::with(id, event.kind, Some(event.subject.as_str()), event.at, event.data.clone())
-    }
-
-    /// As this one, told after `skipped` older ones that it takes the place of.
-    #[must_use]
-    pub const fn skipping(mut self, skipped: u64) -> Self {
-        self.skipped = skipped;
-        self
-    }
-
-    /// Tells a webhook that events are gone before event `next`.
-    pub(super) fn gap(system: &'a SystemId, next: u64, gap: &Gap, at: Timestamp) -> Self {
-        let data = JsonDoc::from_value(gap).unwrap_or_else(|_| JsonDoc::null());
-        Self::with(Id { system, number: next, gap: true }, "gap", None, at, data)
-    }
-
-    const fn with(id: Id<'a>, kind: &'a str, subject: Option<&'a str>, time: Timestamp, data: JsonDoc) -> Self {
-        Self {
-            specversion: "1.0",
-            id,
-            source: "/twinway",
-            kind: Kind(kind),
-            subject,
-            time,
-            datacontenttype: "application/json",
-            skipped: 0,
-            data,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use twinway_protocol::{JsonDoc, signal::Event};
+
     use super::*;
 
-    fn event(subject: &str) -> Arc<Event> {
-        let at = Timestamp::from_unix_ms(1);
-        Arc::new(Event { kind: "twin.changed", subject: subject.into(), twin: None, at, data: JsonDoc::null() })
+    fn event(subject: &str) -> Arc<SharedEvent> {
+        let (at, data) = (Timestamp::from_unix_ms(1), JsonDoc::null());
+        Arc::new(Event { kind: "twin.changed", subject: subject.into(), twin: None, at, data }.into())
     }
 
     fn ring(kept: usize, pushed: usize) -> Ring {
@@ -273,18 +186,5 @@ mod tests {
         assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(7))), ["gap 0", "1002:1", "1003:2"]);
         assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(9_999))), ["gap 0", "1002:1", "1003:2"]);
         assert_eq!(read_all(&ring, ring.cursor(EventsFrom::After(u64::MAX))), ["gap 0", "1002:1", "1003:2"]);
-    }
-
-    #[test]
-    fn the_envelope_is_a_cloud_event() {
-        let system = SystemId::new("urn:m").expect("a name");
-        let event = event("lamp");
-        let text = serde_json::to_value(CloudEvent::new(&system, 7, &event)).expect("it writes");
-        let expected = serde_json::json!({
-            "specversion": "1.0", "id": "urn:m-7", "source": "/twinway", "type": "io.twinway.twin.changed",
-            "subject": "lamp",
-            "time": "1970-01-01T00:00:00.001Z", "datacontenttype": "application/json", "data": null,
-        });
-        assert_eq!(text, expected);
     }
 }

@@ -24,6 +24,7 @@ use twinway_protocol::{
 
 use super::{
     Actors, Counts, OutsideLimits, SystemKind,
+    envelope::SharedEvent,
     events::{Cursor, Ring},
     kept::{Earlier, KEPT_EVENTS_BYTES_MAX, KeptEvent, KeptEvents, KeptRing},
     opening::Opening,
@@ -31,6 +32,9 @@ use super::{
     sessions::{Asked, Ended, System, Way},
     webhook::Webhooks,
 };
+
+/// Of how many events it is known that they were told.
+const TOLD_MAX: usize = 16;
 
 /// The systems, the snapshots, and the ways between actors and systems.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub(super) struct Hub {
     pub(super) earlier: Mutex<KeptEvents>,
     /// Third-party systems that are not called for a while.
     pub(super) circuits: Mutex<BTreeSet<SystemId>>,
+    /// The events that were told last: mostly many systems are told of one, one behind the other.
+    told: Mutex<VecDeque<Arc<SharedEvent>>>,
     pub(super) requests: AtomicU64,
     pub(super) requests_undelivered: AtomicU64,
     pub(super) events: AtomicU64,
@@ -86,6 +92,7 @@ impl Hub {
             operation: operation(None, run, &limits),
             earlier: Mutex::default(),
             circuits: Mutex::default(),
+            told: Mutex::default(),
             requests: AtomicU64::new(0),
             requests_undelivered: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -149,7 +156,7 @@ impl Hub {
     /// Keeps an event for those who run the enabler.
     pub(super) fn tell_operators(&self, event: Arc<Event>) {
         if let Some(operation) = &self.operation {
-            operation.tell(event);
+            operation.tell(Arc::new(event.into()));
         }
     }
 
@@ -224,12 +231,28 @@ impl Hub {
         metrics::gauge!("twinway_circuit_open").set(circuits.len() as f64);
     }
 
+    /// The event as all systems share it that are told of it.
+    fn shared(&self, event: Arc<Event>) -> Arc<SharedEvent> {
+        let mut told = self.told.lock();
+        // The newest is the likeliest.
+        if let Some(shared) = told.iter().rev().find(|shared| shared.is_of(&event)) {
+            return Arc::clone(shared);
+        }
+        let shared = Arc::new(SharedEvent::from(event));
+        let oldest = if told.len() < TOLD_MAX { None } else { told.pop_front() };
+        told.push_back(Arc::clone(&shared));
+        drop(told);
+        // Freed without the lock.
+        drop(oldest);
+        shared
+    }
+
     /// Keeps an event for all who listen to the system.
     pub(super) fn tell(self: &Arc<Self>, entity: EntityId, event: Arc<Event>) {
         self.events.fetch_add(1, Ordering::Relaxed);
         match self.by_entity.get(&entity) {
             Some(system) => {
-                system.tell(event);
+                system.tell(self.shared(event));
                 self.tell_webhook(&system);
             }
             None => tracing::warn!(?entity, kind = event.kind, "an event of a system that was never opened is lost"),

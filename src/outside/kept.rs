@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{JsonDoc, SystemId, TwinId, signal::Event, time::Timestamp};
 
-use super::SystemKind;
+use super::{SystemKind, envelope::SharedEvent};
 
 /// How many bytes of events are kept from one run to the next, at most.
 pub const KEPT_EVENTS_BYTES_MAX: usize = 64 << 20;
@@ -48,9 +48,9 @@ impl KeptEvent {
         self.data.as_str().len() + self.subject.len() + 128
     }
 
-    fn event(self) -> Option<Arc<Event>> {
+    fn event(self) -> Option<Arc<SharedEvent>> {
         let Self { kind, subject, twin, at, data } = self;
-        Some(Arc::new(Event { kind: named(&kind)?, subject, twin, at, data }))
+        Some(Arc::new(Event { kind: named(&kind)?, subject, twin, at, data }.into()))
     }
 }
 
@@ -74,7 +74,7 @@ fn named(kind: &str) -> Option<&'static str> {
 pub(super) struct Earlier {
     pub(super) first: u64,
     pub(super) told: u64,
-    pub(super) events: VecDeque<Arc<Event>>,
+    pub(super) events: VecDeque<Arc<SharedEvent>>,
 }
 
 /// The events of an earlier run, for those who resume.

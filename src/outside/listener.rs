@@ -197,7 +197,7 @@ impl Behind {
                 let data = JsonDoc::from_value(&newest).unwrap_or_else(|_| JsonDoc::null());
                 let (subject, at) = (twin.to_string(), newest.at);
                 let event = Event { kind: "twin.changed", subject, twin: Some(twin), at, data };
-                Some(Outgoing::Event { number, event: Arc::new(event), skipped })
+                Some(Outgoing::Event { number, event: Arc::new(event.into()), skipped })
             }
         }
     }

@@ -12,8 +12,7 @@ use twinway_protocol::{
 };
 
 use super::{
-    Hub, Outgoing, OutsideLimits,
-    events::CloudEvent,
+    Hub, Outgoing, OutsideLimits, envelope,
     gap::Gap,
     hub::wall,
     sessions::{Asked, System},
@@ -132,8 +131,8 @@ impl Webhooks {
     }
 
     /// Sends an event, and again when it fails. Whether it arrived.
-    async fn event(&self, hub: &Hub, url: &str, envelope: &CloudEvent<'_>) -> bool {
-        let Ok(body) = serde_json::to_vec(envelope) else { return false };
+    async fn event(&self, hub: &Hub, url: &str, envelope: String) -> bool {
+        let body = bytes::Bytes::from(envelope);
         let mut pause = Duration::from_millis(hub.limits.webhook_backoff_ms);
         for retries_left in (0..=EVENT_RETRIES).rev() {
             let sent = {
@@ -217,12 +216,13 @@ impl Webhooks {
         };
         let (arrived, missed) = match &outgoing {
             Outgoing::Event { number, event, .. } => {
-                let envelope = CloudEvent::new(&system.id, *number, event);
-                (self.event(hub, &url, &envelope).await, Some(Gap::of(*number, event)))
+                let mut text = String::new();
+                event.write(&mut text, &system.id, *number, 0);
+                (self.event(hub, &url, text).await, Some(Gap::of(*number, event)))
             }
             Outgoing::Gap(gap) => {
-                let envelope = CloudEvent::gap(&system.id, after.next, gap, wall());
-                (self.event(hub, &url, &envelope).await, Some(gap.clone()))
+                let text = envelope::gap(&system.id, after.next, gap, wall());
+                (self.event(hub, &url, text).await, Some(gap.clone()))
             }
             Outgoing::Request { .. } => (true, None),
         };

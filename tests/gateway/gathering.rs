@@ -1,101 +1,138 @@
-//! News of what others did, in sessions whose client sends arrays (FGMV-28 REQ-DT-07).
+//! What goes out in one frame, and what waits for it, in sessions whose client sends arrays (FGMV-28 REQ-DT-07).
 
 use std::sync::Arc;
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use twinway::gateway::{GatewayConfig, NoHost};
 
 use crate::{
+    leases::{LEASE, cell_world_with, wants},
     sessions::{Socket, hear, say},
-    support::{LAMP, LAMP_PATH, World, world_with},
+    support::{LAMP, LAMP_PATH, World, json_of, world_with},
 };
 
 /// Longer than any test runs.
 const LONG_MS: u64 = 3_600_000;
+
+fn gathering(session_gather_ms: u64) -> GatewayConfig {
+    GatewayConfig { session_gather_ms, ..GatewayConfig::default() }
+}
 
 async fn report(world: &World, on: bool) {
     let change = json!({"twin": LAMP, "values": {"on": on}});
     assert!(world.post("home-token", "/dii/v1/changes", change).await.status().is_success());
 }
 
-async fn call(socket: &mut Socket) {
-    say(socket, json!([{"call": "read", "method": "GET", "path": LAMP_PATH}])).await;
+async fn call(socket: &mut Socket, path: &str) {
+    say(socket, json!([{"call": "read", "method": "GET", "path": path}])).await;
 }
 
 async fn heard(socket: &mut Socket) -> Value {
     hear(socket).await.expect("a frame")
 }
 
+/// What the next frame says, piece by piece: what it replies to, or the type of an event.
+async fn pieces(socket: &mut Socket) -> Vec<String> {
+    let frame = heard(socket).await;
+    let name = |piece: &Value| {
+        let name = piece["reply"].as_str().or(piece["event"]["type"].as_str());
+        name.expect("a reply or an event").trim_start_matches("io.twinway.").to_owned()
+    };
+    frame.as_array().expect("who sends arrays gets arrays").iter().map(name).collect()
+}
+
+/// Opens a session in which news waits: what comes once in a while does not, so that something is said twice.
+async fn waiting_session(world: &World, path: &str) -> Socket {
+    let mut socket = world.open("world-token", "/mii/v1/session").await;
+    for _ in 0..2 {
+        call(&mut socket, path).await;
+        assert_eq!(pieces(&mut socket).await, ["read"]);
+    }
+    socket
+}
+
 #[actix_web::test]
 async fn news_waits_for_a_reply_and_what_presses_comes_at_once_behind_it() {
-    let config = GatewayConfig { session_gather_ms: LONG_MS, ..GatewayConfig::default() };
-    let world = world_with(config, Arc::new(NoHost)).await;
+    let world = world_with(gathering(LONG_MS), Arc::new(NoHost)).await;
     world.register_home().await;
     world.post("world-token", "/mii/v1/selections", json!({"select": [LAMP]})).await;
-    let mut socket = world.open("world-token", "/mii/v1/session").await;
-    // What comes once in a while does not wait; these came one behind the other.
-    for _ in 0..2 {
-        call(&mut socket).await;
-        assert!(heard(&mut socket).await.is_array(), "the reply");
-    }
+    let mut socket = waiting_session(&world, LAMP_PATH).await;
 
     report(&world, true).await;
-    call(&mut socket).await;
-    assert!(heard(&mut socket).await.is_array(), "what is told of the change was to wait");
-    // The change is answered before it is told; it goes with one of the next replies.
-    let mut unanswered = 0;
-    let first = loop {
-        call(&mut socket).await;
-        unanswered += 1;
-        let frame = heard(&mut socket).await;
-        if !frame.is_array() {
-            break frame;
+    // The change is answered before it is told; it goes with one of the next replies, in its frame.
+    loop {
+        call(&mut socket, LAMP_PATH).await;
+        match &*pieces(&mut socket).await {
+            [reply] => assert_eq!(reply, "read", "what is told of the change was to wait"),
+            both => {
+                assert_eq!(both, ["read", "twin.changed"]);
+                break;
+            }
         }
-        unanswered -= 1;
-    };
-    // No reply is left with which the rest could go.
-    for _ in 0..unanswered {
-        assert!(heard(&mut socket).await.is_array(), "the reply");
     }
-    assert_eq!(
-        (&first["event"]["type"], &first["event"]["subject"]),
-        (&json!("io.twinway.twin.changed"), &json!(LAMP))
-    );
 
     report(&world, false).await;
     let gone = world.ask("home-token", Method::DELETE, "/dii/v1/systems/home").send().await.expect("it answers");
     assert!(gone.status().is_success());
-    let mut told = Vec::new();
-    while told.last().is_none_or(|kind| kind != "io.twinway.twin.gone") {
-        let frame = heard(&mut socket).await;
-        if let Some(kind) = frame["event"]["type"].as_str() {
-            told.push(kind.to_owned());
-        }
-    }
-    assert_eq!(told, ["io.twinway.twin.changed", "io.twinway.twin.gone"]);
+    assert_eq!(pieces(&mut socket).await, ["twin.changed", "twin.gone"]);
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn who_loses_a_lease_is_told_at_once_while_news_of_it_waits() {
+    let world = cell_world_with(gathering(LONG_MS)).await;
+    let mut socket = waiting_session(&world, LEASE).await;
+    json_of(world.post("world-token", LEASE, wants("ada")).await, StatusCode::CREATED).await;
+    // Its grant is news (`lease.changed`); nothing more is said in the session.
+    let reason = json!({"reason": "the arm is needed"});
+    let cleared = world.post("operator-token", "/ops/v1/twins/arm/sync-lease/clear", reason).await;
+    assert_eq!(cleared.status(), StatusCode::NO_CONTENT);
+    let told = pieces(&mut socket).await;
+    assert!(told.contains(&"lease.lost".to_owned()), "nothing else was to come before it: {told:?}");
     world.end().await;
 }
 
 #[actix_web::test]
 async fn news_is_told_at_the_end_of_its_wait_and_at_once_to_who_sends_no_arrays() {
-    for (config, arrays) in [
-        (GatewayConfig { session_gather_ms: 5, ..GatewayConfig::default() }, true),
-        (GatewayConfig { session_gather_ms: LONG_MS, ..GatewayConfig::default() }, false),
-    ] {
+    for (config, arrays) in [(gathering(5), true), (gathering(LONG_MS), false)] {
         let world = world_with(config, Arc::new(NoHost)).await;
         world.register_home().await;
         world.post("world-token", "/mii/v1/selections", json!({"select": [LAMP]})).await;
         let mut socket = world.open("world-token", "/mii/v1/session").await;
         if arrays {
-            call(&mut socket).await;
-            assert!(heard(&mut socket).await.is_array(), "the reply");
+            call(&mut socket, LAMP_PATH).await;
+            assert_eq!(pieces(&mut socket).await, ["read"]);
         }
         for on in [true, false, true] {
             report(&world, on).await;
-            let told = heard(&mut socket).await;
-            assert_eq!(told["event"]["data"]["values"], json!({"on": on}), "{told}");
+            let frame = heard(&mut socket).await;
+            let told = if arrays { &frame[0] } else { &frame };
+            assert_eq!(told["event"]["data"]["values"], json!({"on": on}), "{frame}");
         }
         world.end().await;
     }
+}
+
+#[actix_web::test]
+async fn a_frame_of_many_replies_ends_where_it_gets_large_and_none_is_lost() {
+    let world = world_with(gathering(LONG_MS), Arc::new(NoHost)).await;
+    let mut socket = world.open("world-token", "/mii/v1/session").await;
+    // Each of them is repeated in the problem that replies to it.
+    let long = "x".repeat(4_000);
+    let calls: Vec<_> =
+        (0..100).map(|n| json!({"call": format!("{n}"), "method": "GET", "path": format!("/{long}")})).collect();
+    say(&mut socket, Value::Array(calls)).await;
+    let (mut replies, mut largest) = (Vec::new(), 0);
+    while replies.len() < 100 {
+        let frame = heard(&mut socket).await;
+        largest = largest.max(frame.to_string().len());
+        let told =
+            frame.as_array().expect("an array").iter().map(|reply| reply["reply"].as_str().expect("an id").to_owned());
+        replies.extend(told);
+    }
+    replies.sort_unstable_by_key(|id| id.parse::<u32>().expect("a number"));
+    assert_eq!(replies, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(largest < 128 * 1024, "{largest}");
+    world.end().await;
 }

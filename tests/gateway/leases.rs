@@ -1,6 +1,6 @@
 //! Sync leases over sockets (FGMV-28 7.1.3): one holder, priority, fencing, and what users see of it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use futures_util::{StreamExt as _, future::join};
 use reqwest::{Method, Response, StatusCode};
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use twinway::{
     actors::Settings,
     client::{Client, LeaseState},
+    gateway::{GatewayConfig, NoHost},
     protocol::{
         ProblemKind,
         lease::Token,
@@ -18,11 +19,11 @@ use twinway::{
 
 use crate::{
     sessions::{Socket, hear, say},
-    support::{World, json_of, problem, world},
+    support::{World, json_of, problem, world, world_with},
 };
 
 const ARM: &str = "/mii/v1/twins/arm";
-const LEASE: &str = "/mii/v1/twins/arm/sync-lease";
+pub(crate) const LEASE: &str = "/mii/v1/twins/arm/sync-lease";
 
 /// An arm and a belt, whose rules give `boss` more than `ada` and `bob`; and a picture, which stands for nothing.
 fn cell() -> Value {
@@ -63,7 +64,12 @@ async fn serve_cell(mut socket: Socket) {
 
 /// A world with the cell, in which ada, bob and boss may do everything.
 async fn cell_world() -> World {
-    let world = world().await;
+    cell_world_with(GatewayConfig::default()).await
+}
+
+/// The same, at a gateway with these limits.
+pub(crate) async fn cell_world_with(config: GatewayConfig) -> World {
+    let world = world_with(config, Arc::new(NoHost)).await;
     json_of(world.post("home-token", "/dii/v1/systems", cell()).await, StatusCode::CREATED).await;
     actix_web::rt::spawn(serve_cell(world.open("home-token", "/dii/v1/session").await));
     let twins = ["arm", "belt", "picture"];
@@ -75,7 +81,7 @@ async fn cell_world() -> World {
     world
 }
 
-fn wants(user: &str) -> Value {
+pub(crate) fn wants(user: &str) -> Value {
     json!({"user": user, "ttlMs": 60_000})
 }
 

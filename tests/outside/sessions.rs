@@ -19,7 +19,7 @@ use twinway::{
     },
 };
 
-use super::support::{Stand, ask, name, next, session, system, tell, with_system};
+use super::support::{Stand, ask, event, name, next, session, system, tell, with_system};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -328,6 +328,36 @@ async fn nothing_is_lost_or_doubled_when_many_threads_signal() {
     heard.await.expect("every event came once, in order");
     signals.into_iter().for_each(|thread| thread.join().expect("it signals"));
     assert_eq!(stand.undelivered(), []);
+}
+
+/// FGMV-28 REQ-DT-07: what is told to many is written once.
+#[test]
+fn an_event_of_which_many_systems_are_told_is_one_for_all_of_them() {
+    let outside = Outside::default();
+    let systems: Vec<_> = (0..3).map(|slot| (system(SystemKind::Metaverse, slot), name(&format!("m{slot}")))).collect();
+    for (entity, id) in &systems {
+        outside.signal(*entity, Signal::Opened { entity: *entity, id: id.clone(), reach: Reach::Session });
+    }
+    // Each system's actor takes what it has been sent, one event behind the other.
+    let events = ["a", "b"].map(|subject| Arc::new(event(subject)));
+    for (entity, _) in &systems {
+        for event in &events {
+            outside.signal(*entity, Signal::Event { entity: *entity, event: Arc::clone(event) });
+        }
+    }
+    let heard = systems.iter().map(|(_, id)| {
+        let mut session = outside.session(SystemKind::Metaverse, id).expect("there is room");
+        let told = std::iter::from_fn(|| match session.ready() {
+            Some(Outgoing::Event { event, .. }) => Some(event),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    });
+    let heard: Vec<_> = heard.collect();
+    for told in &heard {
+        assert_eq!(told.iter().map(|event| &*event.subject).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(told.iter().zip(&heard[0]).all(|(own, first)| Arc::ptr_eq(own, first)), "they share both");
+    }
 }
 
 #[test]

@@ -26,6 +26,9 @@ fn check(text: &str) -> Result<(), NameError> {
         Err(NameError::Empty)
     } else if text.len() > NAME_BYTES_MAX {
         Err(NameError::TooLong)
+    } else if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        // Most names: no letter has to be looked up.
+        Ok(())
     } else if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Err(NameError::Character)
     } else {
