@@ -141,6 +141,8 @@ pub struct Checker {
     pub(super) open: Vec<Frame>,
     /// How often each step came outside of any instance.
     pub(super) strays: Vec<u64>,
+    /// How often each step came as a refusal of another instance than the one that it seemed to be of.
+    pub(super) refusals: Vec<u64>,
     /// The steps that were ever taken.
     pub(super) ever: u64,
     /// The steps that were taken until the system started again, if it did.
@@ -179,6 +181,7 @@ impl Checker {
             before: Vec::new(),
             open: Vec::new(),
             strays: vec![0; flow.steps.len()],
+            refusals: vec![0; flow.steps.len()],
             ever: 0,
             past: None,
             unsure: false,
@@ -264,8 +267,8 @@ impl Checker {
     pub fn end(&mut self, mut tell: impl FnMut(Finding)) {
         self.settle(&mut tell);
         self.report.forgotten_events = self.ring.forgotten();
-        let Self { instances, flow, report, unsure, strays, .. } = self;
-        instances.missing(flow, strays, |kind, event, place| {
+        let Self { instances, flow, report, unsure, strays, refusals, .. } = self;
+        instances.missing(flow, strays, refusals, |kind, event, place| {
             // What is not in the trace may be among what was lost.
             if !*unsure {
                 report.count(kind);
@@ -282,6 +285,7 @@ impl Checker {
         self.before.clear();
         self.open.clear();
         self.strays.fill(0);
+        self.refusals.fill(0);
         (self.ever, self.past, self.unsure) = (0, None, false);
         let mut edges = std::mem::take(&mut self.report.edges);
         edges.fill(super::EdgeCount::default());

@@ -264,6 +264,7 @@ impl Checker {
                 None => continue,
             }
         }
+        self.note_answer(instance, rule, place, refused);
         self.note(instance, rule, place, (event, kept.place), tell);
         if let Some(instance) = self.instances.get(instance) {
             instance.excused |= branch == Branch::Rejected || refused;
@@ -316,6 +317,24 @@ impl Checker {
             return count(|edge| edge.unjudged += 1);
         }
         Some(if came { FindingKind::Lucky(edge) } else { FindingKind::Violated(edge) })
+    }
+
+    /// Counts a refusal that turns out to be of another instance.
+    fn note_answer(&mut self, instance: u32, rule: &super::Rule, place: Place, refused: bool) {
+        let Some(instance) = self.instances.get(instance).filter(|_| rule.repeated) else { return };
+        if !refused && !instance.is_refused(rule.bit) {
+            return;
+        }
+        let hops = self.flow.steps.get(usize::from(place.step)).map_or(&[][..], |step| &step.hops);
+        let (before, behind) = hops.split_at(usize::from(place.hop).min(hops.len()));
+        // One that is passed on is the same once more.
+        let passed_on = behind.first().is_some_and(|hop| before.iter().any(|earlier| earlier.to == hop.from));
+        if !passed_on
+            && instance.note_answer(rule.bit, refused)
+            && let Some(refusals) = self.refusals.get_mut(usize::from(place.step))
+        {
+            *refusals += 1;
+        }
     }
 
     /// Notes a step in its instance, and tells what is wrong with its being there.
