@@ -61,12 +61,12 @@ pub fn procedure_7_1_3_together() -> World<Wire> {
     let eve = Person::new(PLAZA, "plaza", "eve", "arm");
     let [ada, bob, guest] = ["ada", "bob", "guest"].map(|name| Person::new(WORLD, "world", name, "arm"));
     let line = eve.permitted(opening("plaza", PLAZA));
-    let line_of_eve = eve.release(eve.request(line, (LONG_TTL_MS, 0), 1).after(2, 17));
+    let line_of_eve = eve.release(eve.request(line, (LONG_TTL_MS, LONG_WAIT_MS), 1).after(2, 17));
     let line = guest.permitted(bob.permitted(ada.permitted(opening("world", WORLD))));
     let users = [ada, bob, guest];
-    // All of them lose, and hear so; when Eve has let go, exactly one is integrated.
-    let line = together(line.after(1, 9), &users, 10, 0);
-    let line = together(line.after(1, 10), &users, 20, 1);
+    // All of them lose, and hear so; when Eve has let go, exactly one is integrated, and the others wait in vain.
+    let line = together(line.after(1, 9), &users, (0, 10), 0);
+    let line = together(line.after(1, 10), &users, (LONG_WAIT_MS, 20), 1);
     let story = Story::new(vec![registering(), line_of_eve, line]).on_signal(outsiders::answer);
     let steps: &[(&str, u32)] =
         &[("1", 4), ("4", 4), ("5", 4), ("6", 3), ("7", 3), ("8", 2), ("9", 2), ("10", 3), ("11", 3)];
@@ -74,8 +74,8 @@ pub fn procedure_7_1_3_together() -> World<Wire> {
 }
 
 /// FGMV-28 7.1.3 steps 6 to 11 for several users at once, so many of whom are to succeed.
-fn together(line: Line<Wire>, users: &[Person], id: u128, winners: usize) -> Line<Wire> {
-    let requests: Arc<[_]> = (id..).zip(users).map(|(id, who)| who.wish((LONG_TTL_MS, 0), id)).collect();
+fn together(line: Line<Wire>, users: &[Person], (wait_ms, id): (u32, u128), winners: usize) -> Line<Wire> {
+    let requests: Arc<[_]> = (id..).zip(users).map(|(id, who)| who.wish((LONG_TTL_MS, wait_ms), id)).collect();
     let request = move || RequestSyncLeases { metaverse: system("world"), requests: Arc::clone(&requests) };
     let decided = move |answer: Result<SyncLeasesDecided, Problem>| match answer {
         Ok(decided) if decided.answers.iter().filter(|answer| answer.is_ok()).count() == winners => Heard::Done,
