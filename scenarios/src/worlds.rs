@@ -27,7 +27,7 @@ pub use procedure_7_1_1::{
     procedure_7_1_1, procedure_7_1_1_denied, procedure_7_1_1_refused, procedure_7_1_1_unsynchronized,
 };
 pub use procedure_7_1_2::{procedure_7_1_2, procedure_7_1_2_complete, procedure_7_1_2_denied, procedure_7_1_2_refused};
-pub use procedure_7_1_3::procedure_7_1_3;
+pub use procedure_7_1_3::{procedure_7_1_3, procedure_7_1_3_silent, procedure_7_1_3_together};
 pub use procedure_7_2_1::{procedure_7_2_1, procedure_7_2_1_denied, procedure_7_2_1_silent};
 pub use procedure_7_3_1::{procedure_7_3_1, procedure_7_3_1_absurd, procedure_7_3_1_unreached};
 pub use procedure_7_3_2::{procedure_7_3_2, procedure_7_3_2_denied};
@@ -87,7 +87,7 @@ fn span(step: &FlowStep) -> Option<&str> {
 pub type Make = fn() -> World<Wire>;
 
 /// The worlds that have names, each with what it is.
-pub const WORLDS: [(&str, &str, Make); 26] = [
+pub const WORLDS: [(&str, &str, Make); 28] = [
     ("7.1.1", "FGMV-28 7.1.1: what a user made is ordered, delivered, and synchronized with its product", || {
         judged(procedure_7_1_1(), "7.1.1")
     }),
@@ -114,6 +114,12 @@ pub const WORLDS: [(&str, &str, Make); 26] = [
     }),
     ("7.1.3", "FGMV-28 7.1.3: users of two metaverse systems want one object, and lose it to each other", || {
         judged(procedure_7_1_3(), "7.1.3")
+    }),
+    ("7.1.3-silent", "FGMV-28 7.1.3: the object does not answer, and nobody of those who wait gets it", || {
+        judged(procedure_7_1_3_silent(), "7.1.3")
+    }),
+    ("7.1.3-together", "FGMV-28 7.1.3: several users are decided together, and at most one of them succeeds", || {
+        judged(procedure_7_1_3_together(), "7.1.3")
     }),
     ("7.2.1", "FGMV-28 7.2.1: a guest is told to a user in a virtual world, who opens the door", || {
         judged(procedure_7_2_1(), "7.2.1")

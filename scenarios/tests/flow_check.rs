@@ -146,6 +146,59 @@ message = ["Sugar"]
         assert_eq!(of(&twice), ["repeated: step 3 at 2.2"], "it was the cook who answered again");
     }
 
+    /// Three ask for a lease, the gate is fenced for the first, and does not answer.
+    const UNFENCED: [&str; 4] = [
+        "1.1 2.1 7 MetaverseSystem SyncSupervisor RequestSyncLease",
+        "1.2 2.2 7 MetaverseSystem SyncSupervisor RequestSyncLease",
+        "1.3 4.1 7 Dts SyncSupervisor RequestSyncLease",
+        "3.1 1.1 8 SyncSupervisor PhysicalObject FenceGate",
+    ];
+
+    fn of_leases(events: &[&str]) -> Vec<String> {
+        let begun = [
+            "2.1 0.0 - Nobody MetaverseSystem Wish",
+            "2.2 0.0 - Nobody MetaverseSystem Wish",
+            "4.1 0.0 - Nobody Dts Wish",
+        ];
+        let events = [&begun[..], &UNFENCED, events].concat();
+        let leases = find("7.1.3").expect("it is there");
+        told(&leases, Limits { whole: false, ..Limits::in_order() }, &events).0
+    }
+
+    #[test]
+    fn each_of_several_who_are_refused_in_one_turn_has_its_answer() {
+        // The time of the fence is over: all who waited are refused in that turn, in any order (FGMV-28 7.1.3 step 10).
+        let over = "1.4 1.1+1.1+1.2+1.3 - SyncSupervisor SyncSupervisor timeout";
+        let refused = [
+            "2.3 1.4+2.1 10 SyncSupervisor MetaverseSystem SyncLeaseGranted refused",
+            "2.4 1.4+2.2 10 SyncSupervisor MetaverseSystem SyncLeaseGranted refused",
+            "4.2 1.4+4.1 10 SyncSupervisor Dts SyncLeaseGranted refused",
+        ];
+        assert_eq!(of_leases(&[&[over][..], &refused].concat()), [""; 0]);
+        for left_out in 0..refused.len() {
+            let mut answers = refused.to_vec();
+            answers.remove(left_out);
+            let told = of_leases(&[&[over][..], &answers].concat());
+            assert_eq!(told.len(), 1, "one of them has no answer: {told:?}");
+            assert!(told[0].starts_with("missing: step "), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_granted_is_told_apart_from_those_who_are_refused_in_the_same_turn() {
+        let fenced = "1.4 3.1+1.1+1.2+1.3 9 PhysicalObject SyncSupervisor GateFenced";
+        let granted = "2.3 1.4+2.1 10 SyncSupervisor MetaverseSystem SyncLeaseGranted";
+        let refused = [
+            "2.4 1.4+2.2 10 SyncSupervisor MetaverseSystem SyncLeaseGranted refused",
+            "4.2 1.4+4.1 10 SyncSupervisor Dts SyncLeaseGranted refused",
+        ];
+        for order in
+            [[granted, refused[0], refused[1]], [refused[0], granted, refused[1]], [refused[1], refused[0], granted]]
+        {
+            assert_eq!(of_leases(&[&[fenced][..], &order].concat()), [""; 0], "{order:?}");
+        }
+    }
+
     #[test]
     fn what_the_outside_does_next_does_not_go_on_with_what_it_heard_of() {
         // The outside heard that the cook had noted one order, took a step of another flow, and then gave another order.

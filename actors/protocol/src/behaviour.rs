@@ -14,6 +14,11 @@ pub trait Step: Send + 'static {
     const NAME: &'static str;
     /// The lane it takes in an inbox.
     const LANE: Lane = Lane::Data;
+    /// Whether it turns down all that was asked, although it is no problem: an answer to several at once that grants
+    /// nobody anything. Traces tell it as a refusal.
+    fn is_refusal(&self) -> bool {
+        false
+    }
 }
 
 /// A message that is told and needs no answer.

@@ -147,9 +147,12 @@ macro_rules! mailboxes {
                     match *self {
                         $($Msg::$ask(_) => (<$ask as $crate::Step>::STEP, <$ask as $crate::Step>::NAME),)*
                         $($Msg::$tell(_) => (<$tell as $crate::Step>::STEP, <$tell as $crate::Step>::NAME),)*
-                        $($Msg::$hear(Ok(_)) => (<$hear as $crate::Step>::STEP, <$hear as $crate::Step>::NAME),)*
                         // As `flow::REFUSED` says, so that a trace tells a refusal from an answer.
-                        $($Msg::$hear(Err(_)) => (<$hear as $crate::Step>::STEP, concat!(stringify!($hear), " refused")),)*
+                        $($Msg::$hear(ref answer) => {
+                            let refused = answer.as_ref().map_or(true, $crate::Step::is_refusal);
+                            let name = <$hear as $crate::Step>::NAME;
+                            (<$hear as $crate::Step>::STEP, if refused { concat!(stringify!($hear), " refused") } else { name })
+                        })*
                     }
                 }
                 fn lane(&self) -> $crate::Lane {

@@ -279,6 +279,8 @@ impl<W: WireSet> World<W> {
     fn run_timer(&mut self) {
         let Some(Reverse(timer)) = self.timers.pop() else { return };
         self.clock_us = self.clock_us.max(timer.due_ms.saturating_mul(1_000));
+        // Who waited outside for time to pass hears that it has: the world comes to rest again.
+        self.rested = false;
         if let Some(shell) = self.shells.get(timer.at as usize).filter(|shell| shell.state == State::Running) {
             self.rules.see(&Seen::Timer { entity: shell.id, key: timer.key });
             self.turn_alone(timer.at, Task::Timeout(timer.key), "timeout", timer.cause);

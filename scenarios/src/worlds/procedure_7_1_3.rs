@@ -1,5 +1,7 @@
 //! FGMV-28 7.1.3: users of two metaverse systems want to be integrated with one object, and one of them at a time is.
 
+mod refused;
+
 use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use twinway_protocol::{
@@ -23,6 +25,7 @@ use crate::{
     story::{Heard, Line, Story, granted},
     world::World,
 };
+pub use refused::{procedure_7_1_3_silent, procedure_7_1_3_together};
 
 /// How long a lease lasts without a renewal, in milliseconds.
 const TTL_MS: u32 = 4_000;
@@ -161,23 +164,27 @@ impl Person {
         line.take(step_id!("7.1.3", "4")).take(step_id!("7.1.3", "5"))
     }
 
+    fn wish(&self, (ttl_ms, wait_ms): (u32, u32), id: u128) -> Arc<LeaseRequest> {
+        Arc::new(LeaseRequest {
+            user: user(self.name),
+            world: None,
+            class: HolderClass::Person,
+            twins: vec![self.twin.clone()],
+            request_id: Some(RequestId(id)),
+            priority: None,
+            ttl_ms,
+            wait_ms,
+            ask: false,
+            requeue: false,
+        })
+    }
+
     /// FGMV-28 7.1.3 steps 6 to 11.
     fn request(&self, line: Line<Wire>, (ttl_ms, wait_ms): (u32, u32), id: u128) -> Line<Wire> {
         let (who, token) = (self.clone(), Rc::clone(&self.token));
         let request = move || RequestSyncLease {
             metaverse: system(who.metaverse),
-            request: Arc::new(LeaseRequest {
-                user: user(who.name),
-                world: None,
-                class: HolderClass::Person,
-                twins: vec![who.twin.clone()],
-                request_id: Some(RequestId(id)),
-                priority: None,
-                ttl_ms,
-                wait_ms,
-                ask: false,
-                requeue: false,
-            }),
+            request: who.wish((ttl_ms, wait_ms), id),
             one_shot: false,
         };
         let heard = move |answer: Result<SyncLeaseGranted, Problem>| {
@@ -221,6 +228,14 @@ impl Person {
     }
 }
 
+/// The plant opens and registers (FGMV-29 9.2 steps 1 to 3).
+fn registering() -> Line<Wire> {
+    let description = plant();
+    Line::new("plant")
+        .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
+        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted)
+}
+
 /// A metaverse system opens, and when line 0 has registered it selects both twins (FGMV-29 9.2 steps 6 and 7).
 fn opening(name: &'static str, at: Ref<MetaverseSystemMsg>) -> Line<Wire> {
     let (twins, none) = (Arc::from([twin("arm"), twin("arm-shown")]), Arc::from([]));
@@ -248,11 +263,9 @@ pub fn procedure_7_1_3() -> World<Wire> {
     let dan = Person::new(PLAZA, "plaza", "dan", "arm-shown");
     let eve = Person::new(WORLD, "world", "eve", "arm-shown");
     let mallory = ada.named("mallory");
-    let (description, raised) = (plant(), raised());
-    // Line 0: FGMV-29 9.2 steps 1 to 3.
-    let registering = Line::new("plant")
-        .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
-        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted)
+    let raised = raised();
+    // Line 0.
+    let registering = registering()
         // FGMV-28 REQ-DT-08: priorities change while leases are held and waited for.
         .after(1, 9)
         .ask(PLANT, move || SetSynchronization { twin: twin("arm"), synchronization: Arc::clone(&raised) }, either);

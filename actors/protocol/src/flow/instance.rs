@@ -18,6 +18,8 @@ pub(super) struct Instance {
     /// What caused its steps: it is not missing, although another instance may have it.
     pub(super) behind: u64,
     hops: u128,
+    /// The steps that it has by a refusal alone.
+    refused: u64,
     pub(super) chain: u8,
     /// It was ended early by a rejection, or something in it was refused: nothing more needs to come.
     pub(super) excused: bool,
@@ -30,6 +32,23 @@ impl Instance {
         let before = self.hops & bit != 0;
         self.hops |= bit;
         before
+    }
+
+    /// Whether it has these steps by refusals alone.
+    pub(super) fn is_refused(&self, bits: u64) -> bool {
+        self.refused & bits != 0
+    }
+
+    /// Notes a step that refuses or does not. Tells whether it shows that a refusal was of another instance: of what one
+    /// turn refuses and grants to several, nobody tells which is whose, but each has only one answer.
+    pub(super) fn note_answer(&mut self, bit: u64, refused: bool) -> bool {
+        let (had_refusal, had_it) = (self.refused & bit != 0, self.seen & bit != 0);
+        if refused && !had_it {
+            self.refused |= bit;
+        } else if !refused {
+            self.refused &= !bit;
+        }
+        had_it && (refused || had_refusal)
     }
 
     pub(super) fn took(&self, hop: u8) -> bool {
@@ -58,10 +77,17 @@ impl Instance {
     }
 
     /// Those of them that wait for no other. A step that came by itself, caused by nothing of its instance, is not
-    /// missing somewhere: `strays` counts such steps, and each stands in for one.
-    fn missing(&self, flow: &Flow, strays: &mut [u64]) -> u64 {
+    /// missing somewhere: `strays` counts such steps, and each stands in for one. A refusal that was of another instance
+    /// than it seemed ends one that lacks it: `refusals` counts these.
+    fn missing(&self, flow: &Flow, strays: &mut [u64], refusals: &mut [u64]) -> u64 {
         let mut seen = self.seen;
         let due = self.due(flow, seen);
+        for (rule, refusal) in flow.rules.iter().zip(refusals) {
+            if due & rule.bit != 0 && *refusal > 0 {
+                *refusal -= 1;
+                return 0;
+            }
+        }
         for (rule, stray) in flow.rules.iter().zip(strays) {
             if due & rule.bit != 0 && rule.others & seen == 0 && *stray > 0 {
                 *stray -= 1;
@@ -154,7 +180,11 @@ impl Instances {
         let Some(instance) = self.get(gone) else { return kept };
         instance.merged = kept;
         let (seen, behind, hops, excused) = (instance.seen, instance.behind, instance.hops, instance.excused);
+        let refused = instance.refused;
         if let Some(instance) = self.get(kept) {
+            // What one of the two has without a refusal, both have.
+            let granted = (instance.seen & !instance.refused) | (seen & !refused);
+            instance.refused = (instance.refused | refused) & !granted;
             instance.seen |= seen;
             instance.behind |= behind;
             instance.hops |= hops;
@@ -164,11 +194,17 @@ impl Instances {
     }
 
     /// Tells of every instance which steps it still lacks, the oldest instance first.
-    pub(super) fn missing(&self, flow: &Flow, strays: &mut [u64], mut tell: impl FnMut(FindingKind, EventId, u64)) {
+    pub(super) fn missing(
+        &self,
+        flow: &Flow,
+        strays: &mut [u64],
+        refusals: &mut [u64],
+        mut tell: impl FnMut(FindingKind, EventId, u64),
+    ) {
         let mut all: Vec<&Instance> = self.ring.iter().filter(|instance| instance.id != 0).collect();
         all.sort_by_key(|instance| instance.id);
         for instance in all {
-            let missing = instance.missing(flow, strays);
+            let missing = instance.missing(flow, strays, refusals);
             for (step, rule) in flow.rules.iter().enumerate() {
                 if missing & rule.bit != 0 {
                     tell(FindingKind::Missing(step), instance.began, instance.place);

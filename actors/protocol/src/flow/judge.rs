@@ -67,6 +67,8 @@ pub(super) struct Verdicts {
     pub(super) instances: Instances,
     /// How often each step came outside of any instance.
     strays: Vec<u64>,
+    /// How often each step came as a refusal of another instance than the one that it seemed to be of.
+    refusals: Vec<u64>,
     /// The steps that were ever taken.
     ever: u64,
     /// The steps that were taken until the system started again.
@@ -80,6 +82,7 @@ impl Judge {
             number,
             instances: Instances::new(instances_open.min(1 << 31)),
             strays: vec![0; flow.steps.len()],
+            refusals: vec![0; flow.steps.len()],
             ever: 0,
             past: 0,
             report: Report { edges: vec![EdgeCount::default(); flow.edges.len()], ..Report::default() },
@@ -129,9 +132,9 @@ impl Judge {
     }
 
     pub(super) fn end(&mut self, forgotten_events: u64, unsure: bool, tell: Tell<'_>) {
-        let Verdicts { instances, report, strays, number, .. } = &mut self.verdicts;
+        let Verdicts { instances, report, strays, refusals, number, .. } = &mut self.verdicts;
         report.forgotten_events = forgotten_events;
-        instances.missing(&self.flow, strays, |kind, event, place| {
+        instances.missing(&self.flow, strays, refusals, |kind, event, place| {
             // What is not in the trace may be among what was lost.
             if !unsure {
                 report.count(kind);
@@ -146,6 +149,7 @@ impl Judge {
         self.before.clear();
         verdicts.instances.clear();
         verdicts.strays.fill(0);
+        verdicts.refusals.fill(0);
         (verdicts.ever, verdicts.past) = (0, 0);
         let mut edges = std::mem::take(&mut verdicts.report.edges);
         edges.fill(EdgeCount::default());
@@ -283,6 +287,7 @@ impl Verdicts {
                 self.tell(kind, kept, tell);
             }
         }
+        self.note_answer(flow, instance, rule, place, refused);
         self.note(flow, kept, instance, rule, place, tell);
         if let Some(instance) = self.instances.get(instance) {
             instance.excused |= branch == Branch::Rejected || refused;
@@ -342,6 +347,24 @@ impl Verdicts {
             return count(|edge| edge.unjudged += 1);
         }
         Some(if came { FindingKind::Lucky(edge) } else { FindingKind::Violated(edge) })
+    }
+
+    /// Counts a refusal that turns out to be of another instance.
+    fn note_answer(&mut self, flow: &Flow, instance: InstanceId, rule: &super::Rule, place: Place, refused: bool) {
+        let Some(instance) = self.instances.get(instance).filter(|_| rule.repeated) else { return };
+        if !refused && !instance.is_refused(rule.bit) {
+            return;
+        }
+        let hops = flow.steps.get(usize::from(place.step)).map_or(&[][..], |step| &step.hops);
+        let (before, behind) = hops.split_at(usize::from(place.hop).min(hops.len()));
+        // One that is passed on is the same once more.
+        let passed_on = behind.first().is_some_and(|hop| before.iter().any(|earlier| earlier.to == hop.from));
+        if !passed_on
+            && instance.note_answer(rule.bit, refused)
+            && let Some(refusals) = self.refusals.get_mut(usize::from(place.step))
+        {
+            *refusals += 1;
+        }
     }
 
     /// Notes a step in its instance, and tells what is wrong with its being there.

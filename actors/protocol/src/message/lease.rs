@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{ChangeCompleted, Kept, steps};
 pub use crate::lease::document::*;
 use crate::{
-    JsonDoc, ObjectUri, Problem, StepId, SystemId, TwinId, UserId, WorldId,
+    JsonDoc, ObjectUri, Problem, Step, StepId, SystemId, TwinId, UserId, WorldId,
     access::Right,
     lease::{Claimant, Fencing, HolderClass, Priority, RequestId, Synchronization, Token, Wanted},
     registry::Page,
     signal::Event,
+    step_id,
 };
 
 /// 7.1.3 step 7: a metaverse system asks for synchronization for one of its users.
@@ -375,11 +376,19 @@ pub struct StopTwin {
     pub twin: TwinId,
 }
 
+impl Step for SyncLeasesDecided {
+    const STEP: Option<StepId> = Some(step_id!("7.1.3", "10"));
+    const NAME: &'static str = "SyncLeasesDecided";
+    /// A request that is refused is answered without steps 8 and 9, also with others beside it.
+    fn is_refusal(&self) -> bool {
+        self.answers.iter().all(Result::is_err)
+    }
+}
+
 steps! {
     ask RequestSyncLease -> SyncLeaseGranted = "7.1.3" "7";
     answer SyncLeaseGranted = "7.1.3" "10";
     ask RequestSyncLeases -> SyncLeasesDecided = "7.1.3" "7";
-    answer SyncLeasesDecided = "7.1.3" "10";
     ask RenewSyncLease -> SyncLeaseGranted;
     ask ReleaseSyncLease -> SyncLeaseSettled;
     ask YieldSyncLease -> SyncLeaseSettled;
