@@ -79,9 +79,6 @@ impl Sdc {
         let number = self.register.next();
         let id = format!("exec-{number}-{:016x}", out.chance());
         let id = ExecutionId::new(id).map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
-        let document = JsonDoc::from_value(&*chain).map_err(|error| {
-            Problem::new(ProblemKind::InvalidDocument, format!("the chain cannot be kept: {error}"))
-        })?;
         let now = out.now();
         let deadline_ms = chain.deadline_ms.unwrap_or(self.settings.chain_deadline_ms);
         let started = Started {
@@ -93,7 +90,7 @@ impl Sdc {
             depth,
             at: now.wall,
             deadline_at: now.wall.plus_ms(deadline_ms),
-            chain: document,
+            chain,
         };
         self.write(number, Record::Started(Box::new(started)), out);
         self.arm_deadline(number, deadline_ms, out);

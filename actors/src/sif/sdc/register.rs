@@ -158,7 +158,7 @@ impl Register {
         let (number, metaverse) = (started.number, started.metaverse.clone());
         self.next = self.next.max(number.saturating_add(1));
         let (id, key) = (started.id.clone(), started.key.clone());
-        let Some(execution) = Execution::new(started) else { return };
+        let execution = Execution::new(started);
         self.by_id.insert(id, number);
         if let Some(key) = key {
             self.by_key.insert((metaverse.clone(), key), number);
