@@ -42,6 +42,10 @@ impl References {
         }
     }
 
+    pub(super) fn has(&self, observation: &ObservationId) -> bool {
+        self.counts.contains_key(observation)
+    }
+
     /// Tells whoever keeps the bytes what came and went.
     pub(super) fn tell(&mut self, out: &mut Out<'_, MetaverseSystem>) {
         if self.changed.is_empty() {
