@@ -79,6 +79,11 @@ async fn what_was_recorded_is_listed_read_and_forgotten_by_its_user_or_its_metav
     let read = world.get("world-token", &format!("/mii/v1/observations/{id}")).await;
     assert_eq!(read.headers()[header::CONTENT_LENGTH], PNG.len().to_string());
     assert_eq!(&read.bytes().await.expect("a body")[..], PNG);
+    // A frame of a session is text and has a limit: bytes are read by HTTP.
+    let mut session = world.open("world-token", "/mii/v1/session").await;
+    say(&mut session, json!({"call": "1", "method": "GET", "path": format!("/mii/v1/observations/{id}")})).await;
+    assert_eq!(hear(&mut session).await.expect("a reply")["body"]["type"], "/problems/invalid-query");
+    drop(session);
 
     // Its user ends it: the entry that was made of it stays, and the bytes are gone when that is answered.
     assert_eq!(world.post("world-token", "/mii/v1/maps/factory/entries", entries).await.status(), 204);
