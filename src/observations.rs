@@ -235,6 +235,17 @@ impl Observations {
         .await
     }
 
+    /// Opens an observation that an actor names; to who does not name it, it is unknown.
+    ///
+    /// # Errors
+    /// As for [`Observations::read`].
+    pub(crate) async fn read_named(&self, by: EntityId, id: ObservationId) -> Result<Reading, Problem> {
+        if !self.0.names.lock().is_named_by(by, &id) {
+            return Err(unknown(&id));
+        }
+        self.read(id).await
+    }
+
     /// An actor names observations, and others no longer.
     pub(crate) fn named(&self, by: EntityId, held: Vec<ObservationId>, released: Vec<ObservationId>) {
         self.0.names.lock().change(by, held, released);

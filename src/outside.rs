@@ -273,12 +273,6 @@ impl Outside {
         self.hub.by_name(kind, id).map(|system| system.state.lock().reach.clone())
     }
 
-    /// Whether a third-party system is not called for a while, because too many calls failed.
-    #[must_use]
-    pub fn is_circuit_open(&self, system: &SystemId) -> bool {
-        self.hub.circuits.lock().contains(system)
-    }
-
     /// How much there is of everything.
     #[must_use]
     pub fn counts(&self) -> Counts {

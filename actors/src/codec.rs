@@ -90,6 +90,24 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if length == content.len() { Ok(value) } else { Err(CodecError::TrailingBytes(content.len() - length)) }
 }
 
+/// For `#[serde(with = "crate::codec::document")]`: a member of a record that is written as its JSON document, so that what
+/// its type gets later is absent in older records.
+///
+/// A document that its type does not read, such as one of a later build, makes the record unreadable. Passing over it
+/// would lose it with the next snapshot.
+pub(crate) mod document {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+    use twinway_protocol::JsonDoc;
+
+    pub(crate) fn serialize<T: Serialize, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        JsonDoc::from_value(value).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        JsonDoc::deserialize(deserializer)?.read().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

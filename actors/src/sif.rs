@@ -3,6 +3,7 @@
 mod converting;
 pub mod dtda;
 pub mod mapping;
+mod numbered;
 pub mod sdc;
 pub mod tpsaa;
 pub mod tpsd;

@@ -304,6 +304,35 @@ message = ["Sugar"]
     }
 
     #[test]
+    fn what_there_is_no_room_for_is_not_judged_and_nobody_is_blamed_for_it() {
+        const OTHER: &str = "7.1 0.0 - A B x";
+        const BILL: &str = "2.1 0.0 4 Cook Guest Bill";
+        let flow = flow(TEA);
+        let broken = |limits: Limits, events: &[&str]| {
+            told(&flow, limits, events).0.iter().filter(|told| !told.starts_with("missing")).count()
+        };
+        // The bill came before the tea; whose earlier events are not known may have served it.
+        assert_eq!(broken(Limits::in_order(), &[OTHER, BILL]), 1);
+        assert_eq!(broken(Limits { actors_kept: 0, ..Limits::in_order() }, &[OTHER, BILL]), 0);
+        // What served it is among the parents for which there is no room.
+        let served = [ORDER, NOTE, OTHER, "2.1 0.0+7.1+1.1 3 Cook Guest Serve"];
+        assert_eq!(broken(Limits::in_order(), &served), 0);
+        assert_eq!(broken(Limits { joined_waiting: 1, ..Limits::in_order() }, &served), 0);
+    }
+
+    #[test]
+    fn what_may_be_among_what_was_lost_is_not_missing() {
+        let mut checker = Checker::new(flow(TEA), Limits::any_order());
+        let (event, cause, joined) = (EventId::new(1, 1), EventId::NONE, &[][..]);
+        let (step, from, to, name) = (Some(("tea", "1")), "Guest", "Cook", "Order");
+        checker
+            .event(&Traced { event, cause, joined, from, to, step, name, place: 1 }, |finding| panic!("{finding:?}"));
+        checker.lost(1);
+        let report = checker.finish(|finding| panic!("{finding:?}"));
+        assert_eq!((report.missing, report.lost_events), (0, 1));
+    }
+
+    #[test]
     fn a_lost_event_excuses_what_hangs_on_it() {
         let flow = find("9.2").expect("it is there");
         let mut checker = Checker::new(Arc::clone(&flow), Limits::any_order());

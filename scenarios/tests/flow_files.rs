@@ -180,6 +180,9 @@ fn a_mistake_is_told_with_its_line_and_its_cause() {
         (("message = [\"Order\"]", ""), "tea.toml:9:10: step `1` has no message type"),
         (("message = [\"Order\"]", "carried_by = \"post\""), "tea.toml:12:14: `post`: what carries a step"),
         (("Cook -> Guest: Serve", "Cook Guest Serve"), "tea.toml:22:9: `Cook Guest Serve` is no hop"),
+        (("Cook -> Guest: Serve", "Cook -> Guest: Serve tea"), "tea.toml:22:9: `Cook -> Guest: Serve tea` is no hop"),
+        (("Cook -> Guest: Serve", "Cook -> Guest: own"), "tea.toml:19:10: step `3` is taken by one entity alone"),
+        (("Serve\"]", "Serve\"]\ncarried_by = \"outside\""), "tea.toml:23:14: step `3` is carried by messages"),
         (("own = \"Cook\"", ""), "tea.toml:15:10: step `2` says either `from` and `to`"),
         (("own = \"Cook\"", "own = \"Cook\"\nmessage = [\"A\"]"), "tea.toml:15:10: step `2` is more than one of"),
         (("to = \"Cook\"", "two = \"Cook\""), "tea.toml:11:1: unknown field `two`"),
@@ -216,6 +219,15 @@ fn more_steps_than_a_verdict_has_bits_are_a_mistake() {
         |steps: usize| format!("name = \"many\"\n[entities]\nA = \"a\"\n{}", (0..steps).map(step).collect::<String>());
     assert!(read("many.toml", flow(64).as_bytes(), &[]).is_ok());
     assert!(mistake(&flow(65)).contains("there are 65 steps, and at most 64 can be judged together"));
+    let hops = |count: usize| {
+        let hops: Vec<String> = (0..count).map(|hop| format!("\"A -> A: M{hop}\"")).collect();
+        format!(
+            "name = \"many\"\n[entities]\nA = \"a\"\n[[step]]\nnumber = \"1\"\nfrom = \"A\"\nto = \"A\"\nhops = [{}]\n",
+            hops.join(", ")
+        )
+    };
+    assert!(read("many.toml", hops(128).as_bytes(), &[]).is_ok());
+    assert!(mistake(&hops(129)).contains("the steps have 129 hops together, and at most 128 can be judged together"));
     let huge = "#".repeat((1 << 20) + 1);
     assert!(mistake(&huge).contains("a flow file has at most 1048576 bytes"));
 }

@@ -8,7 +8,7 @@ use twinway::{
     actors::discovery::FILTER_HELP,
     client::{Client, ClientError, Registered},
     protocol::{
-        ProblemKind, SystemId,
+        JsonDoc, ProblemKind, SystemId,
         registry::{PAGE_ITEMS_MAX, Reach, ServiceLevel, Standing, SystemQuery, ThirdPartyListing, TwinSystemListing},
         time::Timestamp,
     },
@@ -16,6 +16,7 @@ use twinway::{
 
 use super::{
     exit::{Exit, Failure},
+    input::document,
     output::{Format, Output},
     remote::{all, not_found},
     watch,
@@ -70,6 +71,18 @@ pub(crate) enum SystemCommand {
         /// For how long from now on, in milliseconds; otherwise as it registered.
         #[arg(long, value_name = "MS")]
         lifetime_ms: Option<u64>,
+    },
+    /// Registers a Thing Model, by which the twin system's lists describe twins.
+    RegisterModel {
+        /// The name by which the lists refer to it.
+        id: String,
+        /// The model, in a file, or on standard input as `-`.
+        model: std::path::PathBuf,
+    },
+    /// Shows a Thing Model that the twin system registered.
+    Model {
+        /// Its name.
+        id: String,
     },
     /// Searches as a metaverse system does (FGMV-29 9.1 and 9.2, steps 4 and 5).
     Search {
@@ -267,6 +280,11 @@ pub(crate) async fn run(client: Client, command: SystemCommand, output: &mut Out
             Ok(client.deregister(found.registered_kind(), &one.id, if_version).await?)
         }
         SystemCommand::Renew { one, lifetime_ms } => standing::renew(&client, &one, lifetime_ms, output).await,
+        SystemCommand::RegisterModel { id, model } => {
+            let model: JsonDoc = document(&model)?;
+            Ok(client.register_thing_model(&id, &model).await?)
+        }
+        SystemCommand::Model { id } => output.line(client.thing_model(&id).await?.as_str()),
         SystemCommand::Show { id, kind } => show(&client, &id, kind, output).await,
         SystemCommand::Watch { which, every_ms } => watch::systems(&client, &which, every_ms, output).await,
     }

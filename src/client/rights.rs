@@ -137,4 +137,12 @@ impl Client {
     pub async fn register_thing_model(&self, id: &str, model: &JsonDoc) -> Result<(), ClientError> {
         self.post(&["dii", "v1", "thing-models"]).body(&ModelBody { id, model }).done().await
     }
+
+    /// As a twin system: a Thing Model that it registered, byte for byte.
+    ///
+    /// # Errors
+    /// It registered none of this name.
+    pub async fn thing_model(&self, id: &str) -> Result<JsonDoc, ClientError> {
+        self.get(&["dii", "v1", "thing-models", id]).document().await
+    }
 }

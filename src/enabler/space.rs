@@ -54,7 +54,7 @@ impl Enabler {
         self.actor(SystemKind::DigitalTwin, id).await
     }
 
-    /// Opens an observation: what it is, and its bytes as a stream.
+    /// Opens an observation, whosever it is: what it is, and its bytes as a stream.
     ///
     /// # Errors
     /// [`ProblemKind::ObservationUnknown`]; [`ProblemKind::Overloaded`] when too many are read; or what failed.
@@ -172,6 +172,15 @@ impl Mii {
         self.enabler.ask(self.actor().await?, DeleteMap { map }).await?;
         self.enabler.collect().await;
         Ok(())
+    }
+
+    /// Opens what was recorded for a map of the metaverse system: what it is, and its bytes as a stream.
+    ///
+    /// # Errors
+    /// [`ProblemKind::ObservationUnknown`], also when only other metaverse systems' maps have it;
+    /// [`ProblemKind::Overloaded`] when too many are read; or what failed.
+    pub async fn observation(&self, id: ObservationId) -> Result<Reading, Problem> {
+        self.enabler.inner.observations.read_named(self.actor().await?.id(), id).await
     }
 
     /// What was recorded for a map, in the order of ids.

@@ -22,7 +22,7 @@ use super::{
     routes::{Access, Answer, Later, Parameter, Route, Upload},
     schemas::{Components, page_of, schema},
 };
-use crate::enabler::Recorded;
+use crate::{enabler::Recorded, observations::Reading};
 
 const MII: Access = Access::Only(Role::Metaverse);
 const DII: Access = Access::Only(Role::TwinSystem);
@@ -55,7 +55,7 @@ pub(super) const ROUTES: &[Route] = &[
         .query(PAGE)
         .answers(LISTED)
         .later(list),
-    Route::get("/mii/v1/observations/{id}", "readObservation", MII, "The bytes of an observation.")
+    Route::get("/mii/v1/observations/{id}", "readObservation", MII, "The bytes of what was recorded for its maps.")
         .path_parameters(&[OBSERVATION])
         .answers(OBSERVED)
         .later(read),
@@ -66,7 +66,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route::get("/dii/v1/observations/{id}", "readUploadedObservation", DII, "The bytes of an observation.")
         .path_parameters(&[OBSERVATION])
         .answers(OBSERVED)
-        .later(read),
+        .later(read_uploaded),
     Route::post("/device/v1/captures", "startCapture", DEVICE, "The device begins to record (FGMV-28 7.3.1 step 1).")
         .answers(&[Answer::empty(204, "It is known.")])
         .later(capture),
@@ -157,11 +157,16 @@ fn list(call: Call<'_>) -> Later<'_> {
 }
 
 fn read(call: Call<'_>) -> Later<'_> {
-    Box::pin(async move {
-        let reading = call.enabler().observation(id(&call, 0)?).await?;
-        let (media, bytes) = (reading.media_type.name(), reading.bytes);
-        Ok(Reply::streamed(200, media, BodyStream { bytes, pieces: reading.into_stream().boxed_local() }))
-    })
+    Box::pin(async move { Ok(streamed(call.mii()?.observation(id(&call, 0)?).await?)) })
+}
+
+fn read_uploaded(call: Call<'_>) -> Later<'_> {
+    Box::pin(async move { Ok(streamed(call.enabler().observation(id(&call, 0)?).await?)) })
+}
+
+fn streamed(reading: Reading) -> Reply {
+    let (media, bytes) = (reading.media_type.name(), reading.bytes);
+    Reply::streamed(200, media, BodyStream { bytes, pieces: reading.into_stream().boxed_local() })
 }
 
 fn delete(call: Call<'_>) -> Later<'_> {

@@ -302,9 +302,11 @@ fn origin<'a>(shared: &Shared, request: &'a HttpRequest) -> Option<&'a HeaderVal
     shared.config.allowed_origins.iter().any(|allowed| allowed == text).then_some(origin)
 }
 
-/// The headers that pages of allowed origins may send.
-const ALLOWED_HEADERS: &str =
-    "authorization, content-type, twinway-as, last-event-id, sync-lease-token, idempotency-key";
+/// The headers that pages of allowed origins may send: all that [`extras`] reads.
+const ALLOWED_HEADERS: &str = "authorization, content-type, if-match, if-none-match, twinway-as, last-event-id, sync-lease-token, \
+    idempotency-key";
+/// The headers that pages of allowed origins may read, beside those that every page may.
+const EXPOSED_HEADERS: &str = "age, etag, location, retry-after";
 
 /// Answers a browser that asks whether a page of another origin may call (CORS), if the configuration lets it.
 fn preflight(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
@@ -327,7 +329,6 @@ fn allow_origin(shared: &Shared, request: &HttpRequest, headers: &mut HeaderMap)
     headers.append(header::VARY, HeaderValue::from_static("origin"));
     if let Some(origin) = origin(shared, request) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        let exposed = HeaderValue::from_static("etag, location, retry-after");
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
 }

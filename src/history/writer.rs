@@ -35,11 +35,36 @@ enum Item {
     EventsMissed(TwinId, u64),
 }
 
-/// Of a twin for which the queue had no room: its newest view, or that it is gone, and how many events came.
+impl Item {
+    fn twin(&self) -> Option<&TwinId> {
+        match self {
+            Self::View(view) => Some(&view.id),
+            Self::Gone(twin, _) | Self::EventsMissed(twin, _) => Some(twin),
+            Self::Event(event) => event.twin.as_ref(),
+        }
+    }
+}
+
+/// Of a twin for which the queue had no room, or of which something could not be written: its newest view, or that it is
+/// gone, and how many events came.
 #[derive(Debug, Default)]
 struct Beyond {
     newest: Option<Item>,
     events: u64,
+}
+
+impl Beyond {
+    fn add(&mut self, item: Item) {
+        match item {
+            Item::Event(_) => self.events += 1,
+            Item::EventsMissed(_, events) => self.events += events,
+            Item::View(_) | Item::Gone(..) => self.newest = Some(item),
+        }
+    }
+
+    fn items(self, twin: TwinId) -> impl Iterator<Item = Item> {
+        (self.events > 0).then_some(Item::EventsMissed(twin, self.events)).into_iter().chain(self.newest)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,11 +114,7 @@ impl Queue {
         waiting.put += 1;
         if waiting.queue.len() >= self.queue_max || waiting.beyond.contains_key(twin) {
             metrics::counter!("twinway_history_put_off_total").increment(1);
-            let beyond = waiting.beyond.entry(twin.clone()).or_default();
-            match item() {
-                Item::Event(_) => beyond.events += 1,
-                newest => beyond.newest = Some(newest),
-            }
+            waiting.beyond.entry(twin.clone()).or_default().add(item());
         } else {
             let number = waiting.put;
             waiting.queue.push_back((number, item()));
@@ -132,10 +153,7 @@ impl Queue {
         let count = waiting.queue.len().min(BATCH_MAX);
         let mut items: Vec<_> = waiting.queue.drain(..count).map(|(_, item)| item).collect();
         if waiting.queue.is_empty() {
-            for (twin, Beyond { newest, events }) in std::mem::take(&mut waiting.beyond) {
-                items.extend((events > 0).then_some(Item::EventsMissed(twin, events)));
-                items.extend(newest);
-            }
+            items.extend(std::mem::take(&mut waiting.beyond).into_iter().flat_map(|(twin, beyond)| beyond.items(twin)));
         }
         let written = waiting.queue.front().map_or(waiting.put, |(number, _)| number.saturating_sub(1));
         Some((items, written))
@@ -199,9 +217,19 @@ impl Writer {
         }
         let _ended = Ended(Arc::clone(&self.queue));
         let mut failing = false;
-        while let Some((items, written)) = self.queue.take() {
-            let done = self.write(&items).and_then(|()| self.trim());
-            match done {
+        let mut unwritten: BTreeMap<TwinId, Beyond> = BTreeMap::new();
+        while let Some((new, written)) = self.queue.take() {
+            let again = std::mem::take(&mut unwritten).into_iter().flat_map(|(twin, beyond)| beyond.items(twin));
+            let items: Vec<Item> = again.chain(new).collect();
+            let kept = self.write(&items);
+            if kept.is_err() {
+                // What was not written is found by comparing with the store again.
+                self.last.clear();
+                for (twin, item) in items.into_iter().filter_map(|item| Some((item.twin()?.clone(), item))) {
+                    unwritten.entry(twin).or_default().add(item);
+                }
+            }
+            match kept.and_then(|()| self.trim()) {
                 Ok(()) => failing = false,
                 Err(error) => {
                     metrics::counter!("twinway_history_failures_total").increment(1);
@@ -209,8 +237,6 @@ impl Writer {
                         tracing::error!(%error, "history is not kept; what is missed will be told");
                     }
                     failing = true;
-                    // What was not written is found by comparing with the store again.
-                    self.last.clear();
                 }
             }
             self.queue.written.send_replace(written);
@@ -218,7 +244,7 @@ impl Writer {
     }
 
     fn write(&mut self, items: &[Item]) -> Result<(), HistoryError> {
-        let (before, mut moments) = (self.sequence, Vec::new());
+        let (before, mut moments, mut events_missed) = (self.sequence, Vec::new(), 0);
         for item in items {
             match item {
                 Item::View(view) => self.changes(view, &mut moments)?,
@@ -228,7 +254,7 @@ impl Writer {
                 }
                 Item::Event(event) => self.happened(event, &mut moments),
                 Item::EventsMissed(twin, events) => {
-                    metrics::counter!("twinway_history_missed_total").increment(*events);
+                    events_missed += *events;
                     let missed = MissedVersions { events: *events, ..MissedVersions::default() };
                     self.push(&mut moments, twin, wall(), self.version(twin), What::Missed(missed));
                 }
@@ -239,7 +265,10 @@ impl Writer {
         }
         let kept = self.store.lock().append(&moments, wall(), self.retention);
         match &kept {
-            Ok(()) => metrics::counter!("twinway_history_values_total").increment(moments.len() as u64),
+            Ok(()) => {
+                metrics::counter!("twinway_history_values_total").increment(moments.len() as u64);
+                metrics::counter!("twinway_history_missed_total").increment(events_missed);
+            }
             Err(_) => self.sequence = before,
         }
         kept

@@ -33,6 +33,10 @@ impl Names {
         }
     }
 
+    pub(super) fn is_named_by(&self, by: EntityId, id: &ObservationId) -> bool {
+        self.named.get(id).is_some_and(|named| named.by.contains(&by))
+    }
+
     /// An upload has these bytes, and they are about to be kept.
     pub(super) fn pin(&mut self, id: &ObservationId) {
         self.named.entry(id.clone()).or_default().uploads += 1;

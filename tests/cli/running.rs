@@ -180,7 +180,7 @@ fn systems_and_twins_are_listed_shown_and_found() {
     assert_eq!(daemon.process.end("-TERM"), (Some(0), "stopping; once more to stop at once\n".to_owned()));
 }
 
-/// FGMV-29 8.2.5 and 8.3.5, by hand: what a twin can be asked, and what others may know of it.
+/// FGMV-29 8.2.5 and 8.3.5, by hand: what a twin can be asked, and what others may know of it; and Thing Models.
 #[test]
 fn access_to_a_twin_is_shown_changed_and_given_and_a_subscription_is_made_renewed_and_ended() {
     let directory = place();
@@ -193,6 +193,11 @@ fn access_to_a_twin_is_shown_changed_and_given_and_a_subscription_is_made_renewe
         path.to_str().expect("it is text").to_owned()
     };
     let home = |arguments: &[&str]| daemon.json(&[&["access"], arguments, &["--as", "home"]].concat());
+    let model = r#"{"@context": "https://www.w3.org/2022/wot/td/v1.1", "@type": "tm:ThingModel", "title": "A lamp"}"#;
+    let model_file = file("model", model);
+    assert_eq!(code(&daemon.ask(&["system", "register-model", "lamp-model", &model_file, "--as", "home"])), 0);
+    assert_eq!(text(&daemon.ask(&["system", "model", "lamp-model", "--as", "home"]).stdout).trim_end(), model);
+    assert_eq!(code(&daemon.ask(&["system", "model", "other", "--as", "home"])), 3);
     let patch = file("patch", r#"{"changeable": [], "access": {"shop": ["read"]}}"#);
     let changed = home(&["update", "lamp", &patch]);
     assert_eq!(changed["characteristics"]["access"], serde_json::json!({"shop": ["read"]}));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use twinway::{
     gateway::{GatewayConfig, Host, NoHost},
     protocol::{Problem, ProblemKind},
@@ -25,6 +26,66 @@ async fn a_large_body_or_head_is_refused_with_the_limits_name() {
     let long = world.ask("world-token", Method::GET, "/mii/v1/twins").header("x-long", "x".repeat(2000));
     problem(long.send().await.expect("it answers"), "header-too-large").await;
     world.end().await;
+}
+
+/// Nobody waits for what is refused anyway, and nothing more is read on the connection.
+#[actix_web::test]
+async fn a_body_that_is_said_to_be_too_large_is_refused_before_it_comes() {
+    let config = GatewayConfig { body_bytes_max: 1000, upload_bytes_max: 1000, ..GatewayConfig::default() };
+    let world = world_with(GatewayConfig { request_body_ms_max: 3_600_000, ..config }, Arc::new(NoHost)).await;
+    for (path, token, media) in [
+        ("/dii/v1/systems", "home-token", "application/json"),
+        ("/device/v1/observations?request=1&pose=1", "ada-token", "image/png"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(world.gateway.address()).await.expect("it connects");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {token}\r\ncontent-type: {media}\r\n\
+             content-length: 1001\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("it is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("the connection is closed");
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("/problems/body-too-large"), "{path}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn a_body_that_does_not_come_is_given_up_by_the_limit_that_it_passes_first() {
+    let long = GatewayConfig { request_body_ms_max: 3_600_000, upload_ms_max: 3_600_000, ..GatewayConfig::default() };
+    let upload =
+        ("/device/v1/observations?request=1&pose=%7B%22local%22:%7B%22x%22:1,%22y%22:1,%22z%22:1%7D%7D", "ada-token");
+    for (config, (path, token), media, limit) in [
+        (
+            GatewayConfig { request_body_ms_max: 1, ..long.clone() },
+            ("/dii/v1/systems", "home-token"),
+            "application/json",
+            "request_body_ms_max",
+        ),
+        (GatewayConfig { request_body_ms_max: 1, ..long.clone() }, upload, "image/png", "request_body_ms_max"),
+        (GatewayConfig { upload_ms_max: 1, ..long }, upload, "image/png", "upload_ms_max"),
+    ] {
+        let world = world_with(config, Arc::new(NoHost)).await;
+        world.factory().await;
+        let request = world.request_observations().await;
+        let path = path.replace("request=1", &format!("request={request}"));
+        let mut stream = tokio::net::TcpStream::connect(world.gateway.address()).await.expect("it connects");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {token}\r\ncontent-type: {media}\r\n\
+             content-length: 500\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("it is sent");
+        let (mut answer, mut piece) = (String::new(), [0; 1_024]);
+        // Without a limit this would wait for ever.
+        while !answer.contains(limit) {
+            let length = stream.read(&mut piece).await.expect("it is told");
+            assert!(length > 0, "{limit}: {answer}");
+            answer.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        world.end().await;
+    }
 }
 
 #[actix_web::test]
@@ -97,6 +158,17 @@ async fn pages_of_other_origins_may_call_only_when_the_configuration_says_so() {
         let response = asked.send().await.expect("it answers");
         assert_eq!(response.status() == StatusCode::NO_CONTENT, allowed);
         assert_eq!(response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), allowed);
+        for (name, needed) in [
+            (
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                &["authorization", "if-match", "sync-lease-token", "idempotency-key"][..],
+            ),
+            (header::ACCESS_CONTROL_EXPOSE_HEADERS, &["etag", "age"]),
+        ] {
+            let said = response.headers().get(name).map_or("", |value| value.to_str().expect("it is text"));
+            let said: Vec<&str> = said.split(", ").collect();
+            assert_eq!(needed.iter().all(|name| said.contains(name)), allowed, "{said:?}");
+        }
         world.end().await;
     }
 }

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod acquiring;
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod gathering;

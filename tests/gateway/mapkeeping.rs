@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Uploads a picture of ada's; gives its id.
-    async fn observed(&self) -> String {
+    pub(crate) async fn observed(&self) -> String {
         let request = self.request_observations().await;
         let query = format!("request={request}&serialNumber=P-7&pose={POSE}");
         let observed = json_of(self.upload(&query, "image/png", PNG).await, StatusCode::CREATED).await;
@@ -67,14 +67,26 @@ async fn what_was_recorded_is_listed_read_and_forgotten_by_its_user_or_its_metav
     assert_eq!((&kept["bytes"], &kept["pose"]["local"]["y"]), (&json!(PNG.len()), &json!(2.0)));
     let own = json_of(world.get("ada-token", "/device/v1/observations/world/factory").await, StatusCode::OK).await;
     assert_eq!(own["items"], list["items"]);
+    // Another metaverse system has no part in it, and cannot get one by naming it.
+    let lobby = |path: &str| format!("/mii/v1/{path}?as=lobby");
+    problem(world.get("operator-token", &lobby(&format!("observations/{id}"))).await, "observation-unknown").await;
+    assert_eq!(world.put("operator-token", &lobby("maps/hall"), factory()).await.status(), StatusCode::NO_CONTENT);
+    let mut press = entry("press", 1.0, 1.0);
+    press["observation"] = json!(id);
+    let entries = json!({"entries": [press]});
+    let named = world.post("operator-token", &lobby("maps/hall/entries"), entries.clone()).await;
+    assert_eq!(problem(named, "observation-unknown").await["pointer"], "/entries/0/observation");
     let read = world.get("world-token", &format!("/mii/v1/observations/{id}")).await;
     assert_eq!(read.headers()[header::CONTENT_LENGTH], PNG.len().to_string());
     assert_eq!(&read.bytes().await.expect("a body")[..], PNG);
+    // A frame of a session is text and has a limit: bytes are read by HTTP.
+    let mut session = world.open("world-token", "/mii/v1/session").await;
+    say(&mut session, json!({"call": "1", "method": "GET", "path": format!("/mii/v1/observations/{id}")})).await;
+    assert_eq!(hear(&mut session).await.expect("a reply")["body"]["type"], "/problems/invalid-query");
+    drop(session);
 
     // Its user ends it: the entry that was made of it stays, and the bytes are gone when that is answered.
-    let mut press = entry("press", 1.0, 1.0);
-    press["observation"] = json!(id);
-    assert_eq!(world.entries(json!([press])).await.status(), 204);
+    assert_eq!(world.post("world-token", "/mii/v1/maps/factory/entries", entries).await.status(), 204);
     let path = format!("/device/v1/observations/world/{id}");
     assert_eq!(world.delete("ada-token", &path).await.status(), StatusCode::NO_CONTENT);
     problem(world.get("world-token", &format!("/mii/v1/observations/{id}")).await, "observation-unknown").await;

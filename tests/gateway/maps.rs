@@ -47,7 +47,7 @@ pub(crate) fn entry(id: &str, x: f64, y: f64) -> Value {
 }
 
 impl World {
-    async fn put(&self, token: &str, path: &str, body: Value) -> reqwest::Response {
+    pub(crate) async fn put(&self, token: &str, path: &str, body: Value) -> reqwest::Response {
         self.ask(token, Method::PUT, path).json(&body).send().await.expect("it answers")
     }
 
@@ -301,6 +301,26 @@ async fn an_upload_that_is_not_what_it_says_too_large_or_not_asked_for_is_refuse
     let other = b"\x89PNG\r\n\x1a\nthere is no more room for this";
     problem(world.upload(&query(&request), "image/png", other).await, "limit-reached").await;
     assert_eq!(world.map("").await["entryCount"], 0);
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn an_upload_that_does_not_say_how_long_it_is_ends_at_the_limit() {
+    let config = GatewayConfig { upload_bytes_max: PNG.len() as u64, ..GatewayConfig::default() };
+    let world = world_with(config, Arc::new(NoHost)).await;
+    world.factory().await;
+    let request = world.request_observations().await;
+    for (pieces, uploaded) in [(vec![PNG], true), (vec![PNG, b"!"], false)] {
+        let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        let upload =
+            world.ask("ada-token", Method::POST, &format!("/device/v1/observations?request={request}&pose={POSE}"));
+        let upload = upload.header(header::CONTENT_TYPE, "image/png").body(reqwest::Body::wrap_stream(pieces));
+        let answer = upload.send().await.expect("it answers");
+        match uploaded {
+            true => assert_eq!(answer.status(), StatusCode::CREATED),
+            false => drop(problem(answer, "body-too-large").await),
+        }
+    }
     world.end().await;
 }
 

@@ -107,3 +107,20 @@ async fn events_are_kept_and_those_that_found_no_room_are_counted_without_a_loss
     assert_eq!(found[2], "Some(\"on\") 5", "an event does not take the place of a value");
     assert_eq!(found[3], "3 events missed");
 }
+
+/// What the store could not take is tried again: the newest view of each twin, and how many events came.
+#[tokio::test]
+async fn what_could_not_be_written_is_written_or_told_when_something_can_be() {
+    let gate = Arc::new((Mutex::new(Gate { open: true, failing: true, ..Gate::default() }), Condvar::new()));
+    let store = Held { store: MemoryHistory::new(at(0)), gate: Arc::clone(&gate) };
+    let history = History::start(store, &HistoryOptions::default()).expect("it starts");
+    history.event(&event("jam", 1));
+    assert!(lines(&history, None).await.is_empty());
+    history.keep(&view("lamp", 1, &[("on", 5)]));
+    assert!(lines(&history, None).await.is_empty());
+    gate.0.lock().failing = false;
+    history.event(&event("jam", 7));
+    let mut found = lines(&history, None).await;
+    found.sort_unstable();
+    assert_eq!(found, ["1 events missed", "Some(\"on\") 5", "jam {\"joint\":2} 7"]);
+}

@@ -225,6 +225,7 @@ pub(crate) struct Held {
 pub(crate) struct Gate {
     pub(crate) open: bool,
     pub(crate) waiting: bool,
+    pub(crate) failing: bool,
 }
 
 impl HistoryStore for Held {
@@ -235,6 +236,9 @@ impl HistoryStore for Held {
         changed.notify_all();
         while !state.open {
             changed.wait(&mut state);
+        }
+        if state.failing {
+            return Err(HistoryError("the disk is full".to_owned()));
         }
         drop(state);
         self.store.append(moments, now, retention)

@@ -68,9 +68,10 @@ macro_rules! mailboxes {
         answers { $($Answer:ident => $($Hearer:ident($HearerMsg:ident)),+;)* }
     ) => {
         $(#[$wire_meta])*
-        #[allow(missing_docs, reason = "a variant a mailbox, documented at its enum")]
         #[derive(Debug)]
-        $vis enum $Wire { $($Name($Msg),)* }
+        $vis enum $Wire {
+            $(#[doc = concat!("To a `", stringify!($Name), "`.")] $Name($Msg),)*
+        }
 
         impl $Wire {
             /// All that the mailboxes accept and hear.
@@ -122,12 +123,11 @@ macro_rules! mailboxes {
 
         $(
             $(#[$box_meta])*
-            #[allow(missing_docs, reason = "a variant a message type, documented at the type")]
             #[derive(Debug)]
             $vis enum $Msg {
-                $($ask($ask),)*
-                $($tell($tell),)*
-                $($hear(Result<$hear, $crate::Problem>),)*
+                $(#[doc = concat!("The question `", stringify!($ask), "`.")] $ask($ask),)*
+                $(#[doc = concat!("What `", stringify!($tell), "` tells.")] $tell($tell),)*
+                $(#[doc = concat!("The answer `", stringify!($hear), "`.")] $hear(Result<$hear, $crate::Problem>),)*
             }
 
             impl $crate::Mailbox for $Msg {
@@ -167,8 +167,8 @@ macro_rules! mailboxes {
                         $($Msg::$ask(_) => Some(|kind, problem| {
                             <<$ask as $crate::Ask>::Answer as $crate::Answers<$Wire>>::answer(Err(problem), kind)
                         }),)*
-                        #[allow(unreachable_patterns, reason = "a mailbox may accept questions only")]
-                        _ => None,
+                        $($Msg::$tell(_) => None,)*
+                        $($Msg::$hear(_) => None,)*
                     }
                 }
             }
@@ -190,7 +190,6 @@ macro_rules! mailboxes {
                     $(if kind == <$HearerMsg as $crate::Mailbox>::KIND {
                         return Some($Wire::$Hearer(answer.into()));
                     })+
-                    let _ = answer;
                     None
                 }
                 fn heard(wire: $Wire) -> Option<Result<Self, $crate::Problem>> {

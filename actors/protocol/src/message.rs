@@ -15,6 +15,7 @@ mod registering;
 mod rights;
 mod sif;
 mod spatial;
+mod synchronizing;
 mod twins;
 mod upkeep;
 
@@ -30,6 +31,7 @@ pub use registering::*;
 pub use rights::*;
 pub use sif::*;
 pub use spatial::*;
+pub use synchronizing::*;
 pub use twins::*;
 pub use upkeep::*;
 

@@ -90,21 +90,20 @@ impl Behaviour for Dtsr {
             }
             DtsrRecord::Synchronized { system, twins } => self.register.synchronize_first(&system, twins),
             DtsrRecord::Described(described) => {
-                if let Some(system) = described.system() {
-                    self.register.drop_unparted(&system.description.id);
-                    self.unspread.insert(system.description.id.clone());
-                    self.register.keep(system);
-                }
+                let system = TwinSystem::from(*described);
+                self.register.drop_unparted(&system.description.id);
+                self.unspread.insert(system.description.id.clone());
+                self.register.keep(system);
             }
             DtsrRecord::Listed { system, twins } => {
-                for twin in twins.into_iter().filter_map(Listed::twin) {
-                    self.register.parted(&system, &twin.entry.id);
-                    self.register.list(&system, twin);
+                for twin in twins {
+                    self.register.parted(&system, twin.id());
+                    self.register.list(&system, twin.into());
                 }
             }
             DtsrRecord::Unlisted { system, twins } => {
-                for twin in twins.into_iter().filter_map(Listed::twin) {
-                    self.register.unlist(&system, twin);
+                for twin in twins {
+                    self.register.unlist(&system, twin.into());
                 }
             }
             DtsrRecord::Ended(twins) => self.register.ended(&twins),

@@ -270,9 +270,9 @@ impl Behaviour for MetaverseSystem {
                 out.own(own::TWIN_SERVICE_RUN);
                 out.reply(meta.asker::<RunService>(out.event()), Ok(ServiceRunning));
             }
-            // FGMV-29 9.2 step 14.
             // FGMV-29 8.3.1: a selected twin is no more.
             Msg::TwinGone(TwinGone { twin }) => tell(gone_event(twin, out.now().wall), out),
+            // FGMV-29 9.2 step 14.
             Msg::ReflectChange(message) => {
                 tell(change_event(&message), out);
                 self.maps.reflect(&message, &self.devices, out);

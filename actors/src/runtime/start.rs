@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -313,15 +313,25 @@ fn run<W: WireSet>(builder: Builder<W>, report: oneshot::Sender<Started<W>>) {
         std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
     };
     let shared = Arc::new(Shared::new(options, journal, outlet, feed, link, chance));
-    runner.block_on(async {
-        let handles = (0..count).map(|_| Arbiter::with_tokio_rt(arbiter_runtime).handle()).collect();
+    let started = runner.block_on(async {
+        let arbiter = |_| Arbiter::try_with_tokio_rt(arbiter_runtime).map(|arbiter| arbiter.handle());
+        let handles = (0..count).map(arbiter).collect::<io::Result<_>>()?;
         let arbiters = Arc::new(Arbiters { handles, next: AtomicUsize::new(0) });
         for kind in kinds.into_values() {
             kind.place(&shared, &arbiters);
         }
         actix_rt::spawn(keep_replay_short(Arc::clone(&shared)));
+        io::Result::Ok(())
     });
-    if report.send(Ok((shared, system))).is_ok()
+    let started = match started {
+        Ok(()) => Ok((shared, system)),
+        Err(error) => {
+            // Those that there are end with it.
+            system.stop();
+            Err(StartError::Thread(error.to_string()))
+        }
+    };
+    if report.send(started).is_ok()
         && let Err(error) = runner.run()
     {
         tracing::error!(%error, "the actors' system ended with an error");
@@ -329,15 +339,8 @@ fn run<W: WireSet>(builder: Builder<W>, report: oneshot::Sender<Started<W>>) {
 }
 
 /// What an arbiter runs on: a runtime of one thread, which knows when it has slept.
-fn arbiter_runtime() -> tokio::runtime::Runtime {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    // Without a runtime there is no arbiter: the same that `Arbiter::new` does.
-    #[allow(clippy::expect_used, reason = "actix wants a runtime, and has no way to hear that there is none")]
-    builder
-        .enable_all()
-        .on_thread_unpark(clock::outdated)
-        .build()
-        .expect("the system gives no event queue for a thread")
+fn arbiter_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().on_thread_unpark(clock::outdated).build()
 }
 
 fn replay_all<W: WireSet>(

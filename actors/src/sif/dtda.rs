@@ -175,7 +175,7 @@ impl Behaviour for Dtda {
             DtdaRecord::Lost { number, twins } => self.register.lose(number, &twins),
             DtdaRecord::Ended(number) => self.register.forget(number),
             DtdaRecord::Renewed { number, expires_at } => {
-                if let Some(running) = self.register.get_mut(number) {
+                if let Some(running) = self.register.all.get_mut(number) {
                     running.made.subscription.expires_at = expires_at;
                 }
             }
@@ -183,7 +183,7 @@ impl Behaviour for Dtda {
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<DtdaRecord>) {
-        let made = self.register.get(part).map(|running| running.made.clone());
+        let made = self.register.all.get(part).map(|running| running.made.clone());
         into.extend(made.map(|made| DtdaRecord::Subscribed(Box::new(made))));
     }
 

@@ -312,7 +312,7 @@ impl Behaviour for Sdc {
             }
             Some(Waiting::Deadline { number }) => self.deadline(number, out),
             Some(Waiting::Patience { number }) => {
-                let waiter = self.register.get_mut(number).and_then(|kept| kept.waiters.remove(&key));
+                let waiter = self.register.all.get_mut(number).and_then(|kept| kept.waiters.remove(&key));
                 if let Some(waiter) = waiter {
                     self.tell_waiter(number, waiter, out);
                 }

@@ -96,7 +96,7 @@ impl Tpsaa {
             return Err(Problem::new(ProblemKind::SystemUnknown, detail));
         };
         // A decision that was made must be kept: the room for it is there before the question is asked.
-        if self.register.len().saturating_add(self.pending.len()) >= AUTHORIZATIONS_MAX {
+        if self.register.all.len().saturating_add(self.pending.len()) >= AUTHORIZATIONS_MAX {
             let detail = format!("{AUTHORIZATIONS_MAX} authorizations are kept already");
             return Err(Problem::new(ProblemKind::LimitReached, detail));
         }
@@ -131,7 +131,7 @@ impl Tpsaa {
             Err(problem) => return out.reply(asker, Err(problem)),
         }
         // FGMV-29 9.1 step 9.
-        let number = self.register.next();
+        let number = self.register.all.next();
         let kept = Kept { number, metaverse_entity, asked: scope, authorization: authorization.clone() };
         self.write(number, Record::Decided(Box::new(kept)), out);
         if !broken(Mutation::AuthorizationStepMissing) {
@@ -284,7 +284,7 @@ impl Behaviour for Tpsaa {
     }
 
     fn snapshot(&self, part: u64, into: &mut Vec<Record>) {
-        into.extend(self.register.by_number(part).cloned().map(|kept| Record::Decided(Box::new(kept))));
+        into.extend(self.register.all.get(part).cloned().map(|kept| Record::Decided(Box::new(kept))));
     }
 
     fn recovered(&mut self, why: Recovery, out: &mut Out<'_, Self>) {

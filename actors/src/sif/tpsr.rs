@@ -68,16 +68,14 @@ impl Tpsr {
         let Some(key) = self.spread(&system, Waiting::Registering { asker, is_new: true }, out) else { return };
         // FGMV-29 9.1 step 2.
         out.own(own::THIRD_PARTY_MANAGED);
-        if let Err(problem) = self.describe(&system, out) {
-            return self.give_up(key, &problem, out);
-        }
+        self.describe(&system, out);
         self.tell_deriving(&system, key, out);
         self.begin_lifetime(&system, out);
     }
 
     /// Writes a system down as it is described now, and publishes it.
-    fn describe(&mut self, system: &Arc<ThirdPartySystem>, out: &mut Out<'_, Self>) -> Result<(), Problem> {
-        let record = Record::Described(Box::new(Described::new(system)?));
+    fn describe(&mut self, system: &Arc<ThirdPartySystem>, out: &mut Out<'_, Self>) {
+        let record = Record::Described(Box::new((&**system).into()));
         if broken(Mutation::RegistrationToldBeforeDurable) {
             out.record_batched(system.part(), record);
         } else {
@@ -85,7 +83,6 @@ impl Tpsr {
         }
         self.keep(Arc::clone(system));
         out.signal(Signal::ThirdPartySystem(Arc::clone(system)));
-        Ok(())
     }
 
     fn keep(&mut self, system: Arc<ThirdPartySystem>) {
@@ -218,11 +215,7 @@ impl Behaviour for Tpsr {
     fn replay(&mut self, record: Record) {
         match record {
             Record::Registered(first) => self.keep(Arc::new((*first).into())),
-            Record::Described(described) => {
-                if let Some(system) = described.system() {
-                    self.keep(Arc::new(system));
-                }
-            }
+            Record::Described(described) => self.keep(Arc::new((*described).into())),
             Record::Deregistered(id) => self.drop_system(&id),
             Record::Renewed(id, expires_at) => self.standings.replay_lifetime(&id, expires_at),
             Record::Stood(id, stood) => self.standings.replay_stood(&id, stood),
@@ -232,7 +225,7 @@ impl Behaviour for Tpsr {
     fn snapshot(&self, part: u64, into: &mut Vec<Record>) {
         let Some(system) = self.parts.get(&part).and_then(|id| self.systems.get(id)) else { return };
         let id = &system.description.id;
-        into.extend(Described::new(system).ok().map(|described| Record::Described(Box::new(described))));
+        into.push(Record::Described(Box::new((&**system).into())));
         into.extend(self.standings.expires_at(id).map(|at| Record::Renewed(id.clone(), Some(at))));
         into.extend(self.standings.stood(id, system.registered_at).map(|stood| Record::Stood(id.clone(), stood)));
     }

@@ -6,11 +6,11 @@ use twinway_protocol::{
     Effect, EntityId, PendingKey, Problem, ProblemKind, TwinId,
     lease::{Fencing, HolderClass, Phase, Terms, Token, Wanted},
     message::{
-        DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseRequest, ListSyncLeases,
-        MetaverseSystemMsg, OperateSyncLease, OperatorAct, PhysicalObjectMsg, ReadSyncLease, ReleaseSyncLease,
-        RenewSyncLease, RequestSyncLease, RequestSyncLeases, RoleChanged, SYNC_SUPERVISOR, ShownToken, SyncLease,
-        SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg,
-        Wire,
+        DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseBooking, LeaseRequest,
+        ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost, PhysicalObjectMsg,
+        ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, ReserveSync, RoleChanged,
+        SYNC_SUPERVISOR, ShownToken, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided,
+        SyncLeasesKept, SyncVerified, TwinMsg, Wire,
     },
 };
 
@@ -260,6 +260,55 @@ fn a_priority_that_changes_is_asked_of_dtac_and_weighed_again() {
     assert_eq!((view.phase, view.queue[0].party.priority), (Phase::Revoking, 6));
 }
 
+/// FGMV-28 REQ-DT-08: a claimed priority only lowers what the rules give, also when they change.
+#[test]
+fn who_claimed_a_lower_priority_keeps_it_when_the_rules_give_a_higher_one() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    let (metaverse_system, bob) = (system_id("world-1"), asked("bob", Some(4), 60_000));
+    let wants = RequestSyncLease { metaverse: metaverse_system.clone(), request: bob, one_shot: false };
+    let asked = trial.deliver(metaverse(1).id(), PendingKey::from_bits(7), wants);
+    let [key] = verifying(asked)[..] else { panic!("DTAC is asked") };
+    trial.deliver(DTAC.id(), key, verified(4));
+    let (twin, role) = (twin_id("arm"), Some("chief".into()));
+    let changed = RoleChanged { metaverse: metaverse_system, user: user("bob"), twin, role };
+    let [key] = verifying(trial.deliver(DTAC.id(), PendingKey::NONE, changed))[..] else { panic!("DTAC is asked") };
+    trial.deliver(DTAC.id(), key, verified(200));
+    let view = read(&mut trial, None);
+    assert_eq!((view.phase, view.queue[0].party.priority), (Phase::Held, 4));
+}
+
+/// FGMV-29 8.3.5: with a permission goes the lease that is held under it, and no other.
+#[test]
+fn a_lost_permission_revokes_the_lease_that_is_held_under_it_and_no_other() {
+    for (metaverse, by, twin, phase) in [
+        ("world-0", "ada", "arm", Phase::Revoking),
+        ("world-0", "bob", "arm", Phase::Held),
+        ("world-1", "ada", "arm", Phase::Held),
+        ("world-0", "ada", "arm-too", Phase::Held),
+    ] {
+        let mut trial = trial();
+        hold(&mut trial, 0, "ada", 5);
+        let lost = PermissionLost { metaverse: system_id(metaverse), user: user(by), twin: twin_id(twin) };
+        trial.deliver(DTAC.id(), PendingKey::NONE, lost);
+        assert_eq!(read(&mut trial, None).phase, phase, "{by} of {metaverse}, on {twin}");
+    }
+}
+
+#[test]
+fn a_reservation_claims_no_more_than_the_rules_give() {
+    for (claimed, given) in [(None, 4), (Some(200), 4), (Some(3), 3)] {
+        let mut trial = trial();
+        let (from, until) = (trial.now.wall.plus_ms(1_000), trial.now.wall.plus_ms(2_000));
+        let booking = LeaseBooking { user: user("bob"), world: None, from, until, ttl_ms: 500, priority: claimed };
+        let wants = ReserveSync { metaverse: system_id("world-1"), twin: twin_id("arm"), booking: Arc::new(booking) };
+        let asked = trial.deliver(metaverse(1).id(), PendingKey::from_bits(7), wants);
+        let [key] = verifying(asked)[..] else { panic!("DTAC is asked") };
+        trial.deliver(DTAC.id(), key, verified(4));
+        assert_eq!(read(&mut trial, None).reservations[0].party.priority, given, "{claimed:?}");
+    }
+}
+
 #[test]
 fn an_operators_act_is_written_down_with_who_and_why_and_shown_to_operators_only() {
     let mut trial = trial();
@@ -308,4 +357,7 @@ fn a_list_shows_what_somebody_has_and_skips_what_nobody_wants() {
     let [item] = &items[..] else { panic!("{items:?}") };
     let holder = item.holder.as_ref().expect("somebody has it");
     assert_eq!((item.object.as_str(), holder.priority, &holder.user), ("urn:arm", 5, &None));
+    for (viewer, knows) in [(Some("world-0"), true), (Some("world-1"), false), (None, true)] {
+        assert_eq!(read(&mut trial, viewer).explanation.contains("ada"), knows, "{viewer:?}");
+    }
 }

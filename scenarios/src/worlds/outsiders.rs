@@ -77,63 +77,68 @@ const HOUSE_DESCRIPTION: &str = r#"{"id": "home", "type": "home", "title": "A ho
         "properties": {"open": {"type": "boolean", "forms": [{"href": "/open"}]},
             "visitor": {"type": "string", "readOnly": true, "forms": [{"href": "/visitor"}]}}}}]}"#;
 
-/// What is said here is well-formed, which a test holds: the worlds run.
-#[allow(clippy::expect_used, reason = "constants of this file, read by every test")]
-mod constants {
-    use super::*;
-
-    pub(in super::super) fn home() -> Box<TwinSystemDescription> {
-        serde_json::from_str(HOME_DESCRIPTION).expect("the home is well described")
-    }
-
-    pub(in super::super) fn plant() -> Box<TwinSystemDescription> {
-        serde_json::from_str(PLANT_DESCRIPTION).expect("the plant is well described")
-    }
-
-    pub(in super::super) fn maker(object: bool) -> Box<TwinSystemDescription> {
-        let stands_for = r#""physicalObject": "urn:chair:1", "#;
-        let text = MAKER_DESCRIPTION.replace(stands_for, if object { stands_for } else { "" });
-        serde_json::from_str(&text).expect("the maker is well described")
-    }
-
-    pub(in super::super) fn pantry() -> Box<TwinSystemDescription> {
-        let text = PANTRY_DESCRIPTION.replace("TD", INGREDIENT_DESCRIPTION);
-        serde_json::from_str(&text).expect("the pantry is well described")
-    }
-
-    pub(in super::super) fn house() -> Box<TwinSystemDescription> {
-        serde_json::from_str(HOUSE_DESCRIPTION).expect("the house is well described")
-    }
-
-    pub(in super::super) fn raised() -> Arc<Synchronization> {
-        Arc::new(serde_json::from_str(RAISED).expect("the terms are well described"))
-    }
-
-    pub(in super::super) fn shop() -> Box<ThirdPartyDescription> {
-        serde_json::from_str(SHOP_DESCRIPTION).expect("the shop is well described")
-    }
-
-    pub(in super::super) fn system(name: &str) -> SystemId {
-        SystemId::new(name).expect("it is a name")
-    }
-
-    pub(in super::super) fn user(name: &str) -> UserId {
-        UserId::new(name).expect("it is a name")
-    }
-
-    pub(in super::super) fn twin(name: &str) -> TwinId {
-        TwinId::new(name).expect("it is a name")
-    }
-
-    pub(in super::super) fn lamp() -> TwinId {
-        twin("lamp")
-    }
-
-    pub(in super::super) fn json(text: &str) -> JsonDoc {
-        JsonDoc::parse(text).expect("it is JSON")
-    }
+/// What a constant of these worlds says.
+#[expect(clippy::expect_used, reason = "constants of the named worlds, all of which a test runs")]
+pub(super) fn said<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    serde_json::from_str(text).expect("the constant is well described")
 }
-pub(super) use constants::{home, house, json, lamp, maker, pantry, plant, raised, shop, system, twin, user};
+
+/// What a constant of these worlds names.
+#[expect(clippy::expect_used, reason = "constants of the named worlds, all of which a test runs")]
+pub(super) fn named<T: std::str::FromStr<Err: std::fmt::Debug>>(name: &str) -> T {
+    name.parse().expect("it is a name")
+}
+
+pub(super) fn home() -> Box<TwinSystemDescription> {
+    said(HOME_DESCRIPTION)
+}
+
+pub(super) fn plant() -> Box<TwinSystemDescription> {
+    said(PLANT_DESCRIPTION)
+}
+
+pub(super) fn maker(object: bool) -> Box<TwinSystemDescription> {
+    let stands_for = r#""physicalObject": "urn:chair:1", "#;
+    let text = MAKER_DESCRIPTION.replace(stands_for, if object { stands_for } else { "" });
+    said(&text)
+}
+
+pub(super) fn pantry() -> Box<TwinSystemDescription> {
+    let text = PANTRY_DESCRIPTION.replace("TD", INGREDIENT_DESCRIPTION);
+    said(&text)
+}
+
+pub(super) fn house() -> Box<TwinSystemDescription> {
+    said(HOUSE_DESCRIPTION)
+}
+
+pub(super) fn raised() -> Arc<Synchronization> {
+    Arc::new(said(RAISED))
+}
+
+pub(super) fn shop() -> Box<ThirdPartyDescription> {
+    said(SHOP_DESCRIPTION)
+}
+
+pub(super) fn system(name: &str) -> SystemId {
+    named(name)
+}
+
+pub(super) fn user(name: &str) -> UserId {
+    named(name)
+}
+
+pub(super) fn twin(name: &str) -> TwinId {
+    named(name)
+}
+
+pub(super) fn lamp() -> TwinId {
+    twin("lamp")
+}
+
+pub(super) fn json(text: &str) -> JsonDoc {
+    said(text)
+}
 
 pub(super) fn lamps() -> Arc<[TwinId]> {
     Arc::from([lamp()])

@@ -14,7 +14,7 @@ use twinway_protocol::{
     twin::TwinEntry,
 };
 
-use super::outsiders::{PLANT, WORLD, system, user};
+use super::outsiders::{PLANT, WORLD, named, said, system, user};
 use crate::story::{Line, granted};
 
 /// The actor of Ana's device.
@@ -31,43 +31,36 @@ const ROBOT: &str = r#"{"id": "robot", "physicalObject": "urn:robot:1", "descrip
     "securityDefinitions": {"none": {"scheme": "nosec"}},
     "properties": {"pose": {"type": "object", "readOnly": true, "forms": [{"href": "/pose"}]}}}}"#;
 
-/// What is said here is well-formed, which a test holds: the worlds run.
-#[allow(clippy::expect_used, reason = "constants of this file, read by every test")]
-mod constants {
-    use super::*;
-
-    pub(in super::super) fn factory() -> MapId {
-        "factory".parse().expect("it is a name")
-    }
-
-    pub(super) fn definition() -> Box<DefinitionDocument> {
-        serde_json::from_str(FACTORY).expect("the map is well defined")
-    }
-
-    pub(in super::super) fn entry(text: &str) -> EntryDocument {
-        serde_json::from_str(text).expect("the entry is well described")
-    }
-
-    pub(in super::super) fn pose(text: &str) -> PoseDocument {
-        serde_json::from_str(text).expect("it is a pose")
-    }
-
-    pub(in super::super) fn place(text: &str) -> Box<LocalizationRequest> {
-        serde_json::from_str(text).expect("the question is well said")
-    }
-
-    /// The robot under another name.
-    pub(in super::super) fn listed(name: &str) -> Arc<TwinEntry> {
-        let text = ROBOT.replace("robot", name);
-        Arc::new(serde_json::from_str(&text).expect("the twin is well described"))
-    }
-
-    pub(in super::super) fn plant(with_robot: bool) -> Box<TwinSystemDescription> {
-        let text = PLANT_DESCRIPTION.replace("ROBOT", if with_robot { ROBOT } else { "" });
-        serde_json::from_str(&text).expect("the plant is well described")
-    }
+pub(super) fn factory() -> MapId {
+    named("factory")
 }
-pub(super) use constants::{entry, factory, listed, place, plant, pose};
+
+fn definition() -> Box<DefinitionDocument> {
+    said(FACTORY)
+}
+
+pub(super) fn entry(text: &str) -> EntryDocument {
+    said(text)
+}
+
+pub(super) fn pose(text: &str) -> PoseDocument {
+    said(text)
+}
+
+pub(super) fn place(text: &str) -> Box<LocalizationRequest> {
+    said(text)
+}
+
+/// The robot under another name.
+pub(super) fn listed(name: &str) -> Arc<TwinEntry> {
+    let text = ROBOT.replace("robot", name);
+    Arc::new(said(&text))
+}
+
+pub(super) fn plant(with_robot: bool) -> Box<TwinSystemDescription> {
+    let text = PLANT_DESCRIPTION.replace("ROBOT", if with_robot { ROBOT } else { "" });
+    said(&text)
+}
 
 /// The plant opens and registers, with a robot or without: two parts.
 pub(super) fn plant_opens(with_robot: bool) -> Line<Wire> {
@@ -79,7 +72,7 @@ pub(super) fn plant_opens(with_robot: bool) -> Line<Wire> {
 
 /// The metaverse system opens and defines its map: two parts.
 pub(super) fn world_opens() -> Line<Wire> {
-    let document = constants::definition();
+    let document = definition();
     Line::new("world").ask(WORLD, || OpenSystem { id: system("world"), reach: None }, granted).ask(
         WORLD,
         move || DefineMap { map: factory(), document: document.clone() },

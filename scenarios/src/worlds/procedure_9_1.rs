@@ -5,9 +5,8 @@ use std::sync::Arc;
 use twinway_protocol::{
     Problem, ProblemKind, TwinId,
     message::{
-        AcquireTwinInformation, DigitalTwinSystemMsg, MetaverseSystemMsg, OpenSystem, OutsideRequest,
-        RegisterThirdPartySystem, RegisterTwinSystem, RequestUserAuthorization, SearchThirdPartySystems,
-        ThirdPartySystemMsg, TwinInformation, UseThirdPartySystem, Wire,
+        AcquireTwinInformation, MetaverseSystemMsg, OpenSystem, OutsideRequest, RequestUserAuthorization,
+        SearchThirdPartySystems, TwinInformation, UseThirdPartySystem, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -15,21 +14,14 @@ use twinway_protocol::{
 
 use super::{
     StepsAreTaken, enabler,
-    outsiders::{PLANT, SHOP, WORLD, answer, json, lamps, plant, scope, shop, system, twin, user},
+    outsiders::{SHOP, WORLD, answer, json, lamps, plant, scope, system, twin, user},
     procedure_9_2::registering,
+    user::{registers, shop_opens},
 };
 use crate::{
     story::{Heard, Line, Story, granted, refused},
     world::World,
 };
-
-/// Steps 1 and 3: the shop opens and registers.
-fn shop_registering() -> Line<Wire> {
-    let description = shop();
-    Line::new("shop")
-        .ask::<ThirdPartySystemMsg, _>(SHOP, || OpenSystem { id: system("shop"), reach: None }, granted)
-        .ask(SHOP, move || RegisterThirdPartySystem { description: description.clone() }, granted)
-}
 
 /// Steps 4 to 10, once line 0 has registered.
 fn authorizing() -> Line<Wire> {
@@ -77,75 +69,51 @@ fn reading(
     };
     // While it carries the order out.
     let ordered = |_, signal: &Signal| matches!(signal, Signal::Request { body, .. } if matches!(**body, OutsideRequest::ExecuteService(_)));
-    let shop = shop_registering().after(2, 2).hear(ordered).ask(SHOP, acquire, heard);
+    let shop = shop_opens().after(2, 2).hear(ordered).ask(SHOP, acquire, heard);
     let world = authorizing().ask(WORLD, order("ada"), granted);
     enabler(Story::new(vec![shop, world, registering]).on_signal(answer))
+}
+
+/// How often each step of the whole is taken, with so many hops of step 17.
+fn taken(of_17: u32) -> StepsAreTaken {
+    StepsAreTaken::new(
+        "9.1",
+        &[
+            ("1", 1),
+            ("2", 1),
+            ("3", 1),
+            ("4", 1),
+            ("5", 1),
+            ("6", 1),
+            ("7", 1),
+            ("8", 1),
+            ("9", 1),
+            ("10", 1),
+            ("11", 1),
+            ("12", 1),
+            ("13", 2),
+            ("14", 1),
+            ("14x", 2),
+            ("15", 1),
+            ("16", 1),
+            ("17", of_17),
+            ("18", 1),
+            ("19", 1),
+        ],
+    )
 }
 
 /// The whole of 9.1: the user's order (steps 11 to 14x) while the shop reads a twin (steps 15 to 19).
 #[must_use]
 pub fn procedure_9_1() -> World<Wire> {
-    let steps = StepsAreTaken::new(
-        "9.1",
-        &[
-            ("1", 1),
-            ("2", 1),
-            ("3", 1),
-            ("4", 1),
-            ("5", 1),
-            ("6", 1),
-            ("7", 1),
-            ("8", 1),
-            ("9", 1),
-            ("10", 1),
-            ("11", 1),
-            ("12", 1),
-            ("13", 2),
-            ("14", 1),
-            ("14x", 2),
-            ("15", 1),
-            ("16", 1),
-            ("17", 4),
-            ("18", 1),
-            ("19", 1),
-        ],
-    );
-    reading(lamps(), granted, registering()).rule(steps)
+    reading(lamps(), granted, registering()).rule(taken(4))
 }
 
 /// The shop is refused a twin that it may not read, in step 17, while it carries the user's order out.
 #[must_use]
 pub fn procedure_9_1_unread() -> World<Wire> {
-    let description = plant();
-    let plant = Line::new("plant")
-        .ask::<DigitalTwinSystemMsg, _>(PLANT, || OpenSystem { id: system("plant"), reach: None }, granted)
-        .ask(PLANT, move || RegisterTwinSystem { description: description.clone() }, granted);
-    let steps = StepsAreTaken::new(
-        "9.1",
-        &[
-            ("1", 1),
-            ("2", 1),
-            ("3", 1),
-            ("4", 1),
-            ("5", 1),
-            ("6", 1),
-            ("7", 1),
-            ("8", 1),
-            ("9", 1),
-            ("10", 1),
-            ("11", 1),
-            ("12", 1),
-            ("13", 2),
-            ("14", 1),
-            ("14x", 2),
-            ("15", 1),
-            ("16", 1),
-            ("17", 2),
-            ("18", 1),
-            ("19", 1),
-        ],
-    );
-    reading(Arc::from([twin("arm")]), refused(ProblemKind::PermissionMissing), plant).rule(steps)
+    let plant = registers(Line::new("plant"), "plant", plant());
+    reading(Arc::from([twin("arm")]), refused(ProblemKind::PermissionMissing), plant).rule(taken(2))
 }
 
 /// A user without authorization is rejected in step 14, while another one gets theirs.
@@ -171,5 +139,5 @@ pub fn procedure_9_1_rejected() -> World<Wire> {
             ("14", 1),
         ],
     );
-    enabler(Story::new(vec![shop_registering(), authorizing(), bob]).on_signal(answer)).rule(steps)
+    enabler(Story::new(vec![shop_opens(), authorizing(), bob]).on_signal(answer)).rule(steps)
 }

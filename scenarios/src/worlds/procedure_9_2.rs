@@ -5,8 +5,8 @@ use std::sync::Arc;
 use twinway_protocol::{
     ProblemKind,
     message::{
-        ChangeTerms, ChangeTwin, DigitalTwinSystemMsg, ListTwins, MetaverseSystemMsg, OpenSystem, RegisterTwinSystem,
-        ReportPhysicalChange, RequestTwinPropertiesAndPermission, RunService, SearchTwinSystems, SelectTwins, Wire,
+        ChangeTerms, ChangeTwin, ListTwins, MetaverseSystemMsg, OpenSystem, ReportPhysicalChange, RunService,
+        SearchTwinSystems, Wire,
     },
     registry::{SystemQuery, TwinQuery},
     time::Timestamp,
@@ -14,7 +14,8 @@ use twinway_protocol::{
 
 use super::{
     StepsAreTaken, enabler,
-    outsiders::{HOME, WORLD, answer, home, lamp, lamps, rights, system, user, values},
+    outsiders::{HOME, WORLD, answer, home, lamp, lamps, system, user, values},
+    user::{User, registers},
 };
 use crate::{
     story::{Heard, Line, Story, granted, refused},
@@ -26,10 +27,7 @@ const EARLIER_MS: u64 = 1_690_000_000_000;
 
 /// Steps 1 and 3: the home opens and registers.
 pub(super) fn registering() -> Line<Wire> {
-    let description = home();
-    Line::new("home")
-        .ask::<DigitalTwinSystemMsg, _>(HOME, || OpenSystem { id: system("home"), reach: None }, granted)
-        .ask(HOME, move || RegisterTwinSystem { description: description.clone() }, granted)
+    registers(Line::new("home"), "home", home())
 }
 
 /// Steps 4 to 13, once line 0 has registered.
@@ -39,22 +37,8 @@ fn selecting() -> Line<Wire> {
         let query = TwinQuery { system: Some(system("home")), ..TwinQuery::default() };
         ListTwins { metaverse: system("world"), query: Box::new(query) }
     };
-    let (none, lamps_selected, lamps_used) = (Arc::from([]), lamps(), lamps());
-    let select = move || SelectTwins {
-        metaverse: system("world"),
-        metaverse_entity: WORLD,
-        twins: Arc::clone(&lamps_selected),
-        release: Arc::clone(&none),
-        period_ms: None,
-    };
-    let rights = rights();
-    let request = move || RequestTwinPropertiesAndPermission {
-        metaverse: system("world"),
-        user: user("ada"),
-        twins: lamps(),
-        rights: Arc::clone(&rights),
-    };
-    Line::new("world")
+    let ada = User::new("ada");
+    let line = Line::new("world")
         .ask::<MetaverseSystemMsg, _>(WORLD, || OpenSystem { id: system("world"), reach: None }, granted)
         .after(0, 2)
         // What is registered is found by the next search (step 3).
@@ -65,13 +49,12 @@ fn selecting() -> Line<Wire> {
         .ask(WORLD, list, |listed| match listed {
             Ok(listed) if listed.page.items.len() == 1 => Heard::Done,
             other => Heard::Wrong(format!("listed {other:?}")),
-        })
-        .ask(WORLD, select, granted)
-        .ask(WORLD, request, |granted| match granted {
-            Ok(granted) if granted.refused.is_empty() => Heard::Done,
-            other => Heard::Wrong(format!("granted {other:?}")),
-        })
-        .ask(WORLD, move || RunService { twins: Arc::clone(&lamps_used) }, granted)
+        });
+    let line = ada.asks_for(ada.selects(line, &lamps()), &lamps(), |granted| match granted {
+        Ok(granted) if granted.refused.is_empty() => Heard::Done,
+        other => Heard::Wrong(format!("granted {other:?}")),
+    });
+    line.ask(WORLD, || RunService { twins: lamps() }, granted)
 }
 
 fn change(who: &'static str) -> impl Fn() -> ChangeTwin {

@@ -9,7 +9,7 @@ use crate::rule::{Found, Rule, Seen, Sights};
 #[derive(Debug)]
 pub struct StepsAreTaken {
     flow: &'static str,
-    expected: &'static [(&'static str, u32)],
+    expected: Vec<(&'static str, u32)>,
     /// Whether the orders differ in how often a step is taken: then it is at least as often.
     at_least: bool,
     /// How often each of `expected` was taken.
@@ -22,13 +22,13 @@ pub struct StepsAreTaken {
 impl StepsAreTaken {
     /// Of this flow, each step as often as it says.
     #[must_use]
-    pub fn new(flow: &'static str, expected: &'static [(&'static str, u32)]) -> Self {
-        Self { flow, expected, at_least: false, taken: Vec::new(), other: None, faults: false }
+    pub fn new(flow: &'static str, expected: &[(&'static str, u32)]) -> Self {
+        Self { flow, expected: expected.to_vec(), at_least: false, taken: Vec::new(), other: None, faults: false }
     }
 
     /// Of this flow, each step at least as often as it says.
     #[must_use]
-    pub fn at_least(flow: &'static str, expected: &'static [(&'static str, u32)]) -> Self {
+    pub fn at_least(flow: &'static str, expected: &[(&'static str, u32)]) -> Self {
         Self { at_least: true, ..Self::new(flow, expected) }
     }
 }

@@ -247,14 +247,6 @@ impl Synchronization {
         };
         self.priorities.iter().filter(matches).max_by_key(specific)
     }
-
-    /// The priority of a claimant: what the rules give, or less if it asked for less (FGMV-28 REQ-DT-08).
-    #[must_use]
-    pub fn priority_of(&self, who: &Claimant) -> Priority {
-        let rule = self.rule(&who.holder.user, who.role.as_deref(), &who.holder.world);
-        let given = rule.map_or(self.default_priority, |rule| rule.priority);
-        who.claimed.map_or(given, |claimed| claimed.min(given))
-    }
 }
 
 /// An object kept for somebody from some moment on.

@@ -3,7 +3,8 @@
 use twinway_protocol::{
     EntityId, Recovery,
     lease::{
-        Booking, Done, Effect, End, Fencing, Input, Notice, Objects, Phase, Refused, Reply, Shown, Table, Token, Wanted,
+        Booking, Done, Effect, End, Fencing, Input, Notice, Objects, Phase, Refused, Reply, Request, Shown, Table,
+        Terms, Token, Wanted,
     },
 };
 
@@ -44,6 +45,17 @@ fn held() -> One {
     let mut one = One::new();
     one.ask(request(0, &[0], 2, 0));
     one.fenced(object(0));
+    one
+}
+
+/// Somebody held the object in the life before; its gate has not answered yet.
+fn held_before_a_restart() -> One {
+    let mut one = One::new();
+    let mut written = vec![(None, twinway_protocol::lease::Change::Epoch(1))];
+    written.extend(records(one.ask(request(0, &[0], 2, 0))));
+    written.extend(records(one.fenced(object(0))));
+    let mut one = restarted(&one, &written);
+    one.step(Input::Recover(Recovery::Start));
     one
 }
 
@@ -121,12 +133,7 @@ fn a_holder_declines_for_its_equals_only() {
 
 #[test]
 fn who_comes_back_after_a_restart_is_answered_once_and_keeps_its_lease_under_both_ids() {
-    let mut one = One::new();
-    let mut written = vec![(None, twinway_protocol::lease::Change::Epoch(1))];
-    written.extend(records(one.ask(request(0, &[0], 2, 0))));
-    written.extend(records(one.fenced(object(0))));
-    let mut one = restarted(&one, &written);
-    one.step(Input::Recover(Recovery::Start));
+    let mut one = held_before_a_restart();
     let mut other_id = request(0, &[0], 2, 0);
     other_id.id = Some(twinway_protocol::lease::RequestId(99));
     one.ask(other_id.clone());
@@ -138,6 +145,18 @@ fn who_comes_back_after_a_restart_is_answered_once_and_keeps_its_lease_under_bot
     for again in [other_id, request(0, &[0], 2, 0)] {
         let effects = one.ask(again);
         assert!(matches!(answer(&effects, one.reply), Some(Ok(Done::Granted(_)))));
+    }
+}
+
+/// FGMV-28 REQ-DT-07: after a restart a lease waits for its holder: that user of that system, and nobody else.
+#[test]
+fn nobody_else_takes_up_the_lease_of_a_holder_who_has_not_come_back_yet() {
+    for (user, from) in [(1, 0), (0, 1)] {
+        let mut one = held_before_a_restart();
+        one.fenced(object(0));
+        let stranger = Request { system: system(from), id: None, ..request(user, &[0], 2, 0) };
+        let effects = one.ask(stranger);
+        assert!(matches!(answer(&effects, one.reply), Some(Err(_))), "{effects:?}");
     }
 }
 
@@ -229,6 +248,7 @@ fn bad_input_is_refused_each_by_its_own_reason_and_changes_nothing() {
         (requests(|bad| bad.wait_ms = 1_501), Refused::Wait),
         (requests(|bad| bad.objects = Objects::Set(Box::default())), Refused::Set),
         (Input::Request(request(3, &[0, 0], 1, 0), 90), Refused::Set),
+        (Input::Request(request(3, &[0, 1, 2, 3], 1, 0), 90), Refused::Set),
         (Input::Request(request(0, &[1], 2, 0), 90), Refused::IdReused),
         (Input::ReplaceGate { object: object(0), reply: 90 }, Refused::Unknown),
         (Input::Unreserve { object: object(0), id: 7, system: None, reply: 90 }, Refused::Unknown),
@@ -242,6 +262,30 @@ fn bad_input_is_refused_each_by_its_own_reason_and_changes_nothing() {
     let twice = Input::Release { shown: own.clone(), reply: 91 };
     one.step(twice.clone());
     assert_eq!(ended(&one.step(twice), 91), Some(End::Released));
+    let named_again = one.step(Input::Request(request(0, &[1], 2, 0), 92));
+    assert_eq!(answer(&named_again, 92), Some(&Err(Refused::IdReused)), "the id of an ended lease is known still");
+}
+
+/// FGMV-28 REQ-DT-08, NOTE 1: while somebody waits, nobody keeps an object for longer than its terms say.
+#[test]
+fn while_somebody_waits_a_renewal_goes_no_further_than_the_terms_say() {
+    for (somebody_waits, expires_in_ms) in [(false, 2_000), (true, 1_300)] {
+        let mut one = One::new();
+        let terms = Terms { hold_ms_max: 1_500, ..TERMS };
+        let objects = Objects::One(Wanted { object: object(0), priority: 2, terms });
+        one.ask(Request { objects, ..request(0, &[0], 2, 0) });
+        one.fenced(object(0));
+        one.now_ms += 200;
+        if somebody_waits {
+            one.ask(request(1, &[0], 2, 1_500));
+        }
+        let effects = one.step(Input::Renew { shown: one.shown(0), ttl_ms: 2_000, reply: 90 });
+        let renewed = match answer(&effects, 90) {
+            Some(Ok(Done::Granted(grant))) => grant.expires_in_ms,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(renewed, expires_in_ms, "somebody waits: {somebody_waits}");
+    }
 }
 
 #[test]
@@ -258,6 +302,9 @@ fn a_lease_of_one_change_is_given_back_by_its_first_token_and_renewed_by_its_new
     one.step(Input::GateStarted { object: object(0), incarnation: 9 });
     let effects = one.step(Input::Renew { shown: shown(), ttl_ms: 100, reply: 7 });
     assert!(matches!(answer(&effects, 7), Some(Err(_))), "{effects:?}");
+    let effects =
+        one.step(Input::Release { shown: Shown { user: "eve".parse().expect("a name"), ..shown() }, reply: 6 });
+    assert!(matches!(answer(&effects, 6), Some(Err(_))), "it is not hers: {effects:?}");
     one.step(Input::Release { shown: shown(), reply: 8 });
     assert_eq!(one.table.view(object(0), 0).expect("it is known").holder, None);
 }

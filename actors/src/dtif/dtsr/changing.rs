@@ -10,7 +10,7 @@ use twinway_protocol::{
     signal::Signal,
 };
 
-use super::{super::behind, Changing, Dtsr, DtsrRecord, Edit, admission::Scope, kept::Described, kept::by_chunk};
+use super::{super::behind, Changing, Dtsr, DtsrRecord, Edit, admission::Scope, kept::by_chunk};
 use crate::standing::{Registered, Registrar};
 
 impl Dtsr {
@@ -82,9 +82,7 @@ impl Dtsr {
         let edit = Edit { put: [].into(), gone: self.register.twins_of(id).into() };
         let waiting = Changing::Deregistering { asker, system: Arc::clone(&system) };
         let Some(key) = self.begin(waiting, &edit, out) else { return };
-        if let Err(problem) = self.write_twins(&system, &edit, out) {
-            return self.give_up(key, problem, out);
-        }
+        self.write_twins(&system, &edit, out);
         self.write_one(system.part(), DtsrRecord::Deregistered(id.clone()), out);
         self.forget_objects(key, &edit);
         let told = self.announce_gone(&system, &edit.gone, key, out);
@@ -97,12 +95,11 @@ impl Dtsr {
     pub(super) fn give_parts(&mut self, out: &mut Out<'_, Self>) {
         for (id, twins) in self.register.unparted() {
             let Some(system) = self.register.systems.get(&id).cloned() else { continue };
-            let (Ok(chunks), Ok(described)) = (by_chunk(&twins), Described::new(&system)) else { continue };
-            for (part, twins) in chunks {
+            for (part, twins) in by_chunk(&twins) {
                 self.write_one(part, DtsrRecord::Listed { system: id.clone(), twins }, out);
             }
             // In this order: what follows says that the twins are elsewhere now.
-            self.write_one(system.part(), DtsrRecord::Described(Box::new(described)), out);
+            self.write_one(system.part(), DtsrRecord::Described(Box::new((&*system).into())), out);
         }
     }
 }

@@ -16,7 +16,7 @@ use twinway_protocol::{
 
 use super::{
     super::gathering::Gathering,
-    Described, Dtsr, DtsrRecord,
+    Dtsr, DtsrRecord,
     kept::{GIVEN, by_chunk},
 };
 use crate::{
@@ -154,11 +154,8 @@ impl Dtsr {
         let count = i64::from(self.register.count(&system.description.id)) + self.grows_by(&edit);
         let system = Arc::new(TwinSystem { twin_count: u32::try_from(count).unwrap_or(u32::MAX), ..system });
         let key = self.begin(what(Arc::clone(&system)), &edit, out)?;
-        let written = self.write(&system, &edit, out);
-        if let Err(problem) = written {
-            self.give_up(key, problem, out);
-            return None;
-        }
+        self.write_twins(&system, &edit, out);
+        self.write_one(system.part(), DtsrRecord::Described(Box::new((&*system).into())), out);
         self.forget_objects(key, &edit);
         let told = self.announce(&system, &edit, key, out);
         self.await_kept(key, told);
@@ -171,21 +168,9 @@ impl Dtsr {
         i64::try_from(new).unwrap_or(i64::MAX) - i64::try_from(edit.gone.len()).unwrap_or(i64::MAX)
     }
 
-    fn write(&mut self, system: &TwinSystem, edit: &Edit, out: &mut Out<'_, Self>) -> Result<(), Problem> {
-        let described = DtsrRecord::Described(Box::new(Described::new(system)?));
-        self.write_twins(system, edit, out)?;
-        self.write_one(system.part(), described, out);
-        Ok(())
-    }
-
     /// Writes what changes in a list down, in the parts that hold it.
-    pub(super) fn write_twins(
-        &mut self,
-        system: &TwinSystem,
-        edit: &Edit,
-        out: &mut Out<'_, Self>,
-    ) -> Result<(), Problem> {
-        let (put, gone) = (by_chunk(&edit.put)?, by_chunk(&edit.gone)?);
+    pub(super) fn write_twins(&mut self, system: &TwinSystem, edit: &Edit, out: &mut Out<'_, Self>) {
+        let (put, gone) = (by_chunk(&edit.put), by_chunk(&edit.gone));
         let id = || system.description.id.clone();
         for (part, twins) in put {
             self.write_one(part, DtsrRecord::Listed { system: id(), twins }, out);
@@ -199,7 +184,6 @@ impl Dtsr {
             let (twins, objects) = (self.register.twin_slot_next, self.register.object_slot_next);
             self.write_one(GIVEN, DtsrRecord::Given { twins, objects }, out);
         }
-        Ok(())
     }
 
     pub(super) fn write_one(&mut self, part: u64, record: DtsrRecord, out: &mut Out<'_, Self>) {
@@ -239,13 +223,6 @@ impl Dtsr {
             return self.end_actors(meta.pending, out);
         }
         self.finish(meta.pending, out);
-    }
-
-    /// Nothing was changed.
-    pub(super) fn give_up(&mut self, key: PendingKey, problem: Problem, out: &mut Out<'_, Self>) {
-        if let Some(Change { what, .. }) = self.changes.take(key) {
-            what.settle(Err(problem), out);
-        }
     }
 
     fn finish(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {

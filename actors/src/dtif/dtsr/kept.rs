@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    JsonDoc, ObjectUri, Problem, ProblemKind, Ref, SystemId, TwinId,
+    JsonDoc, ObjectUri, Ref, SystemId, TwinId,
     access::{Characteristics, Right},
     lease::Synchronization,
     message::{DigitalTwinSystemMsg, PhysicalObjectMsg, TwinMsg},
@@ -91,7 +91,8 @@ pub struct Described {
     version: u64,
     entity: Ref<DigitalTwinSystemMsg>,
     /// What it registered, without its twins.
-    description: JsonDoc,
+    #[serde(with = "crate::codec::document")]
+    description: TwinSystemDescription,
 }
 
 /// A listed twin with its address and that of its object.
@@ -99,63 +100,78 @@ pub struct Described {
 pub struct Listed {
     entity: Ref<TwinMsg>,
     object: Option<Ref<PhysicalObjectMsg>>,
-    /// What the list says of it, but for its description.
-    entry: JsonDoc,
-    /// Its description, apart so that it stays as it came byte for byte: within a document white space at its ends is lost.
-    description: JsonDoc,
+    /// What the list says of it.
+    #[serde(with = "apart")]
+    entry: Arc<TwinEntry>,
 }
 
-fn refused(error: serde_json::Error) -> Problem {
-    Problem::new(ProblemKind::Internal, error.to_string())
-}
+/// An entry as two documents: what the list says without the description, and the description. Within a document white
+/// space at its ends would be lost, and it stays as it came byte for byte.
+mod apart {
+    use std::sync::Arc;
 
-impl Described {
-    /// # Errors
-    /// [`ProblemKind::Internal`] when the description is no document; every one is.
-    pub(super) fn new(system: &TwinSystem) -> Result<Self, Problem> {
-        Ok(Self {
-            registered_at: system.registered_at,
-            version: system.version,
-            entity: system.entity,
-            description: JsonDoc::from_value(&system.description).map_err(refused)?,
-        })
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use twinway_protocol::{JsonDoc, twin::TwinEntry};
+
+    use crate::codec::document;
+
+    #[derive(Serialize, Deserialize)]
+    struct Apart {
+        #[serde(with = "document")]
+        entry: TwinEntry,
+        description: JsonDoc,
     }
 
-    /// The system; none: a later build wrote what this one does not read.
-    pub(super) fn system(self) -> Option<TwinSystem> {
-        let Self { registered_at, version, entity, description } = self;
-        Some(TwinSystem { description: description.read().ok()?, registered_at, version, entity, twin_count: 0 })
+    pub(super) fn serialize<S: Serializer>(entry: &TwinEntry, serializer: S) -> Result<S::Ok, S::Error> {
+        let description = entry.description.clone();
+        Apart { entry: TwinEntry { description: JsonDoc::null(), ..entry.clone() }, description }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<TwinEntry>, D::Error> {
+        let Apart { entry, description } = Apart::deserialize(deserializer)?;
+        Ok(Arc::new(TwinEntry { description, ..entry }))
+    }
+}
+
+impl From<&TwinSystem> for Described {
+    fn from(system: &TwinSystem) -> Self {
+        let TwinSystem { description, registered_at, version, entity, twin_count: _ } = system.clone();
+        Self { registered_at, version, entity, description }
+    }
+}
+
+impl From<Described> for TwinSystem {
+    fn from(described: Described) -> Self {
+        let Described { registered_at, version, entity, description } = described;
+        Self { description, registered_at, version, entity, twin_count: 0 }
     }
 }
 
 impl Listed {
-    /// # Errors
-    /// [`ProblemKind::Internal`] when the entry is no document; every one is.
-    pub(super) fn new(twin: &RegisteredTwin) -> Result<Self, Problem> {
-        let description = twin.entry.description.clone();
-        let entry = TwinEntry { description: JsonDoc::null(), ..TwinEntry::clone(&twin.entry) };
-        let entry = JsonDoc::from_value(&entry).map_err(refused)?;
-        Ok(Self { entity: twin.entity, object: twin.object, entry, description })
+    pub(super) fn id(&self) -> &TwinId {
+        &self.entry.id
     }
+}
 
-    /// The twin; none: a later build wrote what this one does not read.
-    pub(super) fn twin(self) -> Option<RegisteredTwin> {
-        let Self { entity, object, entry, description } = self;
-        let entry = TwinEntry { description, ..entry.read().ok()? };
-        Some(RegisteredTwin { entry: Arc::new(entry), entity, object })
+impl From<&RegisteredTwin> for Listed {
+    fn from(twin: &RegisteredTwin) -> Self {
+        Self { entity: twin.entity, object: twin.object, entry: Arc::clone(&twin.entry) }
+    }
+}
+
+impl From<Listed> for RegisteredTwin {
+    fn from(Listed { entity, object, entry }: Listed) -> Self {
+        Self { entry, entity, object }
     }
 }
 
 /// What is written of twins, by the parts that hold them.
-///
-/// # Errors
-/// As [`Listed::new`].
-pub(super) fn by_chunk(twins: &[RegisteredTwin]) -> Result<BTreeMap<u64, Vec<Listed>>, Problem> {
+pub(super) fn by_chunk(twins: &[RegisteredTwin]) -> BTreeMap<u64, Vec<Listed>> {
     let mut chunks: BTreeMap<u64, Vec<Listed>> = BTreeMap::new();
     for twin in twins {
-        chunks.entry(chunk_of(twin.entity)).or_default().push(Listed::new(twin)?);
+        chunks.entry(chunk_of(twin.entity)).or_default().push(twin.into());
     }
-    Ok(chunks)
+    chunks
 }
 
 /// How a registered twin system was written first. Never changed: journals have it.

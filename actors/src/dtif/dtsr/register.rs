@@ -14,7 +14,7 @@ use twinway_protocol::{
     twin::RegisteredTwin,
 };
 
-use super::kept::{Described, DtsrRecord, Listed};
+use super::kept::{DtsrRecord, Listed};
 use crate::standing::Registered;
 
 /// A physical object with all twins that stand for it.
@@ -245,10 +245,10 @@ impl Register {
     pub(super) fn snapshot_chunk(&self, slots: Range<u32>, into: &mut Vec<DtsrRecord>) {
         let mut of: BTreeMap<&SystemId, (Vec<Listed>, Vec<Listed>)> = BTreeMap::new();
         for lister in self.twins_at.range(slots.clone()).filter_map(|(_, id)| self.twins.get(id)) {
-            of.entry(&lister.system).or_default().0.extend(Listed::new(&lister.twin).ok());
+            of.entry(&lister.system).or_default().0.push((&lister.twin).into());
         }
         for lister in self.ending.range(slots).map(|(_, lister)| lister) {
-            of.entry(&lister.system).or_default().1.extend(Listed::new(&lister.twin).ok());
+            of.entry(&lister.system).or_default().1.push((&lister.twin).into());
         }
         for (system, (listed, unlisted)) in of {
             if !listed.is_empty() {
@@ -262,10 +262,10 @@ impl Register {
 
     /// The record of a system's own part.
     pub(super) fn snapshot_system(&self, system: &TwinSystem, into: &mut Vec<DtsrRecord>) {
-        into.extend(Described::new(system).ok().map(|described| DtsrRecord::Described(Box::new(described))));
+        into.push(DtsrRecord::Described(Box::new(system.into())));
         // Twins that have no parts of their own yet would be lost with the record that has them.
         let ids = self.unparted.get(&system.description.id).into_iter().flatten();
-        let twins = ids.filter_map(|id| Listed::new(&self.twins.get(id)?.twin).ok()).collect::<Vec<_>>();
+        let twins = ids.filter_map(|id| Some(Listed::from(&self.twins.get(id)?.twin))).collect::<Vec<_>>();
         if !twins.is_empty() {
             into.push(DtsrRecord::Listed { system: system.description.id.clone(), twins });
         }

@@ -128,7 +128,7 @@ impl Dtda {
     /// The subscription is made, and these are what its twins are.
     pub(super) fn begin(&mut self, number: u64, twins: &[Arc<TwinView>], out: &mut Out<'_, Self>) {
         let now_ms = out.now().monotonic_ms;
-        let Some(running) = self.register.get_mut(number) else { return };
+        let Some(running) = self.register.all.get_mut(number) else { return };
         running.read_ms = now_ms;
         for view in twins {
             running.is_news(view);
@@ -142,8 +142,8 @@ impl Dtda {
     /// After a restart: what was told is not known any more, so everything is told again.
     pub(super) fn resume(&mut self, out: &mut Out<'_, Self>) {
         let now = out.now();
-        for number in self.register.numbers() {
-            let Some(running) = self.register.get_mut(number) else { continue };
+        for number in self.register.all.numbers() {
+            let Some(running) = self.register.all.get_mut(number) else { continue };
             let left_ms = running.made.subscription.expires_at.unix_ms().saturating_sub(now.wall.unix_ms());
             out.timer(left_ms, expiry_key(number));
             running.due = running.all();
@@ -157,7 +157,7 @@ impl Dtda {
     pub(super) fn changed(&mut self, twin: &TwinId, out: &mut Out<'_, Self>) {
         let now_ms = out.now().monotonic_ms;
         for number in self.register.of_twin(twin) {
-            let Some(running) = self.register.get_mut(number).filter(|running| !running.is_periodic()) else {
+            let Some(running) = self.register.all.get_mut(number).filter(|running| !running.is_periodic()) else {
                 continue;
             };
             running.due.insert(twin.clone());
@@ -171,7 +171,7 @@ impl Dtda {
         let now_ms = out.now().monotonic_ms;
         for twin in &access.changed {
             for number in self.register.of_twin(twin) {
-                let Some(running) = self.register.get_mut(number) else { continue };
+                let Some(running) = self.register.all.get_mut(number) else { continue };
                 running.due.insert(twin.clone());
                 running.reason.get_or_insert(DeliveryReason::Changed);
                 running.next_ms = Some(now_ms);
@@ -195,7 +195,7 @@ impl Dtda {
     /// Reads the twins of a subscription if it is time, or has itself woken when it is.
     fn go_on(&mut self, number: u64, out: &mut Out<'_, Self>) {
         let now_ms = out.now().monotonic_ms;
-        let Some(running) = self.register.get_mut(number) else { return };
+        let Some(running) = self.register.all.get_mut(number) else { return };
         let Some(next_ms) = running.next_ms.filter(|_| running.asked.is_none()) else { return };
         if next_ms <= now_ms {
             return self.read_twins(number, out);
@@ -208,7 +208,7 @@ impl Dtda {
 
     /// FGMV-29 9.1 step 16, for a subscription.
     fn read_twins(&mut self, number: u64, out: &mut Out<'_, Self>) {
-        let Some(running) = self.register.get_mut(number) else { return };
+        let Some(running) = self.register.all.get_mut(number) else { return };
         running.next_ms = None;
         let due = std::mem::take(&mut running.due);
         let twins = if running.is_periodic() { running.all() } else { due };
@@ -236,7 +236,7 @@ impl Dtda {
         out: &mut Out<'_, Self>,
     ) {
         // It may have ended meanwhile.
-        let Some(running) = self.register.get_mut(number) else { return };
+        let Some(running) = self.register.all.get_mut(number) else { return };
         let Some(asked) = running.asked.take() else { return };
         let response = answer.unwrap_or_else(|problem| {
             let refused = asked.iter().map(|twin| TwinRefusal { twin: twin.clone(), problem: problem.clone() });
@@ -255,7 +255,7 @@ impl Dtda {
         if !told.is_empty() || !lost.is_empty() {
             self.tell(number, reason, told, lost, out);
         }
-        if let Some(running) = self.register.get_mut(number) {
+        if let Some(running) = self.register.all.get_mut(number) {
             running.plan(out.now().monotonic_ms);
             self.go_on(number, out);
         }
@@ -270,7 +270,7 @@ impl Dtda {
         refused: Vec<TwinRefusal>,
         out: &mut Out<'_, Self>,
     ) {
-        let Some(running) = self.register.get(number) else { return };
+        let Some(running) = self.register.all.get(number) else { return };
         let (entity, subscription) = (running.made.entity, running.made.subscription.id.clone());
         let is_over = running.made.subscription.twins.is_empty();
         let reason = if is_over { DeliveryReason::NoTwins } else { reason };
@@ -282,7 +282,7 @@ impl Dtda {
 
     pub(super) fn time_over(&mut self, key: PendingKey, out: &mut Out<'_, Self>) {
         let (number, now) = (key.to_bits() / 2, out.now());
-        let Some(running) = self.register.get_mut(number) else { return };
+        let Some(running) = self.register.all.get_mut(number) else { return };
         if key == due_key(number) {
             // A timer that was overtaken by an earlier one finds nothing to do.
             running.armed_ms.take_if(|armed_ms| *armed_ms <= now.monotonic_ms);

@@ -11,6 +11,8 @@ use twinway_protocol::{
     message::{DeliveryReason, ThirdPartySystemMsg, TwinSubscription},
 };
 
+use crate::sif::numbered::{Numbered, take_out};
+
 /// A subscription as it was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Made {
@@ -47,34 +49,12 @@ pub(super) struct Running {
 /// All subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Register {
-    by_number: BTreeMap<u64, Running>,
+    pub(super) all: Numbered<Running>,
     by_system: BTreeMap<SystemId, BTreeMap<SubscriptionId, u64>>,
     by_twin: BTreeMap<TwinId, BTreeSet<u64>>,
-    next: u64,
 }
 
 impl Register {
-    /// The number of the next subscription.
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_number.len()
-    }
-
-    pub(super) fn get(&self, number: u64) -> Option<&Running> {
-        self.by_number.get(&number)
-    }
-
-    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Running> {
-        self.by_number.get_mut(&number)
-    }
-
-    pub(super) fn numbers(&self) -> Vec<u64> {
-        self.by_number.keys().copied().collect()
-    }
-
     /// The subscriptions of one third-party system, in the order of their ids.
     pub(super) fn of_system(&self, system: &SystemId) -> impl Iterator<Item = (&SubscriptionId, u64)> {
         self.by_system.get(system).into_iter().flatten().map(|(id, number)| (id, *number))
@@ -92,7 +72,6 @@ impl Register {
 
     pub(super) fn keep(&mut self, made: Made) {
         let Made { number, subscription, .. } = &made;
-        self.next = self.next.max(number.saturating_add(1));
         self.by_system.entry(subscription.system.clone()).or_default().insert(subscription.id.clone(), *number);
         for twin in &subscription.twins {
             self.by_twin.entry(twin.clone()).or_default().insert(*number);
@@ -108,12 +87,12 @@ impl Register {
             armed_ms: None,
             made,
         };
-        self.by_number.insert(running.made.number, running);
+        self.all.insert(running.made.number, running);
     }
 
     /// Takes twins out of a subscription.
     pub(super) fn lose(&mut self, number: u64, twins: &[TwinId]) {
-        let Some(running) = self.by_number.get_mut(&number) else { return };
+        let Some(running) = self.all.get_mut(number) else { return };
         for twin in twins {
             running.made.subscription.twins.remove(twin);
             running.due.remove(twin);
@@ -124,8 +103,7 @@ impl Register {
     }
 
     pub(super) fn forget(&mut self, number: u64) {
-        self.next = self.next.max(number.saturating_add(1));
-        let Some(running) = self.by_number.remove(&number) else { return };
+        let Some(running) = self.all.remove(number) else { return };
         let TwinSubscription { id, system, twins, .. } = &running.made.subscription;
         for twin in twins {
             take_out(&mut self.by_twin, twin, number);
@@ -135,15 +113,6 @@ impl Register {
             if ids.is_empty() {
                 self.by_system.remove(system);
             }
-        }
-    }
-}
-
-fn take_out(by_twin: &mut BTreeMap<TwinId, BTreeSet<u64>>, twin: &TwinId, number: u64) {
-    if let Some(numbers) = by_twin.get_mut(twin) {
-        numbers.remove(&number);
-        if numbers.is_empty() {
-            by_twin.remove(twin);
         }
     }
 }

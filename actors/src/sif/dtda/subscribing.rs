@@ -83,7 +83,7 @@ impl Dtda {
         let of_system = self.register.of_system(system).count();
         let (name, limit) = if of_system >= self.settings.twin_subscriptions_max {
             ("twin_subscriptions_max", self.settings.twin_subscriptions_max)
-        } else if self.register.len() >= self.settings.twin_subscriptions_total_max {
+        } else if self.register.all.len() >= self.settings.twin_subscriptions_total_max {
             ("twin_subscriptions_total_max", self.settings.twin_subscriptions_total_max)
         } else {
             return Ok(());
@@ -121,7 +121,7 @@ impl Dtda {
             created_at: now,
             expires_at: now.plus_ms(lifetime_ms),
         };
-        let number = self.register.next();
+        let number = self.register.all.next();
         let made = Made { number, entity, subscription: subscription.clone() };
         self.write(number, DtdaRecord::Subscribed(Box::new(made)), out);
         out.timer(lifetime_ms, expiry_key(number));
@@ -143,7 +143,7 @@ impl Dtda {
 
     /// Only the third-party system whose subscription it is learns that it exists.
     pub(super) fn read(&self, system: &SystemId, id: &SubscriptionId) -> Result<TwinSubscriptionShown, Problem> {
-        let running = self.register.find(system, id).and_then(|number| self.register.get(number));
+        let running = self.register.find(system, id).and_then(|number| self.register.all.get(number));
         let running = running.ok_or_else(|| {
             Problem::new(ProblemKind::SubscriptionUnknown, format!("`{system}` has no subscription `{id}`"))
         })?;
@@ -153,7 +153,7 @@ impl Dtda {
 
     pub(super) fn list(&self, question: &ListTwinSubscriptions) -> TwinSubscriptionsListed {
         let all = self.register.of_system(&question.system).filter_map(|(id, number)| {
-            let running = self.register.get(number)?;
+            let running = self.register.all.get(number)?;
             Some((id.as_str(), &running.made.subscription))
         });
         let page = Page::of(all, question.cursor.as_deref(), question.limit, TwinSubscription::clone);

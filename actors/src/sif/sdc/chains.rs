@@ -62,7 +62,7 @@ impl Sdc {
             return Err(Problem::new(ProblemKind::InvalidQuery, detail));
         }
         let Some(number) = self.register.by_key(&question.metaverse, key) else { return Ok(None) };
-        match self.register.get(number) {
+        match self.register.all.get(number) {
             Some(kept) if kept.execution.chain == question.chain => Ok(Some(number)),
             _ => {
                 let detail = "the idempotency key stands for another chain";
@@ -76,12 +76,9 @@ impl Sdc {
         checks::check(&chain, &self.settings)?;
         let depth = self.depth(&metaverse, &chain)?;
         self.make_room(&metaverse, out)?;
-        let number = self.register.next();
+        let number = self.register.all.next();
         let id = format!("exec-{number}-{:016x}", out.chance());
         let id = ExecutionId::new(id).map_err(|error| Problem::new(ProblemKind::Internal, error.to_string()))?;
-        let document = JsonDoc::from_value(&*chain).map_err(|error| {
-            Problem::new(ProblemKind::InvalidDocument, format!("the chain cannot be kept: {error}"))
-        })?;
         let now = out.now();
         let deadline_ms = chain.deadline_ms.unwrap_or(self.settings.chain_deadline_ms);
         let started = Started {
@@ -93,7 +90,7 @@ impl Sdc {
             depth,
             at: now.wall,
             deadline_at: now.wall.plus_ms(deadline_ms),
-            chain: document,
+            chain,
         };
         self.write(number, Record::Started(Box::new(started)), out);
         self.arm_deadline(number, deadline_ms, out);
@@ -125,7 +122,7 @@ impl Sdc {
         if self.register.under_way_of(metaverse) >= self.settings.executions_under_way_max {
             return Err(limit("executions_under_way_max", self.settings.executions_under_way_max));
         }
-        if self.register.len() >= self.settings.executions_kept_max {
+        if self.register.all.len() >= self.settings.executions_kept_max {
             let full = || limit("executions_kept_max", self.settings.executions_kept_max);
             let (_, number) = self.register.first_ended().ok_or_else(full)?;
             self.write(number, Record::Forgotten(number), out);
@@ -156,10 +153,10 @@ impl Sdc {
             let execution = &kept.execution;
             execution.ended.is_none() && !execution.cancelling && !execution.has_turned_back()
         };
-        if self.register.get(number).is_some_and(open) {
+        if self.register.all.get(number).is_some_and(open) {
             self.happen(number, Happening::CancelRequested, out);
             // What a system is asked already is waited for; a pause is not.
-            if let Some(key) = self.register.get(number).and_then(|kept| kept.driver)
+            if let Some(key) = self.register.all.get(number).and_then(|kept| kept.driver)
                 && matches!(self.pending.get_mut(key), Some(Waiting::Chain { awaits: Await::Pause, .. }))
             {
                 self.pending.take(key);
@@ -167,20 +164,21 @@ impl Sdc {
             }
             self.proceed(number, out);
         }
-        let shown = self.register.get(number).map(|kept| ExecutionShown { execution: Box::new(kept.execution.view()) });
+        let shown =
+            self.register.all.get(number).map(|kept| ExecutionShown { execution: Box::new(kept.execution.view()) });
         out.reply(asker, shown.ok_or_else(|| Problem::new(ProblemKind::RequestUnknown, "it is gone")));
     }
 
     /// Answers with the execution as it stands, at its end or after `wait_ms`.
     fn show(&mut self, number: u64, waiter: Waiter, wait_ms: u64, out: &mut Out<'_, Self>) {
-        let has_ended = self.register.get(number).is_none_or(|kept| kept.execution.ended.is_some());
+        let has_ended = self.register.all.get(number).is_none_or(|kept| kept.execution.ended.is_some());
         let wait_ms = wait_ms.min(self.settings.chain_deadline_ms_max);
         if !has_ended
             && wait_ms > 0
             && let Ok(key) = self.pending.insert(Waiting::Patience { number })
         {
             out.timer(wait_ms, key);
-            if let Some(kept) = self.register.get_mut(number) {
+            if let Some(kept) = self.register.all.get_mut(number) {
                 kept.waiters.insert(key, waiter);
             }
             return;
@@ -190,7 +188,8 @@ impl Sdc {
 
     pub(super) fn tell_waiter(&self, number: u64, waiter: Waiter, out: &mut Out<'_, Self>) {
         let gone = || Problem::new(ProblemKind::RequestUnknown, "the execution is kept no longer");
-        let shown = self.register.get(number).map(|kept| ExecutionShown { execution: Box::new(kept.execution.view()) });
+        let shown =
+            self.register.all.get(number).map(|kept| ExecutionShown { execution: Box::new(kept.execution.view()) });
         let answer = shown.ok_or_else(gone);
         match waiter {
             Waiter::Run(asker) => out.reply(asker, answer),
@@ -208,7 +207,7 @@ impl Sdc {
         let step = step_of(&what);
         let ended = matches!(what, Happening::Ended { .. });
         self.write(number, Record::Happened { number, at: out.now().wall, what }, out);
-        let Some(kept) = self.register.get_mut(number) else { return };
+        let Some(kept) = self.register.all.get_mut(number) else { return };
         let execution = &kept.execution;
         let (to, id) = (execution.started.metaverse_entity, execution.started.id.clone());
         let mut view = execution.view();
@@ -230,7 +229,7 @@ impl Sdc {
     }
 
     fn ended(&mut self, number: u64, out: &mut Out<'_, Self>) {
-        let Some(kept) = self.register.get_mut(number) else { return };
+        let Some(kept) = self.register.all.get_mut(number) else { return };
         let (waiters, deadline) = (std::mem::take(&mut kept.waiters), kept.deadline.take());
         if let Some(key) = deadline {
             self.pending.take(key);
@@ -246,7 +245,7 @@ impl Sdc {
         // Without room for it the deadline is seen when the next step is done.
         let Ok(key) = self.pending.insert(Waiting::Deadline { number }) else { return };
         out.timer(after_ms, key);
-        if let Some(kept) = self.register.get_mut(number) {
+        if let Some(kept) = self.register.all.get_mut(number) {
             kept.deadline = Some(key);
         }
     }
@@ -291,7 +290,7 @@ impl Sdc {
             out.timer(self.settings.outside_answer_ms_max, SETTLED);
         }
         for number in under_way {
-            let Some(kept) = self.register.get_mut(number) else { continue };
+            let Some(kept) = self.register.all.get_mut(number) else { continue };
             kept.recovering = true;
             let left = kept.execution.started.deadline_at.unix_ms().saturating_sub(out.now().wall.unix_ms());
             // One that has passed needs no timer, before which a further step could begin.
@@ -313,7 +312,7 @@ impl Sdc {
     /// Whatever system is not known by now is gone.
     pub(super) fn settled(&mut self, out: &mut Out<'_, Self>) {
         for number in self.register.under_way() {
-            if let Some(kept) = self.register.get_mut(number) {
+            if let Some(kept) = self.register.all.get_mut(number) {
                 kept.recovering = false;
             }
         }
@@ -324,7 +323,7 @@ impl Sdc {
 
     /// The time for all steps is over.
     pub(super) fn deadline(&mut self, number: u64, out: &mut Out<'_, Self>) {
-        let Some(kept) = self.register.get_mut(number) else { return };
+        let Some(kept) = self.register.all.get_mut(number) else { return };
         kept.deadline = None;
         if kept.execution.ended.is_some() || kept.execution.has_turned_back() {
             return;
@@ -335,24 +334,24 @@ impl Sdc {
         let detail = "the steps were not done within `deadlineMs`";
         let why: Why = Problem::new(ProblemKind::OutsideTimeout, detail).into();
         // What the system is asked at this moment, or was asked before, it may do.
-        if let Some(step) = self.register.get(number).and_then(|kept| kept.execution.in_doubt()) {
+        if let Some(step) = self.register.all.get(number).and_then(|kept| kept.execution.in_doubt()) {
             self.happen(number, Happening::Uncertain { step, why: why.clone() }, out);
         }
-        if self.register.get(number).is_some_and(|kept| !kept.execution.has_turned_back()) {
+        if self.register.all.get(number).is_some_and(|kept| !kept.execution.has_turned_back()) {
             self.happen(number, Happening::TurnedBack { why }, out);
         }
         self.proceed(number, out);
     }
 
     pub(super) fn set_driver(&mut self, number: u64, driver: Option<PendingKey>) {
-        if let Some(kept) = self.register.get_mut(number) {
+        if let Some(kept) = self.register.all.get_mut(number) {
             kept.driver = driver;
         }
     }
 
     /// The chain of an execution: shared, so that it can be read while the execution changes.
     pub(super) fn chain(&self, number: u64) -> Option<Arc<Chain>> {
-        self.register.get(number).map(|kept| Arc::clone(&kept.execution.chain))
+        self.register.all.get(number).map(|kept| Arc::clone(&kept.execution.chain))
     }
 }
 

@@ -71,9 +71,8 @@ pub(super) struct Execution {
 }
 
 impl Execution {
-    /// An execution to which nothing has happened. `None`: its chain cannot be read, by a newer version's record.
-    pub(super) fn new(started: Started) -> Option<Self> {
-        let chain: Arc<Chain> = Arc::new(started.chain.read().ok()?);
+    /// An execution to which nothing has happened.
+    pub(super) fn new(started: Started) -> Self {
         let step = Step {
             state: StepState::Waiting,
             attempts: 0,
@@ -85,18 +84,17 @@ impl Execution {
             doubt: false,
             why: None,
         };
-        let steps = vec![step; chain.steps.len()];
-        Some(Self {
+        Self {
+            steps: vec![step; started.chain.steps.len()],
+            chain: Arc::clone(&started.chain),
             started,
-            chain,
-            steps,
             happened: Vec::new(),
             cancelling: false,
             why: None,
             turned_back: false,
             output: None,
             ended: None,
-        })
+        }
     }
 
     /// Takes over what happened.

@@ -1,9 +1,11 @@
 //! What SDC writes down of executions (FGMV-29 8.2.4). Only ever appended to.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     ExecutionId, JsonDoc, PermissionId, Problem, ProblemKind, Ref, SystemId,
-    collaboration::{ExecutionProblem, ExecutionState},
+    collaboration::{Chain, ExecutionProblem, ExecutionState},
     message::MetaverseSystemMsg,
     time::Timestamp,
 };
@@ -45,8 +47,9 @@ pub struct Started {
     pub at: Timestamp,
     /// By when its steps have to be done.
     pub deadline_at: Timestamp,
-    /// The chain, as its document.
-    pub chain: JsonDoc,
+    /// The chain.
+    #[serde(with = "crate::codec::document")]
+    pub chain: Arc<Chain>,
 }
 
 /// What happened to an execution after it began; `step` counts from 0.

@@ -14,6 +14,7 @@ use super::{
     execution::Execution,
     record::{Happening, Record, Started},
 };
+use crate::sif::numbered::{Numbered, take_out};
 
 /// An execution, and what of it is not written down.
 #[derive(Debug)]
@@ -51,35 +52,17 @@ pub(super) enum Waiter {
 /// All executions.
 #[derive(Debug, Default)]
 pub(super) struct Register {
-    by_number: BTreeMap<u64, Kept>,
+    pub(super) all: Numbered<Kept>,
     by_id: BTreeMap<ExecutionId, u64>,
     by_key: BTreeMap<(SystemId, Box<str>), u64>,
     by_metaverse: BTreeMap<SystemId, BTreeSet<u64>>,
     under_way: BTreeMap<SystemId, BTreeSet<u64>>,
     ended: BTreeSet<(Timestamp, u64)>,
-    next: u64,
 }
 
 impl Register {
-    /// The number of the next execution.
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_number.len()
-    }
-
-    pub(super) fn get(&self, number: u64) -> Option<&Kept> {
-        self.by_number.get(&number)
-    }
-
-    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Kept> {
-        self.by_number.get_mut(&number)
-    }
-
     pub(super) fn by_id(&self, id: &ExecutionId) -> Option<&Kept> {
-        self.by_id.get(id).and_then(|number| self.by_number.get(number))
+        self.by_id.get(id).and_then(|number| self.all.get(*number))
     }
 
     /// The execution that a metaverse system asked for under this key.
@@ -125,7 +108,7 @@ impl Register {
         let limit = Page::<()>::items(question.limit);
         let own = self.by_metaverse.get(&question.metaverse).into_iter().flat_map(|all| all.range(from..));
         let mut found = own
-            .filter_map(|number| self.get(*number))
+            .filter_map(|number| self.all.get(*number))
             .filter(|kept| question.state.is_none_or(|state: ExecutionState| kept.execution.state() == state));
         let items: Vec<_> = found.by_ref().take(limit).collect();
         let more = found.next().is_some();
@@ -137,16 +120,10 @@ impl Register {
         match record {
             Record::Started(started) => self.start(*started),
             Record::Happened { number, at, what } => {
-                let Some(kept) = self.by_number.get_mut(&number) else { return };
+                let Some(kept) = self.all.get_mut(number) else { return };
                 kept.execution.apply(at, what);
                 if kept.execution.ended.is_some() {
-                    let metaverse = &kept.execution.started.metaverse;
-                    if let Some(numbers) = self.under_way.get_mut(metaverse) {
-                        numbers.remove(&number);
-                        if numbers.is_empty() {
-                            self.under_way.remove(metaverse);
-                        }
-                    }
+                    take_out(&mut self.under_way, &kept.execution.started.metaverse, number);
                     self.ended.insert((at, number));
                 }
             }
@@ -156,9 +133,8 @@ impl Register {
 
     fn start(&mut self, started: Started) {
         let (number, metaverse) = (started.number, started.metaverse.clone());
-        self.next = self.next.max(number.saturating_add(1));
         let (id, key) = (started.id.clone(), started.key.clone());
-        let Some(execution) = Execution::new(started) else { return };
+        let execution = Execution::new(started);
         self.by_id.insert(id, number);
         if let Some(key) = key {
             self.by_key.insert((metaverse.clone(), key), number);
@@ -166,23 +142,17 @@ impl Register {
         self.by_metaverse.entry(metaverse.clone()).or_default().insert(number);
         self.under_way.entry(metaverse).or_default().insert(number);
         let kept = Kept { execution, driver: None, deadline: None, recovering: false, waiters: BTreeMap::new() };
-        self.by_number.insert(number, kept);
+        self.all.insert(number, kept);
     }
 
     fn forget(&mut self, number: u64) {
-        self.next = self.next.max(number.saturating_add(1));
-        let Some(Kept { execution, .. }) = self.by_number.remove(&number) else { return };
+        let Some(Kept { execution, .. }) = self.all.remove(number) else { return };
         let Started { id, metaverse, key, .. } = execution.started;
         self.by_id.remove(&id);
         if let Some(key) = key {
             self.by_key.remove(&(metaverse.clone(), key));
         }
-        if let Some(numbers) = self.by_metaverse.get_mut(&metaverse) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.by_metaverse.remove(&metaverse);
-            }
-        }
+        take_out(&mut self.by_metaverse, &metaverse, number);
         if let Some((_, at)) = execution.ended {
             self.ended.remove(&(at, number));
         }
@@ -190,7 +160,7 @@ impl Register {
 
     /// The records that make the same execution again.
     pub(super) fn snapshot(&self, number: u64, into: &mut Vec<Record>) {
-        let Some(Kept { execution, .. }) = self.get(number) else { return };
+        let Some(Kept { execution, .. }) = self.all.get(number) else { return };
         into.push(Record::Started(Box::new(execution.started.clone())));
         let happened = |(at, what): &(Timestamp, Happening)| Record::Happened { number, at: *at, what: what.clone() };
         into.extend(execution.happened.iter().map(happened));

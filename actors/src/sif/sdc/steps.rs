@@ -43,7 +43,7 @@ impl Sdc {
     pub(super) fn proceed(&mut self, number: u64, out: &mut Out<'_, Self>) {
         // Every turn of this loop writes something down: it ends with the chain.
         loop {
-            let Some(kept) = self.register.get(number) else { return };
+            let Some(kept) = self.register.all.get(number) else { return };
             if kept.driver.is_some() {
                 return;
             }
@@ -61,7 +61,8 @@ impl Sdc {
 
     /// A step's turn. Gives whether the chain goes on at once.
     fn begin_step(&mut self, number: u64, index: usize, out: &mut Out<'_, Self>) -> bool {
-        let (Some(kept), Some(chain), step) = (self.register.get(number), self.chain(number), number_of(index)) else {
+        let (Some(kept), Some(chain), step) = (self.register.all.get(number), self.chain(number), number_of(index))
+        else {
             return false;
         };
         let Some((declared, state)) = chain.steps.get(index).zip(kept.execution.steps.get(index)) else { return false };
@@ -103,7 +104,7 @@ impl Sdc {
         if let Some(system) = self.systems.get(id) {
             return Ok(Some(Arc::clone(system)));
         }
-        if self.register.get(number).is_some_and(|kept| kept.recovering) {
+        if self.register.all.get(number).is_some_and(|kept| kept.recovering) {
             self.awaited.entry(id.clone()).or_default().insert(number);
             return Ok(None);
         }
@@ -124,13 +125,13 @@ impl Sdc {
 
     /// Whether an attempt before may have done the step.
     pub(super) fn may_be_done(&self, number: u64, step: u32) -> bool {
-        let step = self.register.get(number).and_then(|kept| kept.execution.steps.get(step as usize));
+        let step = self.register.all.get(number).and_then(|kept| kept.execution.steps.get(step as usize));
         step.is_some_and(Step::may_have_been_done)
     }
 
     /// FGMV-29 9.1 step 13, of a step or of what undoes it.
     fn verify(&mut self, number: u64, awaits: Await, step: &ChainStep, operation: &str, out: &mut Out<'_, Self>) {
-        let Some(kept) = self.register.get(number) else { return };
+        let Some(kept) = self.register.all.get(number) else { return };
         let question = VerifyUserAuthorization {
             system: step.system.clone(),
             metaverse: kept.execution.started.metaverse.clone(),
@@ -156,7 +157,7 @@ impl Sdc {
     ) {
         self.set_driver(number, None);
         let Some(chain) = self.chain(number) else { return };
-        if self.register.get(number).is_some_and(|kept| kept.execution.cancelling) {
+        if self.register.all.get(number).is_some_and(|kept| kept.execution.cancelling) {
             return self.proceed(number, out);
         }
         let (step, before) = match awaits {
@@ -216,7 +217,7 @@ impl Sdc {
         let gone = || Problem::new(ProblemKind::Internal, "the step is gone");
         let chain = self.chain(number).ok_or_else(gone)?;
         let declared = chain.steps.get(index).ok_or_else(gone)?;
-        let kept = self.register.get(number).ok_or_else(gone)?;
+        let kept = self.register.all.get(number).ok_or_else(gone)?;
         let system = Arc::clone(self.systems.get(&declared.system).ok_or_else(gone)?);
         let input = match &declared.input {
             Some(text) => {
@@ -260,7 +261,7 @@ impl Sdc {
         request: Request<'_>,
     ) -> Result<(ExecuteService, Option<Conversion>), Problem> {
         let gone = || Problem::new(ProblemKind::Internal, "the execution is gone");
-        let started = &self.register.get(number).ok_or_else(gone)?.execution.started;
+        let started = &self.register.all.get(number).ok_or_else(gone)?.execution.started;
         let chain = self.chain(number).ok_or_else(gone)?;
         let key = format!("{}/{}{}", started.id, step.name, if request.undo { "/compensation" } else { "" });
         let facts = Facts {
@@ -326,7 +327,7 @@ impl Sdc {
         let chain = self.chain(number);
         let text = chain.as_ref().and_then(|chain| chain.steps.get(step as usize)?.output.as_deref());
         let value = transform::value(output);
-        let value = match (text, self.register.get(number)) {
+        let value = match (text, self.register.all.get(number)) {
             (Some(text), Some(kept)) => {
                 let mut names = kept.execution.names();
                 names.insert("output".to_owned(), value);
@@ -339,7 +340,8 @@ impl Sdc {
 
     fn step_failed(&mut self, number: u64, step: u32, problem: Problem, out: &mut Out<'_, Self>) {
         let Some(chain) = self.chain(number) else { return };
-        let deferred = self.register.get(number).and_then(|kept| Some(kept.execution.at(step as usize)?.1.deferred));
+        let deferred =
+            self.register.all.get(number).and_then(|kept| Some(kept.execution.at(step as usize)?.1.deferred));
         let Some((declared, deferred)) = chain.steps.get(step as usize).zip(deferred) else { return };
         let retry = declared.retry.unwrap_or(RETRY);
         let meaning = Meaning::of(problem.kind);
@@ -397,7 +399,7 @@ impl Sdc {
 
     /// The result of the whole.
     fn output(&self, number: u64) -> Result<JsonDoc, Problem> {
-        let Some(kept) = self.register.get(number) else { return Ok(JsonDoc::null()) };
+        let Some(kept) = self.register.all.get(number) else { return Ok(JsonDoc::null()) };
         let mut names = kept.execution.names();
         let value = match &kept.execution.chain.output {
             Some(text) => transform::evaluate(text, &names, "/output")?,

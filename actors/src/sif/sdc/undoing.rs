@@ -32,7 +32,7 @@ impl Sdc {
         let declared = chain.steps.get(index).ok_or_else(gone)?;
         let undo = declared.compensation.as_ref().ok_or_else(gone)?;
         let Some(system) = self.system_for(number, &declared.system)? else { return Ok(()) };
-        let execution = &self.register.get(number).ok_or_else(gone)?.execution;
+        let execution = &self.register.all.get(number).ok_or_else(gone)?.execution;
         let (_, state) = execution.at(index).ok_or_else(gone)?;
         let input = match &undo.input {
             Some(text) => {
@@ -63,7 +63,8 @@ impl Sdc {
 
     pub(super) fn undo_failed(&mut self, number: u64, step: u32, problem: Problem, out: &mut Out<'_, Self>) {
         let Some(chain) = self.chain(number) else { return };
-        let deferred = self.register.get(number).and_then(|kept| Some(kept.execution.at(step as usize)?.1.deferred));
+        let deferred =
+            self.register.all.get(number).and_then(|kept| Some(kept.execution.at(step as usize)?.1.deferred));
         let Some((declared, deferred)) = chain.steps.get(step as usize).zip(deferred) else { return };
         let retry = declared.compensation.as_ref().and_then(|undo| undo.retry).unwrap_or(UNDO_RETRY);
         // A compensation has its key, and by its contract may come more than once.

@@ -13,7 +13,10 @@ use twinway_protocol::{
     time::Timestamp,
 };
 
-use crate::mutation::{Mutation, broken};
+use crate::{
+    mutation::{Mutation, broken},
+    sif::numbered::{Numbered, take_out},
+};
 
 /// How many authorizations are kept of one user of one metaverse system at one third-party system.
 pub const USER_AUTHORIZATIONS_MAX: usize = 64;
@@ -42,45 +45,30 @@ type Holder = (SystemId, UserId, SystemId);
 /// All authorizations.
 #[derive(Debug, Default)]
 pub(super) struct Register {
-    by_number: BTreeMap<u64, Kept>,
+    pub(super) all: Numbered<Kept>,
     by_id: BTreeMap<PermissionId, u64>,
     by_holder: BTreeMap<Holder, BTreeSet<u64>>,
     by_metaverse: BTreeMap<SystemId, BTreeSet<u64>>,
     by_system: BTreeMap<SystemId, BTreeSet<u64>>,
-    next: u64,
 }
 
 impl Register {
-    /// The number of the next authorization.
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_number.len()
-    }
-
     pub(super) fn get(&self, id: &PermissionId) -> Option<&Kept> {
-        self.by_id.get(id).and_then(|number| self.by_number.get(number))
-    }
-
-    pub(super) fn by_number(&self, number: u64) -> Option<&Kept> {
-        self.by_number.get(&number)
+        self.by_id.get(id).and_then(|number| self.all.get(*number))
     }
 
     /// Keeps an authorization, or a new decision about it.
     pub(super) fn keep(&mut self, kept: Kept) {
-        self.next = self.next.max(kept.number.saturating_add(1));
         self.by_id.insert(kept.authorization.id.clone(), kept.number);
         self.by_holder.entry(holder(&kept.authorization)).or_default().insert(kept.number);
         self.by_metaverse.entry(kept.authorization.metaverse.clone()).or_default().insert(kept.number);
         self.by_system.entry(kept.authorization.system.clone()).or_default().insert(kept.number);
-        self.by_number.insert(kept.number, kept);
+        self.all.insert(kept.number, kept);
     }
 
     /// Forgets an authorization.
     pub(super) fn forget(&mut self, number: u64) {
-        let Some(kept) = self.by_number.remove(&number) else { return };
+        let Some(kept) = self.all.remove(number) else { return };
         self.by_id.remove(&kept.authorization.id);
         take_out(&mut self.by_metaverse, &kept.authorization.metaverse, number);
         take_out(&mut self.by_system, &kept.authorization.system, number);
@@ -94,17 +82,17 @@ impl Register {
             AuthorizationParty::ThirdParty(id) => self.by_system.get(id),
         };
         let numbers = numbers.into_iter().flat_map(move |numbers| numbers.range(from..));
-        numbers.filter_map(|number| self.by_number.get(number))
+        numbers.filter_map(|number| self.all.get(*number))
     }
 
     /// All authorizations at one third-party system, with their numbers and the actors of who asked for them.
     pub(super) fn of_system(&self, system: &SystemId) -> Vec<(u64, Ref<MetaverseSystemMsg>, UserAuthorization)> {
-        let of_it = self.by_number.iter().filter(|(_, kept)| kept.authorization.system == *system);
-        of_it.map(|(number, kept)| (*number, kept.metaverse_entity, kept.authorization.clone())).collect()
+        let of_it = self.by_system.get(system).into_iter().flatten().filter_map(|number| self.all.get(*number));
+        of_it.map(|kept| (kept.number, kept.metaverse_entity, kept.authorization.clone())).collect()
     }
 
     fn of(&self, holder: &Holder) -> impl DoubleEndedIterator<Item = &Kept> {
-        self.by_holder.get(holder).into_iter().flatten().filter_map(|number| self.by_number.get(number))
+        self.by_holder.get(holder).into_iter().flatten().filter_map(|number| self.all.get(*number))
     }
 
     /// What must be forgotten before `holder` gets one more authorization, if anything.
@@ -134,7 +122,7 @@ impl Register {
 
     /// Whatever was granted to anybody: what a planted bug takes for the user's.
     fn anybodys(&self) -> Option<(&PermissionId, &AuthorizationGrant)> {
-        self.by_number.values().find_map(|kept| match &kept.authorization.decision {
+        self.all.entries().find_map(|kept| match &kept.authorization.decision {
             AuthorizationDecision::Granted(grant) => Some((&kept.authorization.id, grant)),
             _ => None,
         })
@@ -181,15 +169,6 @@ impl Register {
         };
         let VerifyUserAuthorization { user, operation, system, .. } = question;
         Err(Problem::new(kind, format!("`{user}` may not call `{operation}` of `{system}`: {what}")))
-    }
-}
-
-fn take_out<K: Ord>(index: &mut BTreeMap<K, BTreeSet<u64>>, key: &K, number: u64) {
-    if let Some(numbers) = index.get_mut(key) {
-        numbers.remove(&number);
-        if numbers.is_empty() {
-            index.remove(key);
-        }
     }
 }
 

@@ -341,7 +341,7 @@ fn a_snapshot_of_each_part_makes_the_same_state() {
         records.into_iter().for_each(|record| after.behaviour.replay(record));
     }
     assert!(verify(&mut after, "order").is_ok() && verify(&mut after, "cancel").is_ok());
-    assert_eq!(after.behaviour.register.next(), before.behaviour.register.next());
+    assert_eq!(after.behaviour.register.all.next(), before.behaviour.register.all.next());
 }
 
 #[test]

@@ -37,8 +37,8 @@ impl Tpsr {
         let (registered_at, entity) = (before.registered_at, before.entity);
         let system = Arc::new(ThirdPartySystem { description: *description, registered_at, version, entity });
         let Some(key) = self.spread(&system, Waiting::Updating(asker), out) else { return };
-        if !is_same && let Err(problem) = self.describe(&system, out) {
-            return self.give_up(key, &problem, out);
+        if !is_same {
+            self.describe(&system, out);
         }
         self.tell_deriving(&system, key, out);
         self.begin_lifetime(&system, out);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
-    JsonDoc, Problem, ProblemKind, Ref, SystemId,
+    JsonDoc, Ref, SystemId,
     message::ThirdPartySystemMsg,
     registry::{Api, Reach, ServiceCharge, ServiceLevel, ThirdPartyDescription, ThirdPartySystem},
     time::Timestamp,
@@ -40,26 +40,21 @@ pub struct Described {
     /// Its actor.
     entity: Ref<ThirdPartySystemMsg>,
     /// What it registered.
-    description: JsonDoc,
+    #[serde(with = "crate::codec::document")]
+    description: ThirdPartyDescription,
 }
 
-impl Described {
-    /// # Errors
-    /// [`ProblemKind::Internal`] when the description is no document; every one is.
-    pub(super) fn new(system: &ThirdPartySystem) -> Result<Self, Problem> {
-        let refused = |error: serde_json::Error| Problem::new(ProblemKind::Internal, error.to_string());
-        Ok(Self {
-            registered_at: system.registered_at,
-            version: system.version,
-            entity: system.entity,
-            description: JsonDoc::from_value(&system.description).map_err(refused)?,
-        })
+impl From<&ThirdPartySystem> for Described {
+    fn from(system: &ThirdPartySystem) -> Self {
+        let ThirdPartySystem { description, registered_at, version, entity } = system.clone();
+        Self { registered_at, version, entity, description }
     }
+}
 
-    /// The system; none: a later build wrote what this one does not read.
-    pub(super) fn system(self) -> Option<ThirdPartySystem> {
-        let Self { registered_at, version, entity, description } = self;
-        Some(ThirdPartySystem { description: description.read().ok()?, registered_at, version, entity })
+impl From<Described> for ThirdPartySystem {
+    fn from(described: Described) -> Self {
+        let Described { registered_at, version, entity, description } = described;
+        Self { description, registered_at, version, entity }
     }
 }
 
@@ -134,7 +129,9 @@ impl From<FirstThirdPartySystem> for ThirdPartySystem {
 
 #[cfg(test)]
 mod tests {
-    use super::Record;
+    use twinway_protocol::JsonDoc;
+
+    use super::{Described, Record};
     use crate::codec;
 
     /// What the build before wrote when the shop of the tests registered.
@@ -153,5 +150,22 @@ mod tests {
         let system = twinway_protocol::registry::ThirdPartySystem::from((**first).clone());
         assert_eq!(system, (*crate::sif::testing::registered("shop", 1)).clone());
         assert_eq!(codec::encode(&record).expect("it encodes"), bytes, "and is written as it was");
+    }
+
+    #[test]
+    fn what_a_later_build_wrote_is_refused_and_not_passed_over() {
+        let shop = crate::sif::testing::registered("shop", 1);
+        let Described { registered_at, version, entity, description } = Described::from(&*shop);
+        let mut document = serde_json::to_value(description).expect("it is written");
+        let record = |document: &serde_json::Value| {
+            let description = JsonDoc::from_value(document).expect("it is JSON");
+            codec::encode(&(registered_at, version, entity, description)).expect("it encodes")
+        };
+        let read = |bytes: &[u8]| codec::decode::<Described>(bytes);
+        let known = record(&document);
+        assert_eq!(twinway_protocol::registry::ThirdPartySystem::from(read(&known).expect("it decodes")), *shop);
+        document["later"] = true.into();
+        let refused = read(&record(&document)).expect_err("it has a member that nobody here knows").to_string();
+        assert!(refused.contains("later"), "{refused}");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, ProblemKind, Ref,
-    collaboration::{ApiMethod, Chain, ExecutionState},
+    collaboration::{ApiMethod, ExecutionState},
     message::{
         ExecuteService, ExecutionShown, OpenSystem, OutsideAnswer, OutsideRequest, RegisterThirdPartySystem,
         RequestUserAuthorization, RunChain, ServiceExecuted, ServiceRequest, ThirdPartySystemMsg, UseThirdPartySystem,
@@ -17,7 +17,7 @@ use twinway_protocol::{
 use super::{
     super::{
         enabler,
-        outsiders::{SHOP, WORLD, answering, json, shop, system, user, willing},
+        outsiders::{SHOP, WORLD, answering, json, said, shop, system, user, willing},
     },
     checks,
 };
@@ -50,20 +50,6 @@ const MAPPING: &str = r#"{"operation": "order", "mapping": {"base": "http://shop
 
 /// What its API answers.
 const ANSWERED: &str = r#"{"status": 201, "headers": {}, "body": {"id": 9}}"#;
-
-/// What is said here is well-formed, which a test holds: the worlds run.
-#[allow(clippy::expect_used, reason = "constants of this file, read by every test")]
-mod constants {
-    use super::*;
-
-    pub(super) fn chain(text: &str) -> Arc<Chain> {
-        Arc::new(serde_json::from_str(text).expect("the chain is well described"))
-    }
-
-    pub(super) fn mapped() -> Api {
-        serde_json::from_str(MAPPING).expect("the mapping is well described")
-    }
-}
 
 /// A third-party system like the shop opens and registers: two parts.
 fn opens(name: &'static str, at: Ref<ThirdPartySystemMsg>, api: Option<Api>) -> Line<Wire> {
@@ -98,7 +84,18 @@ fn world(at_the_depot: &'static [&'static str]) -> Line<Wire> {
 }
 
 fn runs(text: &'static str) -> impl Fn() -> RunChain {
-    move || RunChain { metaverse: system("world"), chain: constants::chain(text), key: None, wait_ms: 60_000 }
+    move || RunChain { metaverse: system("world"), chain: Arc::new(said(text)), key: None, wait_ms: 60_000 }
+}
+
+/// Ada orders two lamps from the shop.
+fn order() -> UseThirdPartySystem {
+    UseThirdPartySystem {
+        system: system("shop"),
+        metaverse: system("world"),
+        user: user("ada"),
+        operation: "order".into(),
+        input: json(r#"{"lamps": 2}"#),
+    }
 }
 
 /// It ended like this, with this output.
@@ -184,14 +181,7 @@ checks! {
                     && call.body == Some(("application/json", r#"{"pieces":2}"#.to_owned()))
             })
         };
-        let shop = opens("shop", SHOP, Some(constants::mapped())).hear(asked(SHOP, prepared));
-        let order = || UseThirdPartySystem {
-            system: system("shop"),
-            metaverse: system("world"),
-            user: user("ada"),
-            operation: "order".into(),
-            input: json(r#"{"lamps": 2}"#),
-        };
+        let shop = opens("shop", SHOP, Some(said(MAPPING))).hear(asked(SHOP, prepared));
         let world = world(&["share"]).ask(WORLD, order, |result| match result {
             Ok(result) if result.output == json(r#"{"number":9}"#) => Heard::Done,
             other => Heard::Wrong(format!("{other:?}")),
@@ -202,15 +192,8 @@ checks! {
     /// What the system's own API refuses is refused.
     answers "FGMV-29 8.2.4 API conversion";
     fn what_a_systems_own_api_refuses_is_refused() {
-        let order = || UseThirdPartySystem {
-            system: system("shop"),
-            metaverse: system("world"),
-            user: user("ada"),
-            operation: "order".into(),
-            input: json(r#"{"lamps": 2}"#),
-        };
         let world = world(&["share"]).ask(WORLD, order, refused(ProblemKind::OutsideFailed));
-        let lines = vec![opens("shop", SHOP, Some(constants::mapped())), opens("depot", DEPOT, None), world];
+        let lines = vec![opens("shop", SHOP, Some(said(MAPPING))), opens("depot", DEPOT, None), world];
         judged(lines, r#"{"status": 422, "headers": {}, "body": {"why": "sold out"}}"#)
     }
 }

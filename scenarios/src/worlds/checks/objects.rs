@@ -11,7 +11,6 @@ use twinway_protocol::{
         RequestTwinPropertiesAndPermission, SelectTwins, SendTwinMessage, SetCharacteristics, TwinCharacteristics,
         TwinPropertiesRead, WhatToDo, Wire,
     },
-    registry::TwinSystemDescription,
     signal::Signal,
     twin::InvocationState,
 };
@@ -19,7 +18,7 @@ use twinway_protocol::{
 use super::{
     super::{
         enabler,
-        outsiders::{HOME, WORLD, answering, json, lamp, plant, system, twin, user, willing},
+        outsiders::{HOME, WORLD, answering, json, lamp, plant, said, system, twin, user, willing},
         user::{User, registers},
     },
     checks,
@@ -42,15 +41,9 @@ const ROOM: &str = r#"{"id": "home", "type": "home", "title": "A room", "twins":
 /// How often the lamp is asked for its values, in milliseconds.
 const PERIOD_MS: u32 = 1_000;
 
-/// What is said here is well-formed, which a test holds: the worlds run.
-#[allow(clippy::expect_used, reason = "constants of this file, read by every test")]
-fn room() -> Box<TwinSystemDescription> {
-    serde_json::from_str(ROOM).expect("the room is well described")
-}
-
 /// Two parts.
 fn opening() -> Line<Wire> {
-    registers(Line::new("home"), "home", room())
+    registers(Line::new("home"), "home", said(ROOM))
 }
 
 /// The home does all that it is asked; its lamp takes 7 W, and fades when it is told to.
@@ -95,6 +88,11 @@ fn characterized(
             ..TwinCharacteristics::default()
         }),
     }
+}
+
+/// The world selects the lamp, and the avatar too.
+fn selecting_both() -> Line<Wire> {
+    User::new("ada").selects(selecting(), &Arc::from([twin("avatar"), lamp()]))
 }
 
 /// A user of the world says something to the lamp, as the avatar.
@@ -147,33 +145,14 @@ checks! {
     /// An avatar sends a twin a message, and whoever uses the twin hears it.
     answers "FGMV-28 REQ-DT-06";
     fn an_avatar_sends_a_twin_a_message() {
-        let both: Arc<[TwinId]> = Arc::from([twin("avatar"), lamp()]);
-        let none: Arc<[TwinId]> = Arc::from([]);
-        let select = move || SelectTwins {
-            metaverse: system("world"),
-            metaverse_entity: WORLD,
-            twins: Arc::clone(&both),
-            release: Arc::clone(&none),
-            period_ms: None,
-        };
-        let world = selecting().ask(WORLD, select, granted);
-        let world = permits(world, &[Right::Message]).ask(WORLD, says("ada"), granted);
+        let world = permits(selecting_both(), &[Right::Message]).ask(WORLD, says("ada"), granted);
         judged(vec![opening(), world.hear(told("twin.message", "hello"))])
     }
 
     /// Who may not send a twin messages is refused.
     answers "FGMV-28 REQ-DT-06", "FGMV-28 REQ-DT-05";
     fn a_message_needs_a_permission() {
-        let both: Arc<[TwinId]> = Arc::from([twin("avatar"), lamp()]);
-        let none: Arc<[TwinId]> = Arc::from([]);
-        let select = move || SelectTwins {
-            metaverse: system("world"),
-            metaverse_entity: WORLD,
-            twins: Arc::clone(&both),
-            release: Arc::clone(&none),
-            period_ms: None,
-        };
-        let world = permits(selecting().ask(WORLD, select, granted), &[Right::Read]);
+        let world = permits(selecting_both(), &[Right::Read]);
         let world = world.ask(WORLD, says("ada"), refused(ProblemKind::PermissionMissing));
         judged(vec![opening(), world.ask(WORLD, says("bob"), refused(ProblemKind::PermissionMissing))])
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use twinway_protocol::{
-    EntityId, ProblemKind, TwinId,
+    EntityId, ProblemKind,
     message::{
         ChangeTerms, ChangeTwin, MetaverseSystemMsg, OpenSystem, OutsideRequest, ReportPhysicalChange,
-        RequestTwinPropertiesAndPermission, SearchTwinSystems, SelectTwins, Wire,
+        SearchTwinSystems, Wire,
     },
     registry::SystemQuery,
     signal::Signal,
@@ -15,8 +15,9 @@ use twinway_protocol::{
 use super::{
     super::{
         enabler,
-        outsiders::{HOME, WORLD, answer, lamp, lamps, rights, system, user, values},
+        outsiders::{HOME, WORLD, answer, lamp, lamps, system, user, values},
         procedure_9_2::registering,
+        user::User,
     },
     checks,
 };
@@ -24,34 +25,16 @@ use crate::story::{Heard, Line, Story, granted, refused};
 
 /// The world opens, finds the home and selects its lamp.
 pub(super) fn selecting() -> Line<Wire> {
-    let (none, lamps): (Arc<[TwinId]>, _) = (Arc::from([]), lamps());
-    let select = move || SelectTwins {
-        metaverse: system("world"),
-        metaverse_entity: WORLD,
-        twins: Arc::clone(&lamps),
-        release: Arc::clone(&none),
-        period_ms: None,
-    };
-    Line::new("world")
+    let line = Line::new("world")
         .ask::<MetaverseSystemMsg, _>(WORLD, || OpenSystem { id: system("world"), reach: None }, granted)
         .after(0, 2)
-        .ask(WORLD, || SearchTwinSystems { query: Box::new(SystemQuery::default()) }, granted)
-        .ask(WORLD, select, granted)
+        .ask(WORLD, || SearchTwinSystems { query: Box::new(SystemQuery::default()) }, granted);
+    User::new("ada").selects(line, &lamps())
 }
 
 /// Ada is asked for what she may do with the lamp.
 pub(super) fn permitted() -> Line<Wire> {
-    let rights = rights();
-    selecting().ask(
-        WORLD,
-        move || RequestTwinPropertiesAndPermission {
-            metaverse: system("world"),
-            user: user("ada"),
-            twins: lamps(),
-            rights: Arc::clone(&rights),
-        },
-        granted,
-    )
+    User::new("ada").asks_for(selecting(), &lamps(), granted)
 }
 
 pub(super) fn change(who: &'static str, name: &'static str, value: &'static str) -> impl Fn() -> ChangeTwin {
@@ -105,14 +88,7 @@ checks! {
             matches!(signal, Signal::Request { body, .. } if matches!(&**body, OutsideRequest::DescribeTwins(_)))
         };
         let home = registering().hear(asked);
-        let rights = rights();
-        let request = move || RequestTwinPropertiesAndPermission {
-            metaverse: system("world"),
-            user: user("ada"),
-            twins: lamps(),
-            rights: Arc::clone(&rights),
-        };
-        let world = selecting().ask(WORLD, request, |granted| match granted {
+        let world = User::new("ada").asks_for(selecting(), &lamps(), |granted| match granted {
             Ok(granted) if granted.refused.is_empty() && granted.twins.iter().any(|twin| twin.id == lamp()) => Heard::Done,
             other => Heard::Wrong(format!("{other:?}")),
         });
@@ -122,17 +98,10 @@ checks! {
     /// A twin that was not selected gives no permission.
     answers "FGMV-28 REQ-MV-03";
     fn only_a_selected_twin_can_be_used() {
-        let rights = rights();
-        let request = move || RequestTwinPropertiesAndPermission {
-            metaverse: system("world"),
-            user: user("ada"),
-            twins: lamps(),
-            rights: Arc::clone(&rights),
-        };
         let world = Line::new("world")
             .ask::<MetaverseSystemMsg, _>(WORLD, || OpenSystem { id: system("world"), reach: None }, granted)
-            .after(0, 2)
-            .ask(WORLD, request, refused(ProblemKind::NotSelected));
+            .after(0, 2);
+        let world = User::new("ada").asks_for(world, &lamps(), refused(ProblemKind::NotSelected));
         enabler(Story::new(vec![registering(), world]).on_signal(answer))
     }
 }

@@ -78,6 +78,13 @@ impl Maps {
         let read: Vec<_> = read
             .map(|(at, entry)| entry.read(&definition.frame, now).map_err(|problem| item("entries", at, problem)))
             .collect::<Result<_, _>>()?;
+        // Whoever names an observation may read it: only what was recorded for this metaverse system can be named.
+        let foreign =
+            |(facts, _): &(EntryFacts, Placed)| facts.observation.clone().filter(|id| !self.references.has(id));
+        if let Some((at, id)) = read.iter().enumerate().find_map(|(at, entry)| Some((at, foreign(entry)?))) {
+            let detail = format!("no observation `{id}` was recorded for this metaverse system");
+            return Err(item("entries", at, Problem::new(ProblemKind::ObservationUnknown, detail).at("/observation")));
+        }
         let new = read.iter().filter(|(facts, _)| kept.index.slot_of(&facts.id).is_none()).count();
         if kept.index.len() + new > self.limits.entries {
             return Err(too_many("map_entries_max", self.limits.entries).at("/entries"));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -40,6 +41,10 @@ impl References {
             self.counts.remove(id);
             self.changed.insert(id.clone());
         }
+    }
+
+    pub(super) fn has(&self, observation: &ObservationId) -> bool {
+        self.counts.contains_key(observation)
     }
 
     /// Tells whoever keeps the bytes what came and went.
@@ -159,15 +164,26 @@ impl Maps {
     /// What was recorded for a map, in the order of ids.
     pub(in super::super) fn list_observations(&self, list: &ListObservations) -> Result<ObservationsListed, Problem> {
         let (_, kept, _) = self.kept(&list.map)?;
-        let is_meant = |user: &UserId| list.user.as_ref().is_none_or(|own| own == user);
-        let meant = kept.observed.iter().filter(|((_, user), _)| is_meant(user));
         // Two users can have recorded the same: their names tell them apart.
-        let keys: Vec<(String, &Arc<KeptObservation>)> =
-            meant.map(|((id, user), observation)| (format!("{id}/{user}"), observation)).collect();
-        let all = keys.iter().map(|(key, observation)| (key.as_str(), *observation));
-        let page = Page::of(all, list.cursor.as_deref(), list.limit, |kept| KeptObservation::clone(kept));
-        Ok(ObservationsListed { page })
+        let start = match list.cursor.as_deref().map(read_cursor) {
+            None => Bound::Unbounded,
+            Some(key) => Bound::Excluded(key.ok_or_else(|| {
+                Problem::new(ProblemKind::InvalidQuery, "`cursor` is not one that a page before has given")
+            })?),
+        };
+        let is_meant = |user: &UserId| list.user.as_ref().is_none_or(|own| own == user);
+        let mut meant = kept.observed.range((start, Bound::Unbounded)).filter(|((_, user), _)| is_meant(user));
+        let found: Vec<_> = meant.by_ref().take(Page::<()>::items(list.limit)).collect();
+        let more = meant.next().is_some();
+        let next = found.last().filter(|_| more).map(|((id, user), _)| format!("{id}/{user}"));
+        let items = found.into_iter().map(|(_, observation)| KeptObservation::clone(observation)).collect();
+        Ok(ObservationsListed { page: Page { items, next } })
     }
+}
+
+fn read_cursor(cursor: &str) -> Option<(ObservationId, UserId)> {
+    let (id, user) = cursor.split_once('/')?;
+    Some((id.parse().ok()?, user.parse().ok()?))
 }
 
 fn names<'k>(kept: &'k super::KeptMap, id: &'k ObservationId) -> impl Iterator<Item = &'k crate::spatial::Slot> {

@@ -399,6 +399,29 @@ fn bytes_are_named_until_the_last_that_recorded_them_or_shows_them_is_gone() {
     assert_eq!(released.join(" "), "+0 -1");
 }
 
+#[test]
+fn what_was_recorded_is_on_exactly_one_page() {
+    let mut plaza = plaza();
+    for user in ["ada", "bob", "cyd"] {
+        observe(&mut plaza, user, 1.0).0.expect("it is kept");
+    }
+    let mut list = |user: Option<&str>, cursor: Option<String>| {
+        let user = user.map(|user| UserId::new(user).expect("a name"));
+        let list = ListObservations { map: map(), user, cursor: cursor.map(Into::into), limit: Some(1) };
+        answer::<ObservationsListed>(plaza.deliver(CALLER, key(14), list), CALLER, key(14)).expect("it is answered")
+    };
+    let (mut users, mut cursor) = (Vec::new(), None);
+    while users.is_empty() || cursor.is_some() {
+        let page = list(None, cursor).expect("a page").page;
+        users.extend(page.items.iter().map(|kept| kept.user.to_string()));
+        cursor = page.next;
+    }
+    assert_eq!(users, ["ada", "bob", "cyd"]);
+    let own = list(Some("bob"), None).expect("a page").page;
+    assert_eq!((own.items.len(), own.next), (1, None));
+    assert_eq!(list(None, Some("7".to_owned())).expect_err("no page said so").kind, ProblemKind::InvalidQuery);
+}
+
 fn delete(plaza: &mut Trial<MetaverseSystem>) -> Vec<Effect<Wire>> {
     plaza.deliver(CALLER, key(12), DeleteMap { map: map() })
 }

@@ -254,7 +254,7 @@ fn a_cancelled_execution_waits_for_the_system_that_is_asked_and_then_turns_back(
     assert_eq!(refused.expect("an answer").map(|_| ()).map_err(|p| p.kind), Err(ProblemKind::RequestUnknown));
     scene.answers = Box::new(willing);
     // The factory answers.
-    let driver = scene.sdc.behaviour.register.get(0).and_then(|kept| kept.driver).expect("it is asked");
+    let driver = scene.sdc.behaviour.register.all.get(0).and_then(|kept| kept.driver).expect("it is asked");
     let answer = SdcMsg::ServiceExecuted(done(&json!({"parcel": 9})).expect("an answer"));
     let effects = scene.sdc.deliver(EntityId::new(ThirdPartySystemMsg::KIND, 0, 2), driver, answer);
     scene.follow(effects);

@@ -60,7 +60,7 @@ fn after_a_crash_at_any_record_a_chain_goes_on_or_is_undone_and_no_step_is_done_
         for cut in 1..=records.len() {
             let before = &records[..cut];
             let scene = after_a_crash(before, told_first, answers);
-            let state = scene.sdc.behaviour.register.get(0).expect("it is kept").execution.view();
+            let state = scene.sdc.behaviour.register.all.get(0).expect("it is kept").execution.view();
             assert!(state.state.has_ended(), "cut {cut}: {state:?}");
             let sent_before = sent(before);
             for (index, operation) in ["sell", "make", "bring"].into_iter().enumerate() {
