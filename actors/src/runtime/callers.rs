@@ -39,7 +39,7 @@ impl<W> Callers<W> {
             answers.iter().map(|(key, _)| waiting.take(*key)).collect()
         };
         for ((key, wire), sender) in answers.drain(..).zip(senders) {
-            if !sender.is_some_and(|sender| sender.send(wire).is_ok()) {
+            if sender.is_none_or(|sender| sender.send(wire).is_err()) {
                 tracing::debug!(?key, "an answer came after its caller had gone");
             }
         }
