@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     reason = "a test may stop at the first surprise, and tell"
@@ -10,7 +11,11 @@
 
 use std::collections::BTreeSet;
 
-use twinway_protocol::trace::TraceEvent;
+use twinway_protocol::{
+    flow::{Checker, Checkers, Limits, Traced},
+    message::Wire,
+    trace::TraceEvent,
+};
 use twinway_scenarios::{
     driver::{Fifo, Random},
     explore::{Plan, explore},
@@ -130,5 +135,33 @@ fn the_same_seed_gives_the_same_trace() {
             different += u32::from(before != second.trace());
         }
         assert!(different > 15, "{name}: seeds make no difference");
+    }
+}
+
+#[test]
+fn what_a_runtime_recorded_is_judged_as_what_was_read_by_all_flows_at_once() {
+    for (name, _, make) in WORLDS {
+        let mut world = make();
+        let flows = flow::embedded();
+        let (first, others) = flows.split_first().expect("there are flows");
+        let mut together = Checkers::new(first.clone(), others.iter().cloned(), Limits::in_order());
+        for seed in 0..5 {
+            world.run(seed, &mut Random::default());
+            together.reset();
+            let mut found = vec![Vec::new(); flows.len()];
+            for (place, event) in (0..).zip(world.trace()) {
+                together.recorded::<Wire>(event, place, |flow, finding| found[flow].push(finding));
+            }
+            together.end(|flow, finding| found[flow].push(finding));
+            for ((flow, report), found) in together.reports().zip(found) {
+                let mut alone = Checker::new(flow.clone(), Limits::in_order());
+                let mut read = Vec::new();
+                for (place, event) in (0..).zip(world.trace()) {
+                    alone.event(&Traced::of::<Wire>(event, place), |finding| read.push(finding));
+                }
+                let alone = alone.finish(|finding| read.push(finding));
+                assert_eq!((report, found), (&alone, read), "{name} seed {seed}, the flow {}", flow.name());
+            }
+        }
     }
 }

@@ -11,7 +11,8 @@ mod reference {
     use twinway_protocol::{
         EventId,
         flow::{
-            Branch, Checker, Entity, Finding, FindingKind, Flow, FlowDraft, FlowStep, Hop, Limits, OWN, Report, Traced,
+            Branch, Checker, Checkers, Entity, Finding, FindingKind, Flow, FlowDraft, FlowStep, Hop, Limits, OWN,
+            Report, Traced,
         },
     };
 
@@ -192,9 +193,7 @@ mod reference {
         }
     }
 
-    fn check(case: &Case, events: &[Event], limits: Limits) -> (Vec<Finding>, Report) {
-        let mut checker = Checker::new(Arc::clone(&case.flow), limits);
-        let mut findings = Vec::new();
+    fn each(events: &[Event], mut take: impl FnMut(&Traced<'_>)) {
         for (at, event) in events.iter().enumerate() {
             let number = event.step.map(|step| step.to_string());
             let message = event.step.map_or("other".to_owned(), |step| format!("M{step}"));
@@ -208,10 +207,26 @@ mod reference {
                 name: if event.own { OWN } else { &message },
                 place: at as u64,
             };
-            checker.event(&traced, |finding| findings.push(finding));
+            take(&traced);
         }
+    }
+
+    fn check(case: &Case, events: &[Event], limits: Limits) -> (Vec<Finding>, Report) {
+        let mut checker = Checker::new(Arc::clone(&case.flow), limits);
+        let mut findings = Vec::new();
+        each(events, |traced| checker.event(traced, |finding| findings.push(finding)));
         let report = checker.finish(|finding| findings.push(finding));
         (findings, report)
+    }
+
+    /// The same by several flows at once.
+    fn check_all(flows: [&Arc<Flow>; 2], events: &[Event], limits: Limits) -> Vec<(Vec<Finding>, Report)> {
+        let [first, second] = flows;
+        let mut checkers = Checkers::new(Arc::clone(first), [Arc::clone(second)], limits);
+        let mut findings = [Vec::new(), Vec::new()];
+        each(events, |traced| checkers.event(traced, |flow, finding| findings[flow].push(finding)));
+        checkers.end(|flow, finding| findings[flow].push(finding));
+        findings.into_iter().zip(checkers.reports().map(|(_, report)| report.clone())).collect()
     }
 
     /// What is lucky or violated among findings.
@@ -264,6 +279,21 @@ mod reference {
             prop_assert_eq!(edges(&findings), wrong);
             prop_assert_eq!(report.verdicts().satisfied, satisfied);
             prop_assert_eq!(report.broken, 0);
+        }
+
+        #[test]
+        fn flows_that_share_their_events_are_judged_as_each_alone(
+            case in cases(),
+            other in cases(),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..80),
+            settle in 0_usize..40,
+            kept in 2_usize..80,
+        ) {
+            let events = shuffled(&case.events, &picks);
+            let limits = Limits { settle_events: settle, events_kept: kept, instances_open: 4, actors_kept: 3, ..Limits::any_order() };
+            let together = check_all([&case.flow, &other.flow], &events, limits);
+            let alone = [&case, &other].map(|case| check(case, &events, limits));
+            prop_assert_eq!(together, Vec::from(alone));
         }
 
         #[test]
