@@ -37,7 +37,7 @@ use twinway_protocol::{
 
 pub use actors::Actors;
 pub use envelope::SharedEvent;
-pub(crate) use envelope::push_text;
+pub(crate) use envelope::{push_number, push_text};
 pub use gap::{Gap, MissedTwin};
 pub(crate) use hub::wall;
 pub use kept::{KEPT_EVENTS_BYTES_MAX, KeptEvents};

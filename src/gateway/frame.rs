@@ -1,8 +1,6 @@
 //! The text frames of a session: what it hears, what it replies, and what it tells beside requests. Events and gaps of a
 //! subscription name it.
 
-use std::fmt::Write as _;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use twinway_protocol::{Problem, ProblemKind, SystemId};
@@ -11,7 +9,7 @@ use super::{
     call::{JSON, PROBLEM, Reply},
     problem,
 };
-use crate::outside::{Outgoing, RequestFrame, WatchQuery, push_text};
+use crate::outside::{Outgoing, RequestFrame, WatchQuery, push_number, push_text};
 
 /// A frame of a client, as it comes.
 #[derive(Debug, Deserialize)]
@@ -117,8 +115,8 @@ pub(super) fn write_reply(into: &mut String, id: &str, reply: &Reply) {
     }
     into.push_str("{\"reply\":");
     push_text(into, id);
-    // Writing to a string does not fail.
-    let _ = write!(into, ",\"status\":{}", reply.status);
+    into.push_str(",\"status\":");
+    push_number(into, reply.status.into());
     if !reply.body.is_empty() {
         into.push_str(",\"body\":");
         match std::str::from_utf8(&reply.body) {
@@ -161,10 +159,13 @@ pub(super) fn write_outgoing(
     if let Outgoing::Event { number, event, skipped } = outgoing {
         into.push_str("\"event\":");
         event.write(into, system, *number, *skipped);
-        let _ = write!(into, ",\"number\":{number}}}");
+        into.push_str(",\"number\":");
+        push_number(into, *number);
     }
     if let Some(gap) = gap {
-        let _ = write!(into, "\"gap\":{gap}}}");
+        into.push_str("\"gap\":");
+        into.push_str(&gap);
     }
+    into.push('}');
     Ok(())
 }

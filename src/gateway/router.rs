@@ -39,28 +39,26 @@ pub(super) struct Located {
 }
 
 /// A path's segments, split once: they are held against many templates.
-struct Split {
+struct Split<'p> {
+    segments: [&'p str; PATH_SEGMENTS_MAX],
     /// Where each begins and ends.
     places: [(usize, usize); PATH_SEGMENTS_MAX],
     count: usize,
 }
 
-impl Split {
+impl<'p> Split<'p> {
     /// `None`: there are too many.
-    fn new(path: &str) -> Option<Self> {
-        let mut split = Self { places: [(0, 0); PATH_SEGMENTS_MAX], count: 0 };
+    fn new(path: &'p str) -> Option<Self> {
+        let mut split = Self { segments: [""; PATH_SEGMENTS_MAX], places: [(0, 0); PATH_SEGMENTS_MAX], count: 0 };
         let mut from = usize::from(path.starts_with('/'));
         let ends = path.bytes().enumerate().skip(from).filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
         for end in ends.chain([path.len()]) {
             *split.places.get_mut(split.count)? = (from, end);
+            *split.segments.get_mut(split.count)? = segment(path, (from, end));
             split.count += 1;
             from = end + 1;
         }
         Some(split)
-    }
-
-    fn segments<'p>(&self, path: &'p str) -> impl DoubleEndedIterator<Item = &'p str> + ExactSizeIterator {
-        self.places.get(..self.count).unwrap_or_default().iter().map(move |place| segment(path, *place))
     }
 }
 
@@ -106,10 +104,11 @@ impl Router {
         Self { by_length }
     }
 
-    fn entry(&self, path: &str) -> Option<(&Entry, Split)> {
+    fn entry<'p>(&self, path: &'p str) -> Option<(&Entry, Split<'p>)> {
         let split = Split::new(path)?;
-        let entries = self.by_length.get(split.count)?;
-        Some((entries.iter().find(|entry| matches(&entry.template, split.segments(path)))?, split))
+        let path = split.segments.get(..split.count)?;
+        let entry = self.by_length.get(split.count)?.iter().find(|entry| matches(&entry.template, path))?;
+        Some((entry, split))
     }
 
     /// The methods that a path has, as the header `Allow` lists them.
@@ -156,13 +155,10 @@ impl Located {
     }
 }
 
-fn matches<'p>(
-    template: &[Option<&'static str>],
-    path: impl DoubleEndedIterator<Item = &'p str> + ExactSizeIterator,
-) -> bool {
+fn matches(template: &[Option<&'static str>], path: &[&str]) -> bool {
     // Paths differ behind what they begin with.
     template.iter().zip(path).rev().all(|(literal, segment)| match literal {
-        Some(literal) => *literal == segment,
+        Some(literal) => literal == segment,
         None => !segment.is_empty(),
     })
 }

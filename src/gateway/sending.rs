@@ -9,6 +9,9 @@ use tokio::time::timeout;
 /// A frame of several is sent when it has so many bytes, also when more is ready.
 const FRAME_BYTES: usize = 64 * 1024;
 
+/// How much room a frame gets at least, in bytes.
+const ROOM_BYTES: usize = 512;
+
 /// Why a session ends.
 pub(super) type End = Option<CloseReason>;
 
@@ -24,13 +27,13 @@ pub(super) struct Frames {
     arrays: bool,
     /// The beginning of an array that is to go out.
     text: String,
-    /// How long the last one was: the next has room for as much.
-    last: usize,
+    /// How much room the next one gets, in bytes: about what the last ones needed.
+    room: usize,
 }
 
 impl Frames {
     pub(super) fn new(socket: actix_ws::Session, silence: Duration) -> Self {
-        Self { socket, silence, arrays: false, text: String::new(), last: 0 }
+        Self { socket, silence, arrays: false, text: String::new(), room: ROOM_BYTES }
     }
 
     /// From now on the client gets arrays.
@@ -54,7 +57,7 @@ impl Frames {
             return self.send(text).await;
         }
         if self.text.is_empty() {
-            self.text.reserve(self.last);
+            self.text.reserve(self.room);
         }
         self.text.push(if self.text.is_empty() { '[' } else { ',' });
         write(&mut self.text).map_err(|error| end(CloseCode::Error, &error.to_string()))?;
@@ -67,7 +70,7 @@ impl Frames {
             return Ok(());
         }
         self.text.push(']');
-        self.last = self.text.len();
+        self.room = self.text.len().max(self.room / 2).max(ROOM_BYTES);
         let text = std::mem::take(&mut self.text);
         self.send(text).await
     }

@@ -3,14 +3,19 @@
 //! A frame is one answer or call, or an array of them. All that is under way runs at once, and each reply names its
 //! call. Whoever sends arrays gets arrays: replies and news that are ready together come together.
 
-use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use actix_ws::{AggregatedMessage, CloseCode, ProtocolError};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde_json::value::RawValue;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 use twinway_protocol::{Problem, ProblemKind};
 
 use super::{
@@ -95,10 +100,16 @@ impl Session {
         let mut stopping = shared.stopping.subscribe();
         let mut stopped = pin!(stopping.wait_for(|stopping| *stopping));
         let calls_max = shared.config.session_calls_max.max(1);
+        // One timer for all that gathers: it is set far more often than it ends.
+        let mut gathers = pin!(sleep_until(self.heard));
         let why = loop {
             // Beyond twice the limit nothing is read: the client is told by its full socket.
             let reads = self.under_way.len() < calls_max * 2;
-            let gathers_until = self.gathers_until;
+            let gathering = self.gathers_until;
+            if let Some(until) = gathering.filter(|until| *until != gathers.deadline()) {
+                gathers.as_mut().reset(until);
+            }
+            let gathering = gathering.map(|_| gathers.as_mut());
             let step = tokio::select! {
                 biased;
                 _ = &mut stopped => Err(end(CloseCode::Away, "the daemon is shutting down")),
@@ -108,7 +119,7 @@ impl Session {
                     failed => failed,
                 },
                 message = messages.recv(), if reads => self.hear(message).await,
-                next = next(&mut outgoing, gathers_until) => match next {
+                next = next(&mut outgoing, gathering) => match next {
                     Next::Gathered => self.tell_all(&mut outgoing, false).await,
                     Next::Outgoing(next) => match self.tell(None, &next).await {
                         Ok(()) => self.tell_all(&mut outgoing, true).await,
@@ -278,12 +289,15 @@ enum Next {
     End,
 }
 
-async fn next(outgoing: &mut outside::Session, gathers_until: Option<Instant>) -> Next {
-    match gathers_until {
+async fn next(outgoing: &mut outside::Session, gathering: Option<Pin<&mut Sleep>>) -> Next {
+    match gathering {
         None => outgoing.next().await.map_or(Next::End, Next::Outgoing),
-        Some(until) => {
+        Some(over) => {
             // Either way the news is told; what ends the session is found out after it.
-            let _ = timeout_at(until, outgoing.pressing()).await;
+            tokio::select! {
+                () = outgoing.pressing() => {}
+                () = over => {}
+            }
             Next::Gathered
         }
     }

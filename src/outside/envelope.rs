@@ -2,7 +2,6 @@
 //! differ between those is written once.
 
 use std::{
-    fmt::Write as _,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
@@ -10,6 +9,9 @@ use std::{
 use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 
 use super::gap::Gap;
+
+/// How long most middles are at most, in bytes.
+const MIDDLE_BYTES: usize = 256;
 
 /// An event, with what is the same in the envelopes of all who hear of it.
 #[derive(Debug)]
@@ -40,25 +42,20 @@ impl Deref for SharedEvent {
 }
 
 impl SharedEvent {
-    /// Whether it was made of this very event.
-    pub(super) fn is_of(&self, event: &Arc<Event>) -> bool {
-        Arc::ptr_eq(&self.event, event)
-    }
-
     /// Writes the envelope of event `number` of `system` behind what is in `into`. `skipped` is an extension: how many older
     /// events this one takes the place of, for a subscriber that wants the newest only.
     pub fn write(&self, into: &mut String, system: &SystemId, number: u64, skipped: u64) {
         begin(into, system, number, "");
         let Event { kind, subject, at, data, .. } = &*self.event;
         let make = || {
-            let mut text = String::new();
+            let mut text = String::with_capacity(MIDDLE_BYTES);
             middle(&mut text, kind, Some(subject), *at);
             text.into_boxed_str()
         };
         into.push_str(self.middle.get_or_init(make));
         if skipped > 0 {
-            // Writing to a string does not fail.
-            let _ = write!(into, ",\"skipped\":{skipped}");
+            into.push_str(",\"skipped\":");
+            push_number(into, skipped);
         }
         end(into, data);
     }
@@ -77,7 +74,9 @@ pub(super) fn gap(system: &SystemId, next: u64, gap: &Gap, at: Timestamp) -> Str
 fn begin(into: &mut String, system: &SystemId, number: u64, what: &str) {
     into.push_str("{\"specversion\":\"1.0\",\"id\":\"");
     push_escaped(into, system.as_str());
-    let _ = write!(into, "-{number}{what}");
+    into.push('-');
+    push_number(into, number);
+    into.push_str(what);
 }
 
 fn middle(into: &mut String, kind: &str, subject: Option<&str>, at: Timestamp) {
@@ -88,13 +87,20 @@ fn middle(into: &mut String, kind: &str, subject: Option<&str>, at: Timestamp) {
         into.push_str(",\"subject\":");
         push_text(into, subject);
     }
-    let _ = write!(into, ",\"time\":\"{at}\",\"datacontenttype\":\"application/json\"");
+    into.push_str(",\"time\":\"");
+    into.push_str(&at.to_string());
+    into.push_str("\",\"datacontenttype\":\"application/json\"");
 }
 
 fn end(into: &mut String, data: &JsonDoc) {
     into.push_str(",\"data\":");
     into.push_str(data.as_str());
     into.push('}');
+}
+
+/// Adds a number.
+pub(crate) fn push_number(into: &mut String, number: u64) {
+    into.push_str(itoa::Buffer::new().format(number));
 }
 
 /// Adds a JSON string.

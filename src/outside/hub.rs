@@ -34,7 +34,7 @@ use super::{
 };
 
 /// Of how many events it is known that they were told.
-const TOLD_MAX: usize = 16;
+const TOLD_MAX: usize = 64;
 
 /// The systems, the snapshots, and the ways between actors and systems.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ pub(super) struct Hub {
     pub(super) earlier: Mutex<KeptEvents>,
     /// Third-party systems that are not called for a while.
     pub(super) circuits: Mutex<BTreeSet<SystemId>>,
-    /// The events that were told last: mostly many systems are told of one, one behind the other.
-    told: Mutex<VecDeque<Arc<SharedEvent>>>,
+    /// The events that were told last, each with its address: many systems are told of one, some a little later.
+    told: Mutex<VecDeque<(usize, Arc<SharedEvent>)>>,
     pub(super) requests: AtomicU64,
     pub(super) requests_undelivered: AtomicU64,
     pub(super) events: AtomicU64,
@@ -233,14 +233,15 @@ impl Hub {
 
     /// The event as all systems share it that are told of it.
     fn shared(&self, event: Arc<Event>) -> Arc<SharedEvent> {
+        let address = Arc::as_ptr(&event).addr();
         let mut told = self.told.lock();
-        // The newest is the likeliest.
-        if let Some(shared) = told.iter().rev().find(|shared| shared.is_of(&event)) {
+        // The newest is the likeliest. While it is here its address is no other's.
+        if let Some((_, shared)) = told.iter().rev().find(|(own, _)| *own == address) {
             return Arc::clone(shared);
         }
         let shared = Arc::new(SharedEvent::from(event));
         let oldest = if told.len() < TOLD_MAX { None } else { told.pop_front() };
-        told.push_back(Arc::clone(&shared));
+        told.push_back((address, Arc::clone(&shared)));
         drop(told);
         // Freed without the lock.
         drop(oldest);

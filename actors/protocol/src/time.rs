@@ -48,39 +48,29 @@ impl Timestamp {
         u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Self::from_unix_ms)
     }
 
-    /// As RFC 3339 text, always with three digits of the second, so that moments sort as their texts do. Events and leases are written so often that a formatter for every calendar shows.
+    /// As RFC 3339 text, always with three digits of the second, so that moments sort as their texts do. Events and
+    /// leases are written so often that a formatter for every calendar shows.
     fn rfc3339(self) -> String {
         let (days, of_day) = (self.0 / DAY_MS, self.0 % DAY_MS);
         let (year, month, day) = date(days);
         let (seconds, ms) = (of_day / 1_000, of_day % 1_000);
-        let mut text = String::with_capacity(TEXT_BYTES);
-        for (number, digits, before) in [
-            (year, 4, None),
-            (month, 2, Some('-')),
-            (day, 2, Some('-')),
-            (seconds / 3_600, 2, Some('T')),
-            (seconds / 60 % 60, 2, Some(':')),
-            (seconds % 60, 2, Some(':')),
-        ] {
-            text.extend(before);
-            push_digits(&mut text, number, digits);
-        }
-        text.push('.');
-        push_digits(&mut text, ms, 3);
-        text.push('Z');
-        text
+        let ([c1, c2], [y1, y2], [m1, m2], [d1, d2]) = (two(year / 100), two(year % 100), two(month), two(day));
+        let ([h1, h2], [n1, n2], [s1, s2]) = (two(seconds / 3_600), two(seconds / 60 % 60), two(seconds % 60));
+        let ([f1, f2], [_, f3]) = (two(ms / 10), two(ms % 10));
+        let text = [
+            c1, c2, y1, y2, b'-', m1, m2, b'-', d1, d2, b'T', h1, h2, b':', n1, n2, b':', s1, s2, b'.', f1, f2, f3,
+            b'Z',
+        ];
+        // They are digits.
+        String::from_utf8(text.to_vec()).unwrap_or_default()
     }
 }
 
 const DAY_MS: u64 = 86_400_000;
-/// The length of a moment with milliseconds, in bytes.
-const TEXT_BYTES: usize = 24;
 
-fn push_digits(into: &mut String, number: u64, digits: u32) {
-    for digit in (0..digits).rev() {
-        // The remainder is below ten.
-        into.push(char::from(b'0' + (number / 10_u64.pow(digit) % 10) as u8));
-    }
+/// A number below a hundred in two digits.
+const fn two(number: u64) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Year, month and day of the day with this number since 1970-01-01, of the Gregorian calendar.
