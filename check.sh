@@ -24,7 +24,7 @@ Environment:
   PROPTEST_CASES        cases a property
   TWINWAY_HISTORIES     histories of sync leases tried against their invariants (default: as the
                         other properties; 100000 with --long)
-  TWINWAY_MODEL_LONG=1  larger worlds for the searched model of sync leases (set by --long)
+  TWINWAY_MODEL_LONG=1  larger worlds for the searched model of sync leases (--long searches them, optimized)
 
 The exit code is that of the test runner; if the tests pass but an earlier step failed, 1.
 EOF
@@ -228,6 +228,11 @@ proof_of_the_proof() {
             --test regressions -- --nocapture
 }
 
+# The larger worlds of the searched model, which say how many states they have. Optimized: otherwise they take an hour.
+searched_model() {
+    TWINWAY_MODEL_LONG=1 cargo test --release --quiet --package twinway-protocol --test model -- --nocapture --test-threads=1
+}
+
 # The tests, last: the output ends with the runner's own summary.
 run_tests() {
     local log="$scratch/tests.log" code start=$SECONDS command
@@ -269,7 +274,7 @@ run_tests() {
 
 # A fresh clone builds once: incremental data would only cost time and disk.
 if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
-if $long; then export PROPTEST_CASES="${PROPTEST_CASES:-4096}" TWINWAY_HISTORIES="${TWINWAY_HISTORIES:-100000}" TWINWAY_MODEL_LONG=1; fi
+if $long; then export PROPTEST_CASES="${PROPTEST_CASES:-4096}" TWINWAY_HISTORIES="${TWINWAY_HISTORIES:-100000}"; fi
 
 heading "tools"
 tools
@@ -282,6 +287,7 @@ step "documentation" documentation
 step "documentation's examples" cargo test --doc --workspace --quiet
 step "the proofs of the sync leases and of the flows, with checks taken out and bugs planted" proof_of_the_proof
 if $long; then
+    step "the searched model of the sync leases, larger worlds" searched_model
     if compgen -G 'benches/*.rs' >/dev/null; then step "benches, once each" benches; else skip "benches: there are none"; fi
     reason="$(unfuzzed)"
     if [ -z "$reason" ]; then step "fuzz targets, $fuzz_s s each" fuzz_targets; else skip "fuzz targets: $reason"; fi

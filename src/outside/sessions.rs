@@ -322,6 +322,9 @@ impl Session {
         }
         let twins = selected.into_iter().filter_map(|twin| Some((self.hub.readers.twins.get(&twin)?.version, twin)));
         let shown: Vec<_> = twins.collect();
+        // A twin shows a version a moment before the system's actor tells of it. What was on its way there is told by now
+        // when the actor has answered once more: otherwise it would be named as missed, and told behind the gap.
+        actors.selected(entity, self.system.id.clone(), self.hub.limits.answer_within()).await?;
         let told = self.system.state.lock().ring.first_versions();
         let passed_by = shown.into_iter().map(|(version, twin)| {
             let last = told.get(&twin).map_or(version, |first| first.saturating_sub(1));

@@ -1,13 +1,23 @@
 //! Subscribers choose what they hear, are told what they missed, and delay nobody (FGMV-29 9.2 step 14).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use twinway::{
     actors::port::outlet::Outlet as _,
-    outside::{EventsFrom, Gap, MissedTwin, Outgoing, Outside, OutsideLimits, Session, SystemKind, Watch, WatchQuery},
+    outside::{
+        Actors, EventsFrom, Gap, MissedTwin, Outgoing, Outside, OutsideLimits, Session, SystemKind, Watch, WatchQuery,
+    },
     protocol::{
-        EntityId, JsonDoc, TwinId,
+        EntityId, JsonDoc, Problem, SystemId, TwinId,
+        message::{AnswerRequest, OpenSystem, RequestUndelivered},
         registry::Reach,
         signal::{Event, Signal},
         time::Timestamp,
@@ -15,7 +25,7 @@ use twinway::{
     },
 };
 
-use super::support::{name, with_system};
+use super::support::{name, system, with_system};
 
 fn twin(id: &str) -> TwinId {
     TwinId::new(id).expect("a name")
@@ -226,4 +236,48 @@ async fn whoever_wants_the_newest_of_one_property_is_told_no_other_even_if_its_e
     assert_eq!(all_told(&mut hue), ["lamp {\"hue\":7} v1 skipped 1"]);
     // An expression cannot choose among values: it is a gap.
     assert_eq!(all_told(&mut chosen), ["gap 2"]);
+}
+
+/// Actors of a system that has selected the lamp. A change of it is on its way, and comes in before the second answer.
+#[derive(Debug)]
+struct OnItsWay(Arc<Outside>, EntityId, AtomicU32);
+
+impl Actors for OnItsWay {
+    fn make(&self, kind: SystemKind) -> Result<EntityId, Problem> {
+        Ok(system(kind, 0))
+    }
+
+    fn name(&self, _: EntityId, _: OpenSystem, _: Duration) -> BoxFuture<'_, Result<(), Problem>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn answer(&self, _: EntityId, _: AnswerRequest, _: Duration) -> BoxFuture<'_, Result<(), Problem>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn undelivered(&self, _: EntityId, _: RequestUndelivered) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn selected(&self, _: EntityId, _: SystemId, _: Duration) -> BoxFuture<'_, Option<Vec<TwinId>>> {
+        if self.2.fetch_add(1, Ordering::SeqCst) == 1 {
+            change(&self.0, self.1, "lamp", 5, "{}");
+        }
+        Box::pin(std::future::ready(Some(vec![twin("lamp")])))
+    }
+}
+
+#[tokio::test]
+async fn a_gap_between_runs_names_no_version_that_is_told_behind_it() {
+    let (outside, entity) = (Arc::new(Outside::new(OutsideLimits::default())), system(SystemKind::Metaverse, 0));
+    outside.attach(OnItsWay(Arc::clone(&outside), entity, AtomicU32::new(0)));
+    outside.signal(entity, Signal::Opened { entity, id: name("urn:plaza"), reach: Reach::Session });
+    publish(&outside, "lamp", 5, &[]);
+    let watch = Watch::read(WatchQuery::default()).expect("it is understood");
+    let from = EventsFrom::After(41);
+    let mut session = outside.watch(SystemKind::Metaverse, &name("urn:plaza"), from, watch).expect("there is room");
+    let Some(Outgoing::Gap(gap)) = session.next().await else { panic!("it is of another run") };
+    let passed_by = MissedTwin { twin: Some(twin("lamp")), missed: 0, first_version: None, last_version: Some(4) };
+    assert_eq!((gap.missed, gap.twins), (0, Some(vec![passed_by])));
+    assert_eq!(session.next().await.iter().map(told).collect::<Vec<_>>(), ["lamp {} v5 skipped 0"]);
 }

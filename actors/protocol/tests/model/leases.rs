@@ -33,7 +33,7 @@ pub(crate) struct Budget {
 }
 
 /// What a user asks for, once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// The numbers of the objects.
     pub(crate) objects: &'static [usize],
@@ -110,7 +110,8 @@ impl Leases {
     fn of_users(&self, state: &State, actions: &mut Vec<Action>) {
         let wishes = if state.now_ms <= self.asks_until_ms { self.wishes.len() } else { 0 };
         for user in 0..wishes {
-            if state.asked & (1 << user) == 0 || state.left.repeats > 0 {
+            let again = state.asked & (1 << user) != 0;
+            if (again && state.left.repeats > 0) || (!again && self.is_next_of_its_like(user, state)) {
                 actions.push(Action::Ask(user));
             }
         }
@@ -122,6 +123,13 @@ impl Leases {
                 actions.push(Action::Command(user, object, token));
             }
         }
+    }
+
+    /// Users of the same wish differ in nothing but their names, by which nobody decides anything: they ask in the order
+    /// of their numbers, and every other order is one of these with the names exchanged.
+    fn is_next_of_its_like(&self, user: usize, state: &State) -> bool {
+        let like = |other: &usize| self.wishes[*other] == self.wishes[user];
+        (0..user).filter(like).all(|other| state.asked & (1 << other) != 0)
     }
 
     fn of_messages(state: &State, actions: &mut Vec<Action>) {
