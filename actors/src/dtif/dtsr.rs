@@ -20,6 +20,7 @@ use twinway_protocol::{
     registry::TwinSystem,
     signal::Signal,
     time::Timestamp,
+    twin::RegisteredTwin,
 };
 
 use crate::{
@@ -91,15 +92,12 @@ impl Behaviour for Dtsr {
             DtsrRecord::Synchronized { system, twins } => self.register.synchronize_first(&system, twins),
             DtsrRecord::Described(described) => {
                 if let Some(system) = described.system() {
-                    self.register.drop_unparted(&system.description.id);
-                    self.unspread.insert(system.description.id.clone());
-                    self.register.keep(system);
+                    self.describe(system);
                 }
             }
             DtsrRecord::Listed { system, twins } => {
                 for twin in twins.into_iter().filter_map(Listed::twin) {
-                    self.register.parted(&system, &twin.entry.id);
-                    self.register.list(&system, twin);
+                    self.list(&system, twin);
                 }
             }
             DtsrRecord::Unlisted { system, twins } => {
@@ -171,6 +169,19 @@ impl Registrar for Dtsr {
 }
 
 impl Dtsr {
+    /// Takes in what is written of a system.
+    fn describe(&mut self, system: TwinSystem) {
+        self.register.drop_unparted(&system.description.id);
+        self.unspread.insert(system.description.id.clone());
+        self.register.keep(system);
+    }
+
+    /// Takes in what is written of a twin of a system's list.
+    fn list(&mut self, system: &SystemId, twin: RegisteredTwin) {
+        self.register.parted(system, &twin.entry.id);
+        self.register.list(system, twin);
+    }
+
     /// FGMV-29 9.2 steps 1 and 2. To repeat a registration is no mistake: it renews what has a lifetime, and everyone is
     /// told again if an earlier attempt left something undone.
     fn register(&mut self, meta: &Meta, message: RegisterTwinSystem, out: &mut Out<'_, Self>) {

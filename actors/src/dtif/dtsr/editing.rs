@@ -174,11 +174,13 @@ impl Dtsr {
     fn write(&mut self, system: &TwinSystem, edit: &Edit, out: &mut Out<'_, Self>) -> Result<(), Problem> {
         let described = DtsrRecord::Described(Box::new(Described::new(system)?));
         self.write_twins(system, edit, out)?;
-        self.write_one(system.part(), described, out);
+        out.record(system.part(), described);
+        self.describe(system.clone());
         Ok(())
     }
 
-    /// Writes what changes in a list down, in the parts that hold it.
+    /// Writes what changes in a list down, in the parts that hold it. What was written is taken in as it is: to read it
+    /// back from its documents would cost as much as to write them.
     pub(super) fn write_twins(
         &mut self,
         system: &TwinSystem,
@@ -188,11 +190,17 @@ impl Dtsr {
         let (put, gone) = (by_chunk(&edit.put)?, by_chunk(&edit.gone)?);
         let id = || system.description.id.clone();
         for (part, twins) in put {
-            self.write_one(part, DtsrRecord::Listed { system: id(), twins }, out);
+            out.record(part, DtsrRecord::Listed { system: id(), twins });
+        }
+        for twin in edit.put.iter() {
+            self.list(&system.description.id, twin.clone());
         }
         let goes = !gone.is_empty();
         for (part, twins) in gone {
-            self.write_one(part, DtsrRecord::Unlisted { system: id(), twins }, out);
+            out.record(part, DtsrRecord::Unlisted { system: id(), twins });
+        }
+        for twin in edit.gone.iter() {
+            self.register.unlist(&system.description.id, twin.clone());
         }
         if goes {
             // What leaves may have had the highest addresses: they are not given again.
