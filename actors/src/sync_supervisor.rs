@@ -50,6 +50,8 @@ struct Batch {
     requests: Arc<[Arc<LeaseRequest>]>,
     /// What came of each.
     answers: Vec<Option<Result<SyncLease, Problem>>>,
+    /// The turn in which one of them was granted: the others may be answered later.
+    granted: Option<EventId>,
     /// Those whom DTAC let pass, with their places.
     verified: Vec<(usize, Request)>,
     /// How many wait for DTAC.

@@ -101,6 +101,7 @@ impl SyncSupervisor {
             metaverse: metaverse.clone(),
             requests: Arc::clone(&requests),
             answers: vec![None; unverified],
+            granted: None,
             verified: Vec::new(),
             unverified,
         };
@@ -191,6 +192,9 @@ impl SyncSupervisor {
         if let Some(Waiting::Batch(batch)) = self.waiting.get_mut(key)
             && let Some(place) = batch.answers.get_mut(index)
         {
+            if answer.is_ok() {
+                batch.granted = Some(out.event());
+            }
             *place = Some(answer);
         }
         self.settle_batch(key, out);
@@ -203,6 +207,8 @@ impl SyncSupervisor {
             return;
         }
         if let Some(Waiting::Batch(batch)) = self.waiting.take(key) {
+            // What led to the lease led to this answer, however late the others' answers came.
+            batch.granted.into_iter().for_each(|granted| out.join(granted));
             let answers = batch.answers.into_iter().flatten().collect();
             out.reply(batch.asker, Ok(SyncLeasesDecided { answers }));
         }

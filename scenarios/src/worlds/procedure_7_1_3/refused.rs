@@ -12,7 +12,7 @@ const WAIT_MS: u32 = 40_000;
 #[must_use]
 pub fn procedure_7_1_3_silent() -> World<Wire> {
     let ada = Person::new(WORLD, "world", "ada", "arm");
-    let silent = Rc::new(Cell::new(true));
+    let silent = Rc::default();
     let line = ada.permitted(opening("world", WORLD));
     let line = leased(&ada, line, 1, &silent, true);
     let line = ada.change(line, true, "3").after(2, 7).after(3, 7).after(4, 7).after(5, 7);
@@ -35,17 +35,19 @@ pub fn procedure_7_1_3_silent() -> World<Wire> {
     enabler(story).rule(StepsAreTaken::at_least("7.1.3", steps))
 }
 
-/// FGMV-28 7.1.3 steps 6 to 11 of a user who gets the object. From when it is asked for, the object is silent or not.
+/// FGMV-28 7.1.3 steps 6 to 11 of a user who gets the object, which answers then, and may be silent from then on.
 fn leased(who: &Person, line: Line<Wire>, id: u128, is_silent: &Rc<Cell<bool>>, silent: bool) -> Line<Wire> {
-    let (asking, hearing, is_silent) = (who.clone(), Rc::clone(&who.token), Rc::clone(is_silent));
+    let (asking, hearing) = (who.clone(), Rc::clone(&who.token));
+    let (answering, is_silent) = (Rc::clone(is_silent), Rc::clone(is_silent));
     let request = move || {
-        is_silent.set(silent);
+        answering.set(false);
         let request = asking.wish((LONG_TTL_MS, WAIT_MS), id);
         RequestSyncLease { metaverse: system(asking.metaverse), request, one_shot: false }
     };
     let heard = move |answer: Result<SyncLeaseGranted, Problem>| match answer {
         Ok(granted) => {
             hearing.set(granted.lease.token);
+            is_silent.set(silent);
             Heard::Done
         }
         // Nobody decided anything: an entity failed.
