@@ -89,7 +89,8 @@ impl<B: Behaviour, C: Cells<B>> Shell<B, C> {
             Ok(position) => {
                 // Only now: an answer that cannot be written down is none, and its question is refused.
                 self.note_answers(event, question);
-                match if strict { Some(position) } else { self.held_behind(id) } {
+                let position = if strict { Some(position) } else { self.held_behind(id) };
+                match position {
                     Some(position) => self.hold(position, id, event),
                     None => self.let_out(id, event),
                 }
