@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::value::{RawValue, to_raw_value};
 
 /// A JSON document, kept byte for byte as it came and shared without copying.
@@ -19,6 +19,8 @@ pub struct JsonDoc(Text);
 #[derive(Clone)]
 enum Text {
     Here(Arc<RawValue>),
+    /// With white space around it, which is kept, and has no place within another document.
+    Spaced(Arc<str>),
     Deferred(Arc<Deferred>),
 }
 
@@ -38,23 +40,36 @@ impl<T: Serialize + Send + Sync> Writable for T {
     }
 }
 
+impl Deferred {
+    fn raw(&self) -> &RawValue {
+        self.text.get_or_init(|| self.value.write())
+    }
+}
+
 impl JsonDoc {
-    /// Checks that `text` is one JSON document and keeps it as it is, without white space around it.
+    /// Checks that `text` is one JSON document and keeps it as it is.
     ///
     /// # Errors
     /// Says where the text stops being JSON.
     pub fn parse(text: impl Into<String>) -> Result<Self, serde_json::Error> {
-        RawValue::from_string(text.into()).map(Self::here)
+        let text = text.into();
+        if text.len() == text.trim_ascii().len() {
+            return RawValue::from_string(text).map(Self::here);
+        }
+        let _: &RawValue = serde_json::from_str(&text)?;
+        Ok(Self(Text::Spaced(text.into())))
     }
 
     fn here(text: Box<RawValue>) -> Self {
         Self(Text::Here(text.into()))
     }
 
-    fn raw(&self) -> &RawValue {
+    /// Without white space around it.
+    fn raw(&self) -> Result<&RawValue, serde_json::Error> {
         match &self.0 {
-            Text::Here(text) => text,
-            Text::Deferred(deferred) => deferred.text.get_or_init(|| deferred.value.write()),
+            Text::Here(text) => Ok(text),
+            Text::Spaced(text) => serde_json::from_str(text),
+            Text::Deferred(deferred) => Ok(deferred.raw()),
         }
     }
 
@@ -82,7 +97,11 @@ impl JsonDoc {
     /// The text, as it came.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.raw().get()
+        match &self.0 {
+            Text::Here(text) => text.get(),
+            Text::Spaced(text) => text,
+            Text::Deferred(deferred) => deferred.raw().get(),
+        }
     }
 
     /// Whether both share one text, which is more than that their texts are equal.
@@ -138,7 +157,7 @@ impl fmt::Debug for JsonDoc {
 impl Serialize for JsonDoc {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {
-            self.raw().serialize(serializer)
+            self.raw().map_err(S::Error::custom)?.serialize(serializer)
         } else {
             serializer.serialize_str(self.as_str())
         }
@@ -184,8 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn white_space_around_a_document_is_kept_and_left_out_within_another() {
+        let doc = JsonDoc::parse("\t[1]\n\n").expect("it is JSON");
+        assert_eq!(doc.as_str(), "\t[1]\n\n");
+        assert_eq!(serde_json::to_string(&[doc]).expect("it writes"), "[[1]]");
+    }
+
+    #[test]
     fn text_that_is_not_one_document_is_refused() {
         assert!(JsonDoc::parse("{} {}").is_err());
         assert!(JsonDoc::parse("{\"a\":").is_err());
+        assert!(JsonDoc::parse(" {} {} ").is_err());
     }
 }
