@@ -68,7 +68,7 @@ pub struct Traced<'e> {
     pub to: &'e str,
     /// The flow and the number of the step that it is, if it is one.
     pub step: Option<(&'e str, &'e str)>,
-    /// The type of the message; [`OWN`] for an own step.
+    /// The type of the message; [`OWN`](super::OWN) for an own step.
     pub name: &'e str,
     /// Where it stands in the trace, for findings: the line of a file, for example.
     pub place: u64,
