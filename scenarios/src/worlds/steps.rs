@@ -1,16 +1,8 @@
 //! How often the steps of a procedure are taken.
 
-use twinway_protocol::{StepId, WireSet};
+use twinway_protocol::WireSet;
 
 use crate::rule::{Found, Rule, Seen, Sights};
-
-/// Where a step is in what is expected.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    Expected(usize),
-    NotExpected,
-    OtherFlow,
-}
 
 /// Every listed step of a flow is taken as often as it says when a run without faults comes to rest, and no other
 /// step; with faults at least once.
@@ -22,8 +14,6 @@ pub struct StepsAreTaken {
     at_least: bool,
     /// How often each of `expected` was taken.
     taken: Vec<u32>,
-    /// Steps that were seen, by where their names are kept, and the place of each in `expected`: names are compared once.
-    places: Vec<(usize, Place)>,
     /// A step that is not expected, if one was taken.
     other: Option<&'static str>,
     faults: bool,
@@ -34,28 +24,13 @@ impl StepsAreTaken {
     #[must_use]
     pub fn new(flow: &'static str, expected: &[(&'static str, u32)]) -> Self {
         let expected = expected.to_vec();
-        Self { flow, expected, at_least: false, taken: Vec::new(), places: Vec::new(), other: None, faults: false }
+        Self { flow, expected, at_least: false, taken: Vec::new(), other: None, faults: false }
     }
 
     /// Of this flow, each step at least as often as it says.
     #[must_use]
     pub fn at_least(flow: &'static str, expected: &[(&'static str, u32)]) -> Self {
         Self { at_least: true, ..Self::new(flow, expected) }
-    }
-
-    fn place(&mut self, step: StepId) -> Place {
-        let address = std::ptr::from_ref(&*step).addr();
-        if let Some((_, place)) = self.places.iter().find(|(known, _)| *known == address) {
-            return *place;
-        }
-        let expected = self.expected.iter().position(|(number, _)| *number == step.number);
-        let place = match expected {
-            _ if step.flow != self.flow => Place::OtherFlow,
-            Some(place) => Place::Expected(place),
-            None => Place::NotExpected,
-        };
-        self.places.push((address, place));
-        place
     }
 }
 
@@ -78,13 +53,11 @@ impl<W: WireSet> Rule<W> for StepsAreTaken {
     fn see(&mut self, seen: &Seen<'_, W>, found: &mut Found) {
         match seen {
             Seen::Event(event) => {
-                let Some(step) = event.step else { return };
-                match self.place(step) {
-                    Place::Expected(place) => {
-                        self.taken.get_mut(place).into_iter().for_each(|taken| *taken += 1);
-                    }
-                    Place::NotExpected => self.other = Some(step.number),
-                    Place::OtherFlow => {}
+                let Some(step) = event.step.filter(|step| step.flow == self.flow) else { return };
+                let place = self.expected.iter().position(|(number, _)| *number == step.number);
+                match place.and_then(|place| self.taken.get_mut(place)) {
+                    Some(taken) => *taken += 1,
+                    None => self.other = Some(step.number),
                 }
             }
             Seen::Fault(_) => self.faults = true,
