@@ -231,6 +231,13 @@ impl Gateway {
     }
 }
 
+/// How many threads serve where nobody says: one for every two cores. The others are for actors, the journal and the
+/// clients; twice as many threads are woken for smaller shares of the same work.
+fn workers(wanted: Option<usize>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.unwrap_or_else(|| cores().div_ceil(2)).max(1)
+}
+
 /// Serves the enabler on `listener`, to the holders of `principals`' tokens.
 ///
 /// Has to be called within an actix (or single-threaded tokio) runtime, whose end also ends the gateway; the
@@ -256,7 +263,7 @@ pub async fn serve(
         let worker = Rc::new(Worker::new(&for_workers));
         App::new().default_service(fn_service(move |request| server::handle(&worker, request)))
     })
-    .workers(config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1))
+    .workers(workers(config.workers))
     .max_connections(config.connections_max)
     .keep_alive(Duration::from_millis(config.keep_alive_ms))
     .client_request_timeout(Duration::from_millis(config.request_head_ms_max))

@@ -23,8 +23,8 @@ use twinway::{
     },
 };
 
-/// How many threads serve, of either server.
-pub(crate) const WORKERS: usize = 2;
+/// How many threads serve, of either server: what the daemon chooses on two cores.
+pub(crate) const WORKERS: usize = 1;
 /// How many twins the home has: one a client that changes one.
 pub(crate) const TWINS: usize = 64;
 /// The metaverse system's token.

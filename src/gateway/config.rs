@@ -47,7 +47,7 @@ pub struct GatewayConfig {
     pub session_silence_ms_max: u64,
     /// How long calls that began may take when the gateway stops, in milliseconds, rounded up to seconds.
     pub shutdown_ms_max: u64,
-    /// How many threads serve; absent: one a core.
+    /// How many threads serve; absent: one for every two cores.
     pub workers: Option<usize>,
     /// The origins whose pages may call (CORS); none by default.
     pub allowed_origins: Vec<String>,
