@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Entries by their numbers: a later one has a higher number, also after a restart.
+/// Entries by their numbers: a later one has a higher number than all that there are.
 #[derive(Debug)]
 pub(super) struct Numbered<T> {
     entries: BTreeMap<u64, T>,
