@@ -149,6 +149,28 @@ async fn a_session_has_several_subscriptions_each_with_its_own_choice_and_end() 
 }
 
 #[actix_web::test]
+async fn what_sessions_subscribe_to_counts_with_all_other_subscriptions() {
+    // The session's own events are one of them.
+    let config = GatewayConfig { subscriptions_max: 2, ..GatewayConfig::default() };
+    let world = world_of(config, Arc::new(NoHost), EnablerOptions::default()).await;
+    let mut socket = world.open("world-token", "/mii/v1/session").await;
+    let mut reply_to = async |frame: Value| {
+        say(&mut socket, frame).await;
+        hear(&mut socket).await.expect("a reply")
+    };
+    assert_eq!(reply_to(json!({"subscribe": "a"})).await["status"], 204);
+    let refused = reply_to(json!({"subscribe": "b"})).await;
+    assert_eq!(refused["body"]["type"], "/problems/limit-reached", "{refused}");
+    assert!(
+        refused["body"]["detail"].as_str().is_some_and(|detail| detail.contains("`subscriptions_max`")),
+        "{refused}"
+    );
+    assert_eq!(reply_to(json!({"unsubscribe": "a"})).await["status"], 204);
+    assert_eq!(reply_to(json!({"subscribe": "b"})).await["status"], 204, "the place is free again");
+    world.end().await;
+}
+
+#[actix_web::test]
 async fn what_a_twin_was_is_read_at_a_moment_between_two_and_as_a_stream() {
     let world = watched(OutsideLimits::default()).await;
     for (second, on) in [(10, true), (20, false), (30, true)] {

@@ -324,7 +324,13 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::Page;
+    use super::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, Page};
+
+    #[test]
+    fn a_page_has_no_more_items_than_the_limit_whatever_is_asked_for() {
+        let (usual, most) = (PAGE_ITEMS_DEFAULT as usize, PAGE_ITEMS_MAX as usize);
+        assert_eq!([None, Some(0), Some(7), Some(u32::MAX)].map(Page::<()>::items), [usual, usual, 7, most]);
+    }
 
     proptest! {
         #[test]

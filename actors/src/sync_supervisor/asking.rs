@@ -13,7 +13,7 @@ use twinway_protocol::{
         RequestSyncLeases, ReserveSync, ShownToken, SyncLease, SyncLeaseShown, SyncLeasesDecided, SyncLeasesListed,
         SyncVerified, VerifySync, YieldSyncLease,
     },
-    registry::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, Page},
+    registry::Page,
 };
 
 use super::{Batch, SyncSupervisor, SyncSupervisorRecord, Waiting, carrying::name_of, part, view};
@@ -398,7 +398,7 @@ impl SyncSupervisor {
                 return out.reply(asker, Err(Problem::new(kind, detail)));
             }
         };
-        let limit = message.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
+        let limit = Page::<()>::items(message.limit);
         let (mut items, mut last, mut next) = (Vec::new(), None, None);
         for object in self.table.objects(from) {
             let Some(seen) = self.table.view(object, 0) else { continue };

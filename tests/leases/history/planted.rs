@@ -184,6 +184,21 @@ fn what_was_lost_may_have_been_done_or_not() {
 }
 
 #[test]
+fn however_many_answers_are_lost_a_history_is_decided() {
+    let encounter = |story: Story, n: u64| {
+        story.asks(3 * n, "guest-fay", Outcome::Lost).asks(3 * n + 1, ADA, granted(100 + n)).releases(
+            3 * n + 2,
+            ADA,
+            100 + n,
+        )
+    };
+    let lost = (1..=40).fold(Story::default(), encounter);
+    lost.is_good();
+    // All that the lost ones may have done has to be gone through before it is known that nothing explains this.
+    lost.asks(999, DAN, granted(101)).is_bad("none of these is possible");
+}
+
+#[test]
 fn two_holders_at_once_are_found() {
     held().asks(3, DAN, granted(102)).is_bad(LEASE);
     held().asks(3, "guest-fay", granted(102)).is_bad(LEASE);

@@ -8,7 +8,7 @@
 //! whose effect is bounded in time though their answer is lost, and answers that are only known as a bound; and it
 //! searches without memory.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use twinway::protocol::lease::Token;
 
@@ -214,6 +214,10 @@ impl State {
 struct Done(Vec<u64>);
 
 impl Done {
+    fn none(count: usize) -> Self {
+        Self(vec![0; count / 64 + 1])
+    }
+
     fn has(&self, index: usize) -> bool {
         self.0[index / 64] >> (index % 64) & 1 == 1
     }
@@ -223,12 +227,49 @@ impl Done {
         with.0[index / 64] |= 1 << (index % 64);
         with
     }
+
+    /// Those within `other`, and those that are not.
+    fn split(&self, other: &Self) -> (Self, Self) {
+        let each =
+            |of: fn(&u64, &u64) -> u64| Self(self.0.iter().zip(&other.0).map(|(own, other)| of(own, other)).collect());
+        (each(|own, other| own & other), each(|own, other| own & !other))
+    }
+
+    fn is_within(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).all(|(own, other)| own & !other == 0)
+    }
+}
+
+/// What was looked at. Of two ways to one state that differ only in what may be lost, the one that used less of it can go on
+/// in every way in which the other can.
+struct Seen {
+    /// What may be lost.
+    losable: Done,
+    least: HashMap<(Done, State), Vec<Done>>,
+    count: usize,
+}
+
+impl Seen {
+    /// Takes a state in; false: another one stands for it.
+    fn insert(&mut self, (done, state): &(Done, State)) -> bool {
+        let (used, sure) = done.split(&self.losable);
+        let least = self.least.entry((sure, state.clone())).or_default();
+        if least.iter().any(|less| less.is_within(&used)) {
+            return false;
+        }
+        least.retain(|more| !used.is_within(more));
+        least.push(used);
+        self.count += 1;
+        true
+    }
 }
 
 /// Whether the operations on one object can be put into an order that explains them; otherwise how far the best got.
 pub(crate) fn explain(operations: &[Operation]) -> Result<(), String> {
-    let start = (Done(vec![0; operations.len() / 64 + 1]), State::default());
-    let mut seen = HashSet::from([start.clone()]);
+    let start = (Done::none(operations.len()), State::default());
+    let losable = (0..operations.len()).filter(|index| operations[*index].may_be_lost);
+    let losable = losable.fold(Done::none(operations.len()), |all, index| all.with(index));
+    let mut seen = Seen { losable, least: HashMap::new(), count: 0 };
     let mut open = vec![start];
     let mut best: Option<(usize, Done, State)> = None;
     while let Some((done, state)) = open.pop() {
@@ -269,11 +310,11 @@ pub(crate) fn explain(operations: &[Operation]) -> Result<(), String> {
                 done = done.with(index);
             }
             let step = (done, after);
-            if seen.insert(step.clone()) {
+            if seen.insert(&step) {
                 open.push(step);
             }
         }
-        if seen.len() > STATES_MAX {
+        if seen.count > STATES_MAX {
             return Err(format!("too large to decide: {} operations", operations.len()));
         }
     }

@@ -15,7 +15,7 @@ use twinway_protocol::{
         PermissionLost, PermissionsOf, RevokeTwinPermission, SYNC_SUPERVISOR, SetCharacteristics, SynchronizeEvery,
         TwinCharacteristics, TwinMsg, TwinPermissionShown, TwinPermissionsListed,
     },
-    registry::{PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX, Page},
+    registry::Page,
     time::Timestamp,
     twin::TwinEntry,
 };
@@ -60,7 +60,7 @@ fn part_of(slot: u32) -> u64 {
 impl Dtac {
     /// Who may do what with a twin, or what a user may do.
     pub(super) fn list_permissions(&self, list: &ListTwinPermissions) -> Result<TwinPermissionsListed, Problem> {
-        let limit = list.limit.filter(|limit| *limit > 0).unwrap_or(PAGE_ITEMS_DEFAULT).min(PAGE_ITEMS_MAX) as usize;
+        let limit = Page::<()>::items(list.limit);
         let cursor =
             list.cursor.as_deref().map(str::parse::<u64>).transpose().map_err(|_| {
                 Problem::new(ProblemKind::InvalidQuery, "`cursor` is not one that a page before has given")
