@@ -36,8 +36,7 @@ use twinway_protocol::{
 };
 
 pub use actors::Actors;
-pub use envelope::SharedEvent;
-pub(crate) use envelope::{push_number, push_text};
+pub(crate) use envelope::{push_number, push_text, write_event};
 pub use gap::{Gap, MissedTwin};
 pub(crate) use hub::wall;
 pub use kept::{KEPT_EVENTS_BYTES_MAX, KeptEvents};
@@ -91,7 +90,7 @@ pub enum Outgoing {
         /// order, and else begins far above them, so that a number never names two events.
         number: u64,
         /// What happened.
-        event: Arc<SharedEvent>,
+        event: Arc<Event>,
         /// How many older events it takes the place of, for whoever wants the newest only.
         skipped: u64,
     },
@@ -418,7 +417,7 @@ impl Outlet<Wire> for Outside {
 
 /// Something that happened to a system, for whoever runs the enabler.
 fn operation(kind: &'static str, system: &SystemId) -> Arc<Event> {
-    Arc::new(Event { kind, subject: system.to_string(), twin: None, at: wall(), data: JsonDoc::null() })
+    Arc::new(Event::new(kind, system.to_string(), None, wall(), JsonDoc::null()))
 }
 
 /// A registered system stands in another way than before: for Prometheus, and for whoever runs the daemon.

@@ -410,13 +410,8 @@ fn signals(entity: EntityId, moved: &Moved, at: Timestamp) -> Vec<Signal> {
     let (system, standing) = (moved.system.clone(), Arc::clone(&moved.standing));
     let mut signals = vec![Signal::Standing { entity, system, standing, changed: moved.stood.is_some() }];
     if moved.stood.is_some() {
-        let event = Event {
-            kind: "system.standing",
-            subject: moved.system.to_string(),
-            twin: None,
-            at,
-            data: JsonDoc::from_value(&*moved.standing).unwrap_or_else(|_| JsonDoc::null()),
-        };
+        let data = JsonDoc::from_value(&*moved.standing).unwrap_or_else(|_| JsonDoc::null());
+        let event = Event::new("system.standing", moved.system.to_string(), None, at, data);
         signals.push(Signal::Event { entity, event: Arc::new(event) });
     }
     signals

@@ -362,7 +362,7 @@ impl Twin {
         // Leases come and go more often than anybody looks: it is written when somebody reads it.
         let (at, data) = (moment.at, JsonDoc::deferred(moment));
         // One for all of them: there may be many, and nobody of them is told anything else.
-        let event = Arc::new(Event { kind: "lease.changed", subject, twin, at, data });
+        let event = Arc::new(Event::new("lease.changed", subject, twin, at, data));
         for watcher in &self.watchers {
             out.send(watcher.entity, TellLease { event: Arc::clone(&event) });
         }

@@ -9,7 +9,7 @@ use super::{
     call::{JSON, PROBLEM, Reply},
     problem,
 };
-use crate::outside::{Outgoing, RequestFrame, WatchQuery, push_number, push_text};
+use crate::outside::{Outgoing, RequestFrame, WatchQuery, push_number, push_text, write_event};
 
 /// A frame of a client, as it comes.
 #[derive(Debug, Deserialize)]
@@ -158,7 +158,7 @@ pub(super) fn write_outgoing(
     }
     if let Outgoing::Event { number, event, skipped } = outgoing {
         into.push_str("\"event\":");
-        event.write(into, system, *number, *skipped);
+        write_event(into, event, system, *number, *skipped);
         into.push_str(",\"number\":");
         push_number(into, *number);
     }

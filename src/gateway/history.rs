@@ -32,7 +32,7 @@ use crate::{
         HistoryKind, HistoryPage, HistoryQuery, HistoryRange, MissedVersions, Moment, TwinMoment, What, read_place,
         write_place,
     },
-    outside::{Gap, MissedTwin, SharedEvent, wall},
+    outside::{Gap, MissedTwin, wall, write_event},
 };
 
 const PROPERTY: Parameter = Parameter::text("property", "Only this property.");
@@ -283,9 +283,9 @@ fn write(system: &SystemId, moment: Moment) -> Option<String> {
             return Some(format!("id: {id}\nevent: gap\ndata: {gap}\n\n"));
         }
     };
-    let event = Event { kind, subject: twin.to_string(), twin: Some(twin), at, data };
+    let event = Event::new(kind, twin.to_string(), Some(twin), at, data);
     let mut data = String::new();
-    SharedEvent::from(event).write(&mut data, system, sequence, 0);
+    write_event(&mut data, &event, system, sequence, 0);
     let data = sse::one_line(data);
     Some(format!("id: {id}\nevent: io.twinway.{kind}\ndata: {data}\n\n"))
 }

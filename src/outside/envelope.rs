@@ -1,11 +1,6 @@
 //! Events in the JSON format of CloudEvents 1.0. Events are what is written most, mostly one for many systems: what does not
 //! differ between those is written once.
 
-use std::{
-    ops::Deref,
-    sync::{Arc, OnceLock},
-};
-
 use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 
 use super::gap::Gap;
@@ -13,52 +8,20 @@ use super::gap::Gap;
 /// How long most middles are at most, in bytes.
 const MIDDLE_BYTES: usize = 256;
 
-/// An event, with what is the same in the envelopes of all who hear of it.
-#[derive(Debug)]
-pub struct SharedEvent {
-    event: Arc<Event>,
-    /// From the envelope's `source` up to the event's own data, which is shared already.
-    middle: OnceLock<Box<str>>,
-}
-
-impl From<Arc<Event>> for SharedEvent {
-    fn from(event: Arc<Event>) -> Self {
-        Self { event, middle: OnceLock::new() }
+/// Writes the envelope of event `number` of `system` behind what is in `into`. `skipped` is an extension: how many older
+/// events this one takes the place of, for a subscriber that wants the newest only.
+pub(crate) fn write_event(into: &mut String, event: &Event, system: &SystemId, number: u64, skipped: u64) {
+    begin(into, system, number, "");
+    into.push_str(event.head(|Event { kind, subject, at, .. }| {
+        let mut text = String::with_capacity(MIDDLE_BYTES);
+        middle(&mut text, kind, Some(subject), *at);
+        text.into_boxed_str()
+    }));
+    if skipped > 0 {
+        into.push_str(",\"skipped\":");
+        push_number(into, skipped);
     }
-}
-
-impl From<Event> for SharedEvent {
-    fn from(event: Event) -> Self {
-        Arc::new(event).into()
-    }
-}
-
-impl Deref for SharedEvent {
-    type Target = Event;
-
-    fn deref(&self) -> &Event {
-        &self.event
-    }
-}
-
-impl SharedEvent {
-    /// Writes the envelope of event `number` of `system` behind what is in `into`. `skipped` is an extension: how many older
-    /// events this one takes the place of, for a subscriber that wants the newest only.
-    pub fn write(&self, into: &mut String, system: &SystemId, number: u64, skipped: u64) {
-        begin(into, system, number, "");
-        let Event { kind, subject, at, data, .. } = &*self.event;
-        let make = || {
-            let mut text = String::with_capacity(MIDDLE_BYTES);
-            middle(&mut text, kind, Some(subject), *at);
-            text.into_boxed_str()
-        };
-        into.push_str(self.middle.get_or_init(make));
-        if skipped > 0 {
-            into.push_str(",\"skipped\":");
-            push_number(into, skipped);
-        }
-        end(into, data);
-    }
+    end(into, &event.data);
 }
 
 /// Tells a webhook that events are gone before event `next`. The id is that of the event behind the gap.
@@ -125,14 +88,14 @@ mod tests {
 
     use super::*;
 
-    fn event(subject: &str) -> SharedEvent {
+    fn event(subject: &str) -> Event {
         let (at, data) = (Timestamp::from_unix_ms(1), JsonDoc::parse("{ \"a\": 1.0 }").expect("it is JSON"));
-        Event { kind: "twin.changed", subject: subject.to_owned(), twin: None, at, data }.into()
+        Event::new("twin.changed", subject.to_owned(), None, at, data)
     }
 
-    fn written(event: &SharedEvent, system: &str, number: u64, skipped: u64) -> Value {
+    fn written(event: &Event, system: &str, number: u64, skipped: u64) -> Value {
         let mut text = String::new();
-        event.write(&mut text, &SystemId::new(system).expect("a name"), number, skipped);
+        write_event(&mut text, event, &SystemId::new(system).expect("a name"), number, skipped);
         serde_json::from_str(&text).expect("it is JSON")
     }
 

@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use twinway_protocol::{TwinId, time::Timestamp};
+use twinway_protocol::{TwinId, signal::Event, time::Timestamp};
 
 use super::{
     EventsFrom, Outgoing,
-    envelope::SharedEvent,
     gap::{Gap, Mark, Marks, version},
     kept::Earlier,
 };
@@ -27,7 +26,7 @@ pub(super) struct Ring {
     begin: u64,
     /// The number of the oldest event that is kept.
     first: u64,
-    events: VecDeque<Arc<SharedEvent>>,
+    events: VecDeque<Arc<Event>>,
     /// What is known of those before.
     marks: Marks,
     kept_max: usize,
@@ -52,7 +51,7 @@ impl Ring {
     }
 
     /// What is kept, with the number of its first.
-    pub(super) fn kept(&self) -> (u64, impl DoubleEndedIterator<Item = &Arc<SharedEvent>> + ExactSizeIterator) {
+    pub(super) fn kept(&self) -> (u64, impl DoubleEndedIterator<Item = &Arc<Event>> + ExactSizeIterator) {
         (self.first, self.events.iter())
     }
 
@@ -61,7 +60,7 @@ impl Ring {
         self.first.saturating_add(self.events.len() as u64)
     }
 
-    pub(super) fn push(&mut self, event: Arc<SharedEvent>) {
+    pub(super) fn push(&mut self, event: Arc<Event>) {
         if self.events.len() >= self.kept_max {
             if let Some(oldest) = self.events.pop_front() {
                 self.marks.push(&oldest);
@@ -140,13 +139,13 @@ pub(super) struct Cursor {
 
 #[cfg(test)]
 mod tests {
-    use twinway_protocol::{JsonDoc, signal::Event};
+    use twinway_protocol::JsonDoc;
 
     use super::*;
 
-    fn event(subject: &str) -> Arc<SharedEvent> {
+    fn event(subject: &str) -> Arc<Event> {
         let (at, data) = (Timestamp::from_unix_ms(1), JsonDoc::null());
-        Arc::new(Event { kind: "twin.changed", subject: subject.into(), twin: None, at, data }.into())
+        Arc::new(Event::new("twin.changed", subject.into(), None, at, data))
     }
 
     fn ring(kept: usize, pushed: usize) -> Ring {

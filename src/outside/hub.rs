@@ -24,7 +24,6 @@ use twinway_protocol::{
 
 use super::{
     Actors, Counts, OutsideLimits, SystemKind,
-    envelope::SharedEvent,
     events::{Cursor, Ring},
     kept::{Earlier, KEPT_EVENTS_BYTES_MAX, KeptEvent, KeptEvents, KeptRing},
     opening::Opening,
@@ -32,9 +31,6 @@ use super::{
     sessions::{Asked, Ended, System, Way},
     webhook::Webhooks,
 };
-
-/// Of how many events it is known that they were told.
-const TOLD_MAX: usize = 64;
 
 /// The systems, the snapshots, and the ways between actors and systems.
 #[derive(Debug)]
@@ -60,8 +56,6 @@ pub(super) struct Hub {
     pub(super) earlier: Mutex<KeptEvents>,
     /// Third-party systems that are not called for a while.
     pub(super) circuits: Mutex<BTreeSet<SystemId>>,
-    /// The events that were told last, each with its address: many systems are told of one, some a little later.
-    told: Mutex<VecDeque<(usize, Arc<SharedEvent>)>>,
     pub(super) requests: AtomicU64,
     pub(super) requests_undelivered: AtomicU64,
     pub(super) events: AtomicU64,
@@ -92,7 +86,6 @@ impl Hub {
             operation: operation(None, run, &limits),
             earlier: Mutex::default(),
             circuits: Mutex::default(),
-            told: Mutex::default(),
             requests: AtomicU64::new(0),
             requests_undelivered: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -156,7 +149,7 @@ impl Hub {
     /// Keeps an event for those who run the enabler.
     pub(super) fn tell_operators(&self, event: Arc<Event>) {
         if let Some(operation) = &self.operation {
-            operation.tell(Arc::new(event.into()));
+            operation.tell(event);
         }
     }
 
@@ -231,29 +224,12 @@ impl Hub {
         metrics::gauge!("twinway_circuit_open").set(circuits.len() as f64);
     }
 
-    /// The event as all systems share it that are told of it.
-    fn shared(&self, event: Arc<Event>) -> Arc<SharedEvent> {
-        let address = Arc::as_ptr(&event).addr();
-        let mut told = self.told.lock();
-        // The newest is the likeliest. While it is here its address is no other's.
-        if let Some((_, shared)) = told.iter().rev().find(|(own, _)| *own == address) {
-            return Arc::clone(shared);
-        }
-        let shared = Arc::new(SharedEvent::from(event));
-        let oldest = if told.len() < TOLD_MAX { None } else { told.pop_front() };
-        told.push_back((address, Arc::clone(&shared)));
-        drop(told);
-        // Freed without the lock.
-        drop(oldest);
-        shared
-    }
-
     /// Keeps an event for all who listen to the system.
     pub(super) fn tell(self: &Arc<Self>, entity: EntityId, event: Arc<Event>) {
         self.events.fetch_add(1, Ordering::Relaxed);
         match self.by_entity.get(&entity) {
             Some(system) => {
-                system.tell(self.shared(event));
+                system.tell(event);
                 self.tell_webhook(&system);
             }
             None => tracing::warn!(?entity, kind = event.kind, "an event of a system that was never opened is lost"),

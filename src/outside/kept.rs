@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{JsonDoc, SystemId, TwinId, signal::Event, time::Timestamp};
 
-use super::{SystemKind, envelope::SharedEvent};
+use super::SystemKind;
 
 /// How many bytes of events are kept from one run to the next, at most.
 pub const KEPT_EVENTS_BYTES_MAX: usize = 64 << 20;
@@ -40,7 +40,7 @@ pub(super) struct KeptEvent {
 
 impl KeptEvent {
     pub(super) fn of(event: &Event) -> Self {
-        let Event { kind, subject, twin, at, data } = event;
+        let Event { kind, subject, twin, at, data, .. } = event;
         Self { kind: (*kind).to_owned(), subject: subject.clone(), twin: twin.clone(), at: *at, data: data.clone() }
     }
 
@@ -48,9 +48,9 @@ impl KeptEvent {
         self.data.as_str().len() + self.subject.len() + 128
     }
 
-    fn event(self) -> Option<Arc<SharedEvent>> {
+    fn event(self) -> Option<Arc<Event>> {
         let Self { kind, subject, twin, at, data } = self;
-        Some(Arc::new(Event { kind: named(&kind)?, subject, twin, at, data }.into()))
+        Some(Arc::new(Event::new(named(&kind)?, subject, twin, at, data)))
     }
 }
 
@@ -74,7 +74,7 @@ fn named(kind: &str) -> Option<&'static str> {
 pub(super) struct Earlier {
     pub(super) first: u64,
     pub(super) told: u64,
-    pub(super) events: VecDeque<Arc<SharedEvent>>,
+    pub(super) events: VecDeque<Arc<Event>>,
 }
 
 /// The events of an earlier run, for those who resume.

@@ -196,8 +196,8 @@ impl Behind {
                 self.by_twin.remove(&twin);
                 let data = JsonDoc::from_value(&newest).unwrap_or_else(|_| JsonDoc::null());
                 let (subject, at) = (twin.to_string(), newest.at);
-                let event = Event { kind: "twin.changed", subject, twin: Some(twin), at, data };
-                Some(Outgoing::Event { number, event: Arc::new(event.into()), skipped })
+                let event = Event::new("twin.changed", subject, Some(twin), at, data);
+                Some(Outgoing::Event { number, event: Arc::new(event), skipped })
             }
         }
     }

@@ -16,12 +16,11 @@ use tokio::{
 };
 use twinway_protocol::{
     EntityId, PendingKey, Problem, ProblemKind, SystemId, collaboration::ApiCall, message::OutsideRequest,
-    registry::Reach,
+    registry::Reach, signal::Event,
 };
 
 use super::{
     EventsFrom, Hub, MissedTwin, Outgoing, OutsideLimits, SystemKind, Watch,
-    envelope::SharedEvent,
     events::{Cursor, Ring},
     gap::{GAP_TWINS_MAX, Gap},
     listener::{Heard, Listener},
@@ -134,7 +133,7 @@ impl System {
     }
 
     /// Keeps the event for all who listen.
-    pub(super) fn tell(&self, event: Arc<SharedEvent>) {
+    pub(super) fn tell(&self, event: Arc<Event>) {
         let news = NEWS.contains(&event.kind);
         self.state.lock().ring.push(event);
         if news {

@@ -241,7 +241,7 @@ mod tests {
     fn event(kind: &'static str, data: &str) -> Event {
         let twin = Some("arm".parse().expect("a name"));
         let data = JsonDoc::parse(data).expect("it is JSON");
-        Event { kind, subject: "arm".to_owned(), twin, at: Timestamp::default(), data }
+        Event::new(kind, "arm".to_owned(), twin, Timestamp::default(), data)
     }
 
     #[test]

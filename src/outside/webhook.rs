@@ -217,7 +217,7 @@ impl Webhooks {
         let (arrived, missed) = match &outgoing {
             Outgoing::Event { number, event, .. } => {
                 let mut text = String::new();
-                event.write(&mut text, &system.id, *number, 0);
+                envelope::write_event(&mut text, event, &system.id, *number, 0);
                 (self.event(hub, &url, text).await, Some(Gap::of(*number, event)))
             }
             Outgoing::Gap(gap) => {

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use twinway::{
     enabler::{EnablerOptions, Mii},
-    outside::{EventsFrom, Outgoing, Session, SharedEvent},
+    outside::{EventsFrom, Outgoing, Session},
     protocol::{
         Problem, ProblemKind,
         access::Right,
         message::{OutsideAnswer, OutsideRequest},
+        signal::Event,
         twin::TwinClass,
     },
 };
@@ -43,7 +44,7 @@ async fn say(world: &Mii, from: &str, to: &str, content: &str) -> Result<(), Pro
     world.send_twin_message(ada(), name(from), name(to), json(content)).await
 }
 
-async fn next_event(events: &mut Session) -> std::sync::Arc<SharedEvent> {
+async fn next_event(events: &mut Session) -> std::sync::Arc<Event> {
     match events.next().await {
         Some(Outgoing::Event { event, .. }) => event,
         other => panic!("an event was to come: {other:?}"),

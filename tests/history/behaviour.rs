@@ -38,8 +38,8 @@ fn acting(version: u64, all: Vec<Invocation>) -> Arc<TwinView> {
 
 fn event(name: &str, ms: u64) -> Arc<Event> {
     let data = JsonDoc::parse(format!(r#"{{"name":"{name}","data":{{"joint":2}},"at":"1970-01-01T00:00:00Z"}}"#));
-    let (kind, subject, data) = ("twin.event", "lamp".to_owned(), data.expect("it is JSON"));
-    Arc::new(Event { kind, subject, twin: Some(twin("lamp")), at: at(ms), data })
+    let data = data.expect("it is JSON");
+    Arc::new(Event::new("twin.event", "lamp".to_owned(), Some(twin("lamp")), at(ms), data))
 }
 
 fn line(item: &HistoryItem) -> String {

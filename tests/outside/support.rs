@@ -40,7 +40,7 @@ pub(crate) fn system(kind: SystemKind, slot: u32) -> EntityId {
 
 pub(crate) fn event(subject: &str) -> Event {
     let at = Timestamp::from_unix_ms(1);
-    Event { kind: "twin.changed", subject: subject.into(), twin: None, at, data: JsonDoc::null() }
+    Event::new("twin.changed", subject.into(), None, at, JsonDoc::null())
 }
 
 pub(crate) fn change() -> OutsideRequest {

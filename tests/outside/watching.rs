@@ -39,7 +39,7 @@ fn doc(text: &str) -> JsonDoc {
 fn change(outside: &Outside, entity: EntityId, id: &str, version: u64, values: &str) {
     let at = Timestamp::from_unix_ms(version);
     let data = doc(&format!("{{\"values\":{values},\"version\":{version},\"at\":\"{at}\"}}"));
-    let event = Event { kind: "twin.changed", subject: id.to_owned(), twin: Some(twin(id)), at, data };
+    let event = Event::new("twin.changed", id.to_owned(), Some(twin(id)), at, data);
     outside.signal(entity, Signal::Event { entity, event: Arc::new(event) });
 }
 

@@ -1,6 +1,6 @@
 //! What leaves the actors: snapshots for readers, requests and events for external systems.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     EntityId, JsonDoc, PendingKey, SystemId, TwinId,
@@ -99,6 +99,20 @@ pub struct Event {
     pub at: Timestamp,
     /// The rest.
     pub data: JsonDoc,
+    head: OnceLock<Box<str>>,
+}
+
+impl Event {
+    /// Something that happened `at` a moment, to a twin if there is one.
+    #[must_use]
+    pub fn new(kind: &'static str, subject: String, twin: Option<TwinId>, at: Timestamp, data: JsonDoc) -> Self {
+        Self { kind, subject, twin, at, data, head: OnceLock::new() }
+    }
+
+    /// What stands before the data in what all who hear of it are told, as the first of them has it written.
+    pub fn head(&self, write: impl FnOnce(&Self) -> Box<str>) -> &str {
+        self.head.get_or_init(|| write(self))
+    }
 }
 
 /// How sync leases stand, for the metrics.

@@ -170,14 +170,8 @@ impl MetaverseSystem {
 
     /// FGMV-29 9.1 step 10, later.
     fn authorization_settled(&self, authorization: &UserAuthorization, out: &mut Out<'_, Self>) {
-        let event = Event {
-            kind: "authorization.decided",
-            subject: authorization.id.to_string(),
-            twin: None,
-            at: out.now().wall,
-            data: document(authorization),
-        };
-        tell(event, out);
+        let (subject, data) = (authorization.id.to_string(), document(authorization));
+        tell(Event::new("authorization.decided", subject, None, out.now().wall, data), out);
         self.ask_to_log_in(authorization, out);
     }
 
@@ -289,7 +283,7 @@ impl Behaviour for MetaverseSystem {
             Msg::CancelAction(message) => pass(pending, meta, message, out),
             Msg::ActionStopping(answer) => Heard::hear(pending, meta, answer, out),
             Msg::NotifyWatcher(NotifyWatcher { event, twin, at, data }) => {
-                tell(Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }, out);
+                tell(Event::new(event, twin.to_string(), Some(twin), at, data), out);
             }
             // FGMV-28 REQ-DT-06.
             Msg::SendTwinMessage(message) => pass(pending, meta, message, out),

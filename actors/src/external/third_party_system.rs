@@ -234,14 +234,9 @@ impl Behaviour for ThirdPartySystem {
 
 /// The user's side has taken an authorization back.
 fn tell_revoked(authorization: &UserAuthorization, out: &mut Out<'_, ThirdPartySystem>) {
-    let event = Event {
-        kind: "authorization.revoked",
-        subject: authorization.id.to_string(),
-        twin: None,
-        at: out.now().wall,
-        // It cannot fail to be JSON: its keys are text.
-        data: JsonDoc::from_value(authorization).unwrap_or_else(|_| JsonDoc::null()),
-    };
+    // It cannot fail to be JSON: its keys are text.
+    let data = JsonDoc::from_value(authorization).unwrap_or_else(|_| JsonDoc::null());
+    let event = Event::new("authorization.revoked", authorization.id.to_string(), None, out.now().wall, data);
     out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
 }
 

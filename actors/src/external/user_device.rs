@@ -113,13 +113,8 @@ impl UserDevice {
     }
 
     fn tell(&self, kind: &'static str, data: JsonDoc, out: &mut Out<'_, Self>) {
-        let event = Event {
-            kind,
-            subject: self.opened.as_ref().map(|opened| opened.id.to_string()).unwrap_or_default(),
-            twin: None,
-            at: out.now().wall,
-            data,
-        };
+        let subject = self.opened.as_ref().map(|opened| opened.id.to_string()).unwrap_or_default();
+        let event = Event::new(kind, subject, None, out.now().wall, data);
         out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
     }
 }

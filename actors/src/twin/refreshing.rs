@@ -43,7 +43,7 @@ impl Twin {
         let data = document(&Emitted { name, data: &emitted.data, at });
         self.notify("twin.event", out, |_| data.clone());
         let (kind, subject, twin) = ("twin.event", event.twin.to_string(), Some(event.twin.clone()));
-        out.signal(Signal::TwinEvent(Arc::new(Event { kind, subject, twin, at, data })));
+        out.signal(Signal::TwinEvent(Arc::new(Event::new(kind, subject, twin, at, data))));
         Ok(())
     }
 

@@ -30,8 +30,7 @@ impl DigitalTwinSystem {
         let (observation, purpose) = (&*message.observation, message.purpose.as_deref());
         // None of the types here can fail to be JSON.
         let data = JsonDoc::from_value(&Uploaded { observation, purpose }).unwrap_or_else(|_| JsonDoc::null());
-        let (kind, subject) = ("observation.uploaded", observation.id.to_string());
-        let event = Event { kind, subject, twin: None, at: out.now().wall, data };
+        let event = Event::new("observation.uploaded", observation.id.to_string(), None, out.now().wall, data);
         out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
         out.reply(meta.asker::<UploadObservation>(out.event()), Ok(ObservationUploaded));
     }

@@ -47,33 +47,28 @@ pub(super) fn tell(event: Event, out: &mut Out<'_, MetaverseSystem>) {
 }
 
 pub(super) fn change_event(change: &ReflectChange) -> Event {
-    Event {
-        kind: "twin.changed",
-        subject: change.twin.to_string(),
-        twin: Some(change.twin.clone()),
-        at: change.at,
-        data: document(&TwinChanged { values: &change.values, version: change.version, at: change.at }),
-    }
+    let data = document(&TwinChanged { values: &change.values, version: change.version, at: change.at });
+    Event::new("twin.changed", change.twin.to_string(), Some(change.twin.clone()), change.at, data)
 }
 
 /// What a requester is told of its lease without having asked.
 pub(super) fn notice_event(notice: NotifyLease, at: Timestamp) -> Event {
     let NotifyLease { event, twin, data } = notice;
-    Event { kind: event, subject: twin.to_string(), twin: Some(twin), at, data }
+    Event::new(event, twin.to_string(), Some(twin), at, data)
 }
 
 /// What a requester is told of its execution (FGMV-29 8.2.4).
 pub(super) fn execution_event(notice: NotifyExecution, at: Timestamp) -> Event {
     let NotifyExecution { event, execution, data } = notice;
-    Event { kind: event, subject: execution.to_string(), twin: None, at, data }
+    Event::new(event, execution.to_string(), None, at, data)
 }
 
 pub(super) fn message_event(message: TwinMessage, at: Timestamp) -> Event {
     let TwinMessage { from, to, user, content } = &message;
     let data = document(&TwinSaid { from, to, user, content });
-    Event { kind: "twin.message", subject: to.to_string(), twin: Some(message.to), at, data }
+    Event::new("twin.message", to.to_string(), Some(message.to), at, data)
 }
 
 pub(super) fn gone_event(twin: TwinId, at: Timestamp) -> Event {
-    Event { kind: "twin.gone", subject: twin.to_string(), twin: Some(twin), at, data: JsonDoc::null() }
+    Event::new("twin.gone", twin.to_string(), Some(twin), at, JsonDoc::null())
 }

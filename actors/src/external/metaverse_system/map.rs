@@ -401,7 +401,7 @@ impl Told {
 }
 
 fn event(kind: &'static str, subject: String, data: JsonDoc, out: &mut Out<'_, MetaverseSystem>) {
-    let event = Event { kind, subject, twin: None, at: out.now().wall, data };
+    let event = Event::new(kind, subject, None, out.now().wall, data);
     out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
 }
 

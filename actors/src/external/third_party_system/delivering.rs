@@ -59,13 +59,8 @@ pub(super) fn tell(message: DeliverTwinInformation, out: &mut Out<'_, ThirdParty
             .map(|refusal| Refused { twin: &refusal.twin, kind: refusal.problem.kind, detail: &refusal.problem.detail })
             .collect(),
     };
-    let event = Event {
-        kind: "twin.information",
-        subject: subscription.to_string(),
-        twin: None,
-        at: out.now().wall,
-        // It cannot fail to be JSON: its keys are text.
-        data: JsonDoc::from_value(&delivery).unwrap_or_else(|_| JsonDoc::null()),
-    };
+    // It cannot fail to be JSON: its keys are text.
+    let data = JsonDoc::from_value(&delivery).unwrap_or_else(|_| JsonDoc::null());
+    let event = Event::new("twin.information", subscription.to_string(), None, out.now().wall, data);
     out.signal(Signal::Event { entity: out.me(), event: Arc::new(event) });
 }
