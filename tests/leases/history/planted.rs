@@ -199,6 +199,24 @@ fn however_many_answers_are_lost_a_history_is_decided() {
 }
 
 #[test]
+fn a_request_that_comes_to_nothing_ends_no_preemption_but_its_own() {
+    let preempted = Story::default().asks(1, "guest-fay", granted(101)).sends(2, DAN, acquire(DAN));
+    let preempted = preempted.tries(3, "guest-fay", 101, "lease-revoking");
+    // One who weighs as much, and one who weighs more, ask beside.
+    for (op, other) in [(4, CYD), (5, ADA)] {
+        let beside = preempted.clone().sends(op, other, acquire(other)).tries(6, "guest-fay", 101, "lease-revoking");
+        let beside = beside.hears(op, refused("lease-wait-over")).tries(7, "guest-fay", 101, "lease-revoking");
+        beside.hears(2, granted(102)).is_good();
+    }
+    // And one who weighs as much, and is told at once that nothing comes of it.
+    let beside = preempted.clone().asks(4, CYD, refused("lease-held")).tries(5, "guest-fay", 101, "lease-revoking");
+    beside.hears(2, granted(102)).is_good();
+    let alone = preempted.hears(2, refused("lease-wait-over"));
+    alone.clone().drives(4, "guest-fay", 101).is_good();
+    alone.tries(4, "guest-fay", 101, "lease-revoking").is_bad(LEASE);
+}
+
+#[test]
 fn two_holders_at_once_are_found() {
     held().asks(3, DAN, granted(102)).is_bad(LEASE);
     held().asks(3, "guest-fay", granted(102)).is_bad(LEASE);

@@ -8,7 +8,7 @@
 //! whose effect is bounded in time though their answer is lost, and answers that are only known as a bound; and it
 //! searches without memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use twinway::protocol::lease::Token;
 
@@ -96,8 +96,14 @@ struct Held {
     lasts_ms: u64,
     /// It has a new token that nobody has seen yet.
     refenced: bool,
-    /// The priority of a request for which it is being revoked.
-    preempted_by: Option<u8>,
+    /// Whose requests it is being revoked for.
+    preempted_by: BTreeSet<String>,
+}
+
+impl Held {
+    fn is_preempted(&self) -> bool {
+        !self.preempted_by.is_empty()
+    }
 }
 
 /// The register.
@@ -116,7 +122,7 @@ impl State {
 
     /// Whoever has it is below `priority`, or loses it to somebody who came to nothing.
     fn is_below(&self, priority: u8) -> bool {
-        self.held.as_ref().is_some_and(|held| held.priority < priority || held.preempted_by.is_some())
+        self.held.as_ref().is_some_and(|held| held.priority < priority || held.is_preempted())
     }
 
     /// The same state if `user` shows its own token. A new life gives it a token of a higher epoch.
@@ -134,7 +140,7 @@ impl State {
     /// Whether `token` was that of `user` beyond doubt.
     fn is_of(&self, user: &str, token: Token, by_ms: u64) -> bool {
         let held = self.held.as_ref().filter(|held| held.user == user && held.token == Some(token));
-        held.is_some_and(|held| !held.refenced && held.preempted_by.is_none()) && !self.vacant(by_ms)
+        held.is_some_and(|held| !held.refenced && !held.is_preempted()) && !self.vacant(by_ms)
     }
 
     fn after(&self, op: &Operation) -> Option<Self> {
@@ -151,38 +157,40 @@ impl State {
                     token: *token,
                     lasts_ms: op.from_ms + ttl_ms,
                     refenced: false,
-                    preempted_by: None,
+                    preempted_by: BTreeSet::new(),
                 };
                 let highest = token.unwrap_or_default().max(self.highest);
                 (newer && (self.is_below(*priority) || self.vacant(op.by_ms)))
                     .then_some(Self { held: Some(held), highest })
             }
             Effect::Preempting { priority } => {
-                let held = self.held.as_ref().filter(|held| held.priority < *priority)?;
-                Some(Self { held: Some(Held { preempted_by: Some(*priority), ..held.clone() }), ..self.clone() })
+                let mut after = self.clone();
+                let held = after.held.as_mut().filter(|held| held.priority < *priority)?;
+                held.preempted_by.insert(op.user.clone());
+                Some(after)
             }
             Effect::GaveUp { priority, at_once, excused } => {
-                let in_the_way = |held: &Held| !at_once || held.priority >= *priority || held.preempted_by.is_some();
+                let in_the_way = |held: &Held| !at_once || held.priority >= *priority || held.is_preempted();
                 let refused = *excused || self.held.as_ref().is_some_and(in_the_way);
                 let mut after = self.clone();
-                if let Some(held) = after.held.as_mut().filter(|held| held.preempted_by == Some(*priority)) {
-                    held.preempted_by = None;
+                if let Some(held) = &mut after.held {
+                    held.preempted_by.remove(user);
                 }
                 refused.then_some(after)
             }
-            Effect::Used { token } => self
-                .shown(user, *token)
-                .filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_none())),
+            Effect::Used { token } => {
+                self.shown(user, *token).filter(|same| !same.held.as_ref().is_none_or(Held::is_preempted))
+            }
             Effect::Renewed { token, ttl_ms } => {
                 let mut same = self.shown(user, *token)?;
-                let held = same.held.as_mut().filter(|held| held.preempted_by.is_none())?;
+                let held = same.held.as_mut().filter(|held| !held.is_preempted())?;
                 held.lasts_ms = held.lasts_ms.max(op.from_ms + ttl_ms);
                 Some(same)
             }
             Effect::Released { token } => self.shown(user, *token).map(|same| Self { held: None, ..same }),
-            Effect::Revoking { token } => self
-                .shown(user, *token)
-                .filter(|same| same.held.as_ref().is_some_and(|held| held.preempted_by.is_some())),
+            Effect::Revoking { token } => {
+                self.shown(user, *token).filter(|same| same.held.as_ref().is_some_and(Held::is_preempted))
+            }
             Effect::Over { token, excused } => (*excused || !self.is_of(user, *token, op.by_ms)).then(|| self.clone()),
             Effect::OneShot { priority } => {
                 let free = self.vacant(op.by_ms) || self.is_below(*priority);
