@@ -264,6 +264,18 @@ fn a_grant_that_a_restart_forgot_or_changed_is_found() {
 }
 
 #[test]
+fn a_grant_whose_answer_was_on_its_way_at_a_kill_is_kept() {
+    let killed = Story::default().sends(1, CYD, acquire(CYD)).note(Event::Killed).hears(1, granted(101));
+    let started = killed.note(Event::Started);
+    started.clone().shows(2, Some((CYD, 5)), 201).is_good();
+    started.shows(2, None, 0).is_bad(LEASE);
+    // A change without a token takes the object from who weighs less, also when nobody had it at first.
+    let both = Story::default().sends(1, ADA, Act::Change { token: None }).asks(2, CYD, granted(101));
+    let both = both.acts(1, ADA, 102).hears(1, Outcome::Done);
+    both.asks(3, DAN, granted(103)).is_good();
+}
+
+#[test]
 fn a_refusal_without_a_reason_is_found() {
     Story::default().asks(1, CYD, refused("lease-held")).is_bad(LEASE);
     held().asks(3, ADA, refused("lease-held")).is_bad(LEASE);

@@ -32,6 +32,12 @@ pub(crate) struct Operation {
     pub(crate) effect: Effect,
 }
 
+impl Operation {
+    fn preempts(&self, user: &str) -> bool {
+        self.user == user && matches!(self.effect, Effect::Preempting { .. })
+    }
+}
+
 /// What it did.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
@@ -297,12 +303,19 @@ pub(crate) fn explain(operations: &[Operation]) -> Result<(), String> {
             .collect();
         // What had to be done first is tried first: it is popped last in, first out.
         next.sort_by_key(|index| std::cmp::Reverse((operations[*index].may_be_lost, operations[*index].by)));
-        // What changes nothing may as well take effect now, unless something else could only come before it.
+        // What changes nothing, now or later, may as well take effect now, unless something else could only come before it.
         let first_over = left().filter(|index| operations[*index].may_be_lost).map(|index| operations[index].by).min();
+        let preempts = |user: &str| left().any(|index| operations[index].preempts(user));
         let idle = next.iter().copied().find(|index| {
             let op = &operations[*index];
             let alone = first_over.is_none_or(|over| over > op.from);
-            !op.may_be_lost && alone && state.after(op).as_ref() == Some(&state)
+            let for_good = match op.effect {
+                // Later there may be somebody whom it takes something from.
+                Effect::Restarted { .. } | Effect::OneShot { .. } => false,
+                Effect::GaveUp { .. } => !preempts(&op.user),
+                _ => true,
+            };
+            for_good && !op.may_be_lost && alone && state.after(op).as_ref() == Some(&state)
         });
         if let Some(idle) = idle {
             next = vec![idle];
