@@ -288,10 +288,12 @@ impl Writer {
             .filter(|(name, property)| known.get(*name) != Some(&(property.version, property.at)))
             .collect();
         new.sort_by_key(|(_, property)| property.version);
-        let before = known.values().map(|(version, _)| *version).max().unwrap_or(0);
-        // A lower version is a twin that was registered anew, or whose last changes a crash took.
+        // A view's own version is also that of what is not described any more.
+        let written = || known.values().map(|(version, _)| *version).max().unwrap_or(0);
+        let before = self.last.get(&view.id).map_or_else(written, |last| last.version);
+        // A lower version is a twin that was registered anew, or whose last changes a crash took. Of one of which nothing was
+        // written, all versions before are missed: a crash took them, or it is older than its history.
         if let Some((_, newest)) = new.last()
-            && before > 0
             && newest.version > before
         {
             let mut shown: Vec<_> =
@@ -363,8 +365,8 @@ impl Writer {
             let known = last.properties.iter().map(|(name, property)| (name.clone(), (property.version, property.at)));
             return Ok(known.collect());
         }
-        // It may have gone and come back within one batch.
-        if moments.iter().any(|moment| moment.twin == view.id) {
+        // It may have gone and come back within one batch, which the store does not know yet.
+        if moments.iter().any(|moment| moment.twin == view.id && matches!(moment.what, What::Gone)) {
             return Ok(BTreeMap::new());
         }
         let kept = self.store.lock().at(&view.id, Timestamp::MAX)?;

@@ -215,6 +215,24 @@ async fn after_a_restart_it_goes_on_and_tells_the_versions_that_it_lacks() {
     history.close();
 }
 
+/// A kill may come before the first batch, and history may be kept of a twin that is older.
+#[tokio::test]
+async fn of_a_twin_of_which_nothing_was_written_the_versions_before_the_first_are_told() {
+    let history = History::start(MemoryHistory::new(at(0)), &HistoryOptions::default()).expect("it starts");
+    history.keep(&view("lamp", 5, &[("hue", 2), ("on", 5)]));
+    history.keep(&view("lamp", 6, &[("hue", 2), ("on", 6)]));
+    assert_eq!(items(&history).await, ["hue 2", "3 of 1 to 5", "on 5", "on 6"]);
+    // What is not described any more was written all the same.
+    history.keep(&view("lamp", 6, &[("hue", 2)]));
+    history.keep(&view("lamp", 7, &[("hue", 7)]));
+    assert_eq!(items(&history).await[4..], ["hue 7"]);
+    // Registered anew, it begins anew.
+    history.gone(&twin("lamp"), at(7));
+    history.keep(&view("lamp", 1, &[("on", 1)]));
+    let found = items(&history).await;
+    assert_eq!(found.iter().filter(|item| item.contains(" of ")).count(), 1, "{found:?}");
+}
+
 /// A store that writes when it is let.
 pub(crate) struct Held {
     pub(crate) store: MemoryHistory,
@@ -269,6 +287,22 @@ impl HistoryStore for Held {
     }
 }
 
+/// Waits until the thread that writes stands at the store.
+pub(crate) fn stands(gate: &(Mutex<Gate>, Condvar)) {
+    let (state, changed) = gate;
+    let mut state = state.lock();
+    while !state.waiting {
+        changed.wait(&mut state);
+    }
+}
+
+/// Lets it write.
+pub(crate) fn goes_on(gate: &(Mutex<Gate>, Condvar)) {
+    let (state, changed) = gate;
+    state.lock().open = true;
+    changed.notify_all();
+}
+
 #[tokio::test]
 async fn a_disk_that_stands_still_holds_nobody_up_and_what_is_lost_of_it_is_told() {
     let gate = Arc::new((Mutex::new(Gate::default()), Condvar::new()));
@@ -276,16 +310,9 @@ async fn a_disk_that_stands_still_holds_nobody_up_and_what_is_lost_of_it_is_told
     let options = HistoryOptions { queue_max: 2, ..HistoryOptions::default() };
     let history = History::start(store, &options).expect("it starts");
     history.keep(&view("lamp", 1, &[("on", 1)]));
-    let (state, changed) = &*gate;
-    {
-        let mut state = state.lock();
-        while !state.waiting {
-            changed.wait(&mut state);
-        }
-    }
+    stands(&gate);
     // The thread stands: two fit into the queue, and of the others the newest is written.
     (2..=9).for_each(|version| history.keep(&view("lamp", version, &[("on", version)])));
-    state.lock().open = true;
-    changed.notify_all();
+    goes_on(&gate);
     assert_eq!(items(&history).await, ["on 1", "on 2", "on 3", "5 of 4 to 9", "on 9"]);
 }
