@@ -235,15 +235,18 @@ searched_model() {
     TWINWAY_MODEL_LONG=1 cargo test --release --quiet --package twinway-protocol --test model -- --nocapture --test-threads=1
 }
 
+# Every simulated world, 10,000 schedules each. Optimized as well: otherwise it takes more than a quarter of an hour.
+simulated_worlds() { cargo test --release --quiet --package twinway-scenarios --test worlds -- --ignored; }
+
 # The tests, last: the output ends with the runner's own summary.
 run_tests() {
     local log="$scratch/tests.log" code start=$SECONDS command
     if [ "$runner" = nextest ]; then
         command=(cargo nextest run --workspace)
-        if $long; then command+=(--profile long --run-ignored all); fi
+        if $long; then command+=(--profile long --run-ignored all -E 'not test(/^ten_thousand_orders/)'); fi
     else
         command=(cargo test --workspace --lib --bins --tests --examples --no-fail-fast)
-        if $long; then command+=(-- --include-ignored); fi
+        if $long; then command+=(-- --include-ignored --skip ten_thousand_orders); fi
     fi
 
     heading "tests: ${command[*]}"
@@ -290,6 +293,7 @@ step "documentation's examples" cargo test --doc --workspace --quiet
 step "the proofs of the sync leases and of the flows, with checks taken out and bugs planted" proof_of_the_proof
 if $long; then
     step "the searched model of the sync leases, larger worlds" searched_model
+    step "10,000 schedules of every simulated world" simulated_worlds
     if compgen -G 'benches/*.rs' >/dev/null; then step "benches, once each" benches; else skip "benches: there are none"; fi
     reason="$(unfuzzed)"
     if [ -z "$reason" ]; then step "fuzz targets, $fuzz_s s each" fuzz_targets; else skip "fuzz targets: $reason"; fi

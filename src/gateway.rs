@@ -246,7 +246,6 @@ fn workers(wanted: Option<usize>) -> usize {
 /// # Errors
 /// When the listener cannot be used, or the OpenAPI documents cannot be written.
 // It awaits nothing today; callers are in a runtime all the same, since the server is spawned in it.
-#[allow(clippy::unused_async, reason = "only within a runtime can it be called, and being async says so")]
 pub async fn serve(
     enabler: Enabler,
     principals: Principals,

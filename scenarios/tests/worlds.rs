@@ -60,13 +60,13 @@ fn any_order_with_faults_comes_to_the_same_end() {
 }
 
 #[test]
-#[ignore = "10,000 schedules of every world take minutes"]
+#[ignore = "a long search: `./check.sh --long` runs it, optimized"]
 fn ten_thousand_orders_come_to_the_same_end() {
     hold(SCHEDULES_LONG, Faults::NONE);
 }
 
 #[test]
-#[ignore = "10,000 schedules of every world take minutes"]
+#[ignore = "a long search: `./check.sh --long` runs it, optimized"]
 fn ten_thousand_orders_with_faults_come_to_the_same_end() {
     hold(SCHEDULES_LONG, Faults::ONE_OF_EACH);
 }

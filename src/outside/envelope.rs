@@ -5,16 +5,16 @@ use twinway_protocol::{JsonDoc, SystemId, signal::Event, time::Timestamp};
 
 use super::gap::Gap;
 
-/// How long most middles are at most, in bytes.
-const MIDDLE_BYTES: usize = 256;
+/// How long most heads are at most, in bytes.
+const HEAD_BYTES: usize = 256;
 
 /// Writes the envelope of event `number` of `system` behind what is in `into`. `skipped` is an extension: how many older
 /// events this one takes the place of, for a subscriber that wants the newest only.
 pub(crate) fn write_event(into: &mut String, event: &Event, system: &SystemId, number: u64, skipped: u64) {
     begin(into, system, number, "");
     into.push_str(event.head(|Event { kind, subject, at, .. }| {
-        let mut text = String::with_capacity(MIDDLE_BYTES);
-        middle(&mut text, kind, Some(subject), *at);
+        let mut text = String::with_capacity(HEAD_BYTES);
+        head(&mut text, kind, Some(subject), *at);
         text.into_boxed_str()
     }));
     if skipped > 0 {
@@ -28,7 +28,7 @@ pub(crate) fn write_event(into: &mut String, event: &Event, system: &SystemId, n
 pub(super) fn gap(system: &SystemId, next: u64, gap: &Gap, at: Timestamp) -> String {
     let mut text = String::new();
     begin(&mut text, system, next, "-gap");
-    middle(&mut text, "gap", None, at);
+    head(&mut text, "gap", None, at);
     end(&mut text, &JsonDoc::from_value(gap).unwrap_or_else(|_| JsonDoc::null()));
     text
 }
@@ -42,7 +42,7 @@ fn begin(into: &mut String, system: &SystemId, number: u64, what: &str) {
     into.push_str(what);
 }
 
-fn middle(into: &mut String, kind: &str, subject: Option<&str>, at: Timestamp) {
+fn head(into: &mut String, kind: &str, subject: Option<&str>, at: Timestamp) {
     into.push_str("\",\"source\":\"/twinway\",\"type\":\"io.twinway.");
     push_escaped(into, kind);
     into.push('"');

@@ -99,6 +99,7 @@ pub struct Event {
     pub at: Timestamp,
     /// The rest.
     pub data: JsonDoc,
+    /// Written once for all who hear of it.
     head: OnceLock<Box<str>>,
 }
 
