@@ -2,8 +2,8 @@
 //! properties (state, location and other attributes) and, of their behaviour, actions and events. What users wanted and
 //! did not come about is not kept: it is of the users, and the twin never was so.
 //!
-//! A twin's changes never wait for it: what is published is put into a queue, and one thread writes batches of it. If the queue
-//! is full, the newest view of each twin is still written, and the versions in between are told as missed; so too
+//! A twin's changes never wait for it: what is published is put into a queue, and one thread writes batches of what gathered
+//! there for a moment. If the queue is full, the newest view of each twin is still written, and the versions in between are told as missed; so too
 //! are those of the last moments before a crash. What was in effect when the kept time begins stays, so that a moment within it can
 //! always be asked for.
 

@@ -1,7 +1,10 @@
 //! History in an SQLite file of its own. It is written without waiting for the disk: a crash of the machine may cost the
 //! last moments, and never more than that.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use twinway_protocol::{JsonDoc, TwinId, time::Timestamp};
@@ -60,6 +63,8 @@ impl From<rusqlite::Error> for HistoryError {
 #[derive(Debug)]
 pub struct SqliteHistory {
     connection: Connection,
+    /// The numbers of twins that were written of.
+    keys: HashMap<TwinId, i64>,
 }
 
 impl SqliteHistory {
@@ -70,7 +75,8 @@ impl SqliteHistory {
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, HistoryError> {
         let mut connection = Connection::open(path)?;
         connection.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=16777216; PRAGMA cache_size=-8192;",
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192;
+                PRAGMA journal_size_limit=16777216; PRAGMA wal_autocheckpoint=4000;",
         )?;
         match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
             FORMAT => {}
@@ -90,7 +96,7 @@ impl SqliteHistory {
             }
             other => return Err(HistoryError(format!("{} is of format {other}, not {FORMAT}", path.display()))),
         }
-        Ok(Self { connection })
+        Ok(Self { connection, keys: HashMap::new() })
     }
 
     fn key(&self, twin: &TwinId) -> Result<Option<i64>, HistoryError> {
@@ -135,87 +141,141 @@ fn understand(twin: &TwinId, kept: Kept) -> Result<Moment, HistoryError> {
     Ok(Moment { sequence, twin: twin.clone(), at: Timestamp::from_unix_ms(at), version, what })
 }
 
-/// Counts a row that came, or that went with `sign` -1; gives how many there are, and what they cost.
-fn count(
-    transaction: &Transaction<'_>,
-    (twin, kind, property): (i64, i64, &str),
-    bytes: u64,
-    sign: i64,
-) -> Result<(u64, u64), HistoryError> {
-    let mut upsert = transaction.prepare_cached(
-        "INSERT INTO series VALUES(?1, ?2, ?3, ?4, ?5, 0, 0) ON CONFLICT DO UPDATE
-            SET count = count + excluded.count, bytes = bytes + excluded.bytes RETURNING count, bytes",
-    )?;
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX).saturating_mul(sign);
-    let found = upsert.query_row(params![twin, kind, property, sign, bytes], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(found)
+/// A twin's kind of moments of one name.
+type Series<'n> = (i64, i64, &'n str);
+
+/// Rows of a series, and what they cost.
+#[derive(Clone, Copy, Default)]
+struct Rows {
+    count: i64,
+    bytes: i64,
 }
 
-/// Lets the oldest of a series go, as long as there is more than is kept of one; gives what that cost.
+impl Rows {
+    /// One more, or with `sign` -1 one less.
+    fn add(&mut self, sign: i64, bytes: u64) {
+        self.count += sign;
+        self.bytes = self.bytes.saturating_add(sign.saturating_mul(i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+}
+
+/// Counts rows that came or went. No statement here has a `RETURNING`: each would make a table in memory for it, and
+/// give that memory back to the system.
+fn count(transaction: &Transaction<'_>, (twin, kind, property): Series<'_>, rows: Rows) -> Result<(), HistoryError> {
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO series VALUES(?1, ?2, ?3, ?4, ?5, 0, 0) ON CONFLICT DO UPDATE
+            SET count = count + excluded.count, bytes = bytes + excluded.bytes",
+    )?;
+    upsert.execute(params![twin, kind, property, rows.count, rows.bytes])?;
+    Ok(())
+}
+
+/// Lets the oldest of a series go to which `rows` came, as long as there is more than is kept of one; gives what that cost.
 fn shorten(
     transaction: &Transaction<'_>,
-    of: (i64, i64, &str),
-    (mut count, mut bytes): (u64, u64),
+    of: Series<'_>,
+    rows: Rows,
     retention: Retention,
 ) -> Result<u64, HistoryError> {
     let (twin, kind, property) = of;
-    let mut dropped = 0_u64;
-    let mut freed = 0_u64;
-    while count > 1
-        && dropped < SHORTENED_ROWS_MAX
-        && (count > retention.property_values_max || bytes > retention.property_bytes_max)
-    {
-        let mut delete = transaction.prepare_cached(&format!(
-            "DELETE FROM moments WHERE sequence = (SELECT sequence FROM moments WHERE twin = ?1 AND kind = ?2
-                AND property = ?3 ORDER BY at, sequence LIMIT 1) RETURNING {OWN_BYTES}"
+    let mut select = transaction
+        .prepare_cached("SELECT count, bytes FROM series WHERE twin = ?1 AND kind = ?2 AND property = ?3")?;
+    let (count, bytes): (u64, u64) =
+        select.query_row(params![twin, kind, property], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let dropped_max = SHORTENED_ROWS_MAX.saturating_add(rows.count.unsigned_abs());
+    let (mut dropped, mut freed) = (0_u64, 0_u64);
+    let is_too_much = |dropped: u64, freed: u64| {
+        let (count, bytes) = (count - dropped, bytes.saturating_sub(freed));
+        count > 1 && (count > retention.property_values_max || bytes > retention.property_bytes_max)
+    };
+    while dropped < dropped_max && is_too_much(dropped, freed) {
+        let mut oldest = transaction.prepare_cached(&format!(
+            "SELECT sequence, {OWN_BYTES} FROM moments WHERE twin = ?1 AND kind = ?2 AND property = ?3
+                ORDER BY at, sequence LIMIT 1"
         ))?;
-        let own: u64 = delete.query_row(params![twin, kind, property], |row| row.get(0))?;
-        let own = own.saturating_add(HISTORY_ROW_BYTES);
-        (count, bytes) = (count - 1, bytes.saturating_sub(own));
-        (dropped, freed) = (dropped + 1, freed.saturating_add(own));
+        let (sequence, own): (u64, u64) =
+            oldest.query_row(params![twin, kind, property], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let_go(transaction, sequence)?;
+        (dropped, freed) = (dropped + 1, freed.saturating_add(own.saturating_add(HISTORY_ROW_BYTES)));
     }
     if dropped > 0 {
         let mut update = transaction.prepare_cached(
-            "UPDATE series SET count = ?4, bytes = ?5, dropped = dropped + ?6, kept_from = max(kept_from,
+            "UPDATE series SET count = count - ?4, bytes = max(0, bytes - ?5), dropped = dropped + ?4, kept_from = max(kept_from,
                 (SELECT at FROM moments WHERE twin = ?1 AND kind = ?2 AND property = ?3 ORDER BY at, sequence LIMIT 1))
                 WHERE twin = ?1 AND kind = ?2 AND property = ?3",
         )?;
-        update.execute(params![twin, kind, property, count, bytes, dropped])?;
+        update.execute(params![twin, kind, property, dropped, freed])?;
     }
     Ok(freed)
+}
+
+fn let_go(transaction: &Transaction<'_>, sequence: u64) -> Result<(), HistoryError> {
+    transaction.prepare_cached("DELETE FROM moments WHERE sequence = ?1")?.execute([sequence])?;
+    Ok(())
+}
+
+/// The number of a twin, which it is given when something is written of it first.
+fn key_of(transaction: &Transaction<'_>, keys: &mut HashMap<TwinId, i64>, twin: &TwinId) -> Result<i64, HistoryError> {
+    if let Some(key) = keys.get(twin) {
+        return Ok(*key);
+    }
+    transaction.prepare_cached("INSERT OR IGNORE INTO twins(id) VALUES(?1)")?.execute([twin.as_str()])?;
+    let mut select = transaction.prepare_cached("SELECT key FROM twins WHERE id = ?1")?;
+    let key = select.query_row([twin.as_str()], |row| row.get(0))?;
+    keys.insert(twin.clone(), key);
+    Ok(key)
+}
+
+/// Writes moments, which came at `now`, and lets go what they are too much with.
+fn write(
+    transaction: &Transaction<'_>,
+    keys: &mut HashMap<TwinId, i64>,
+    moments: &[Moment],
+    now: Timestamp,
+    retention: Retention,
+) -> Result<(), HistoryError> {
+    let mut insert = transaction.prepare_cached("INSERT INTO moments VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    let mut came: BTreeMap<Series<'_>, Rows> = BTreeMap::new();
+    let (mut bytes, mut freed) = (0_u64, 0_u64);
+    for moment in moments {
+        let Moment { sequence, twin, at, version, what } = moment;
+        let key = key_of(transaction, keys, twin)?;
+        let missed;
+        let (kind, property, value) = match (what, moment.series()) {
+            (_, Some((kind, name, document))) => (number(kind), name, document.as_str()),
+            (What::Missed(versions), None) => {
+                missed = serde_json::to_string(versions).map_err(|error| HistoryError(error.to_string()))?;
+                (MISSED, "", missed.as_str())
+            }
+            _ => {
+                keys.remove(twin);
+                (GONE, "", "")
+            }
+        };
+        insert.execute(params![sequence, key, kind, property, at.unix_ms(), version, value, now.unix_ms()])?;
+        bytes = bytes.saturating_add(moment.bytes());
+        if !matches!(kind, MISSED | GONE) {
+            came.entry((key, kind, property)).or_default().add(1, moment.bytes());
+        }
+    }
+    for (of, rows) in came {
+        count(transaction, of, rows)?;
+        freed = freed.saturating_add(shorten(transaction, of, rows, retention)?);
+    }
+    transaction.execute("UPDATE extent SET bytes = max(0, bytes + ?1 - ?2)", [bytes, freed])?;
+    Ok(())
 }
 
 impl HistoryStore for SqliteHistory {
     fn append(&mut self, moments: &[Moment], now: Timestamp, retention: Retention) -> Result<(), HistoryError> {
         let transaction = self.connection.transaction()?;
-        let (mut bytes, mut freed) = (0_u64, 0_u64);
-        for moment in moments {
-            let mut make = transaction.prepare_cached("INSERT OR IGNORE INTO twins(id) VALUES(?1)")?;
-            make.execute([moment.twin.as_str()])?;
-            let mut key = transaction.prepare_cached("SELECT key FROM twins WHERE id = ?1")?;
-            let key: i64 = key.query_row([moment.twin.as_str()], |row| row.get(0))?;
-            let missed;
-            let (kind, property, value) = match (&moment.what, moment.series()) {
-                (_, Some((kind, name, document))) => (number(kind), name, document.as_str()),
-                (What::Missed(versions), None) => {
-                    missed = serde_json::to_string(versions).map_err(|error| HistoryError(error.to_string()))?;
-                    (MISSED, "", missed.as_str())
-                }
-                _ => (GONE, "", ""),
-            };
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO moments VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-            let Moment { sequence, at, version, .. } = moment;
-            insert.execute(params![sequence, key, kind, property, at.unix_ms(), version, value, now.unix_ms()])?;
-            bytes = bytes.saturating_add(moment.bytes());
-            if !matches!(kind, MISSED | GONE) {
-                let of = (key, kind, property);
-                let counted = count(&transaction, of, moment.bytes(), 1)?;
-                freed = freed.saturating_add(shorten(&transaction, of, counted, retention)?);
-            }
+        let written = write(&transaction, &mut self.keys, moments, now, retention);
+        let kept = written.and_then(|()| Ok(transaction.commit()?));
+        if kept.is_err() {
+            // Twins that were given a number in vain have none.
+            self.keys.clear();
         }
-        transaction.execute("UPDATE extent SET bytes = max(0, bytes + ?1 - ?2)", [bytes, freed])?;
-        Ok(transaction.commit()?)
+        kept
     }
 
     fn read(&mut self, range: &HistoryRange) -> Result<Vec<Moment>, HistoryError> {
@@ -295,16 +355,19 @@ impl HistoryStore for SqliteHistory {
                 // What replaces nothing is told for its time; so is what was missed.
                 _ => "sequence = ?4 AND ?1 = ?1 AND ?2 = ?2 AND ?3 = ?3",
             };
-            let mut delete = transaction
-                .prepare_cached(&format!("DELETE FROM moments WHERE {which} RETURNING kind, property, {OWN_BYTES}"))?;
-            let gone = delete.query_map(params![twin, property, at, sequence], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?))
+            let mut select = transaction
+                .prepare_cached(&format!("SELECT sequence, kind, property, {OWN_BYTES} FROM moments WHERE {which}"))?;
+            let gone = select.query_map(params![twin, property, at, sequence], |row| {
+                Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
             })?;
-            for (kind, property, own) in gone.collect::<Result<Vec<_>, _>>()? {
+            for (sequence, kind, property, own) in gone.collect::<Result<Vec<_>, _>>()? {
+                let_go(&transaction, sequence)?;
                 let own = own.saturating_add(HISTORY_ROW_BYTES);
                 bytes = bytes.saturating_sub(own);
                 if !matches!(kind, MISSED | GONE) {
-                    count(&transaction, (twin, kind, &property), own, -1)?;
+                    let mut rows = Rows::default();
+                    rows.add(-1, own);
+                    count(&transaction, (twin, kind, &property), rows)?;
                 }
             }
             if kind == GONE {

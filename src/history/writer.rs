@@ -23,6 +23,8 @@ use crate::outside::wall;
 const BATCH_MAX: usize = 4_096;
 /// How many rows one look for what is to be let go takes at most.
 const TRIM_ROWS_MAX: usize = 1_024;
+/// How long what comes gathers before it is written, unless a reader waits for it: each batch costs a transaction.
+const GATHERED_FOR: Duration = Duration::from_millis(10);
 /// How often is looked for what is to be let go when nothing else happens.
 const TRIM_EVERY: Duration = Duration::from_secs(10);
 
@@ -74,8 +76,18 @@ struct Waiting {
     beyond: BTreeMap<TwinId, Beyond>,
     /// How many were put, since the start.
     put: u64,
+    /// How many of them the thread has taken.
+    taken: u64,
+    /// How many of them a reader waits for.
+    asked: u64,
     closed: bool,
     idle: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.beyond.is_empty()
+    }
 }
 
 /// What waits to be written.
@@ -119,10 +131,15 @@ impl Queue {
             let number = waiting.put;
             waiting.queue.push_back((number, item()));
         }
-        if waiting.idle {
+        if waiting.idle || waiting.queue.len() == self.gathered_max() {
             waiting.idle = false;
             self.wake.notify_one();
         }
+    }
+
+    /// What gathers no longer than until it is so many.
+    fn gathered_max(&self) -> usize {
+        BATCH_MAX.min(self.queue_max / 2 + 1)
     }
 
     pub(super) fn close(&self) {
@@ -134,7 +151,14 @@ impl Queue {
 
     /// Waits until what was put before is written, or will never be.
     pub(super) async fn written(&self) {
-        let put = self.waiting.lock().put;
+        let put = {
+            let mut waiting = self.waiting.lock();
+            waiting.asked = waiting.put;
+            if waiting.asked > waiting.taken {
+                self.wake.notify_one();
+            }
+            waiting.put
+        };
         // It ends with the queue itself, which is kept here.
         let _ = self.written.subscribe().wait_for(|written| *written >= put).await;
     }
@@ -142,13 +166,16 @@ impl Queue {
     /// What is to be written next, and the count of what is written then; `None`: nothing comes any more.
     fn take(&self) -> Option<(Vec<Item>, u64)> {
         let mut waiting = self.waiting.lock();
-        if waiting.queue.is_empty() && waiting.beyond.is_empty() && !waiting.closed {
+        if waiting.is_empty() && !waiting.closed {
             waiting.idle = true;
             self.wake.wait_for(&mut waiting, TRIM_EVERY);
             waiting.idle = false;
         }
-        if waiting.queue.is_empty() && waiting.beyond.is_empty() {
+        if waiting.is_empty() {
             return (!waiting.closed).then(|| (Vec::new(), waiting.put));
+        }
+        if waiting.queue.len() < self.gathered_max() && waiting.asked <= waiting.taken && !waiting.closed {
+            self.wake.wait_for(&mut waiting, GATHERED_FOR);
         }
         let count = waiting.queue.len().min(BATCH_MAX);
         let mut items: Vec<_> = waiting.queue.drain(..count).map(|(_, item)| item).collect();
@@ -156,6 +183,7 @@ impl Queue {
             items.extend(std::mem::take(&mut waiting.beyond).into_iter().flat_map(|(twin, beyond)| beyond.items(twin)));
         }
         let written = waiting.queue.front().map_or(waiting.put, |(number, _)| number.saturating_sub(1));
+        waiting.taken = written;
         Some((items, written))
     }
 }
