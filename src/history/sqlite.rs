@@ -76,7 +76,7 @@ impl SqliteHistory {
         let mut connection = Connection::open(path)?;
         connection.execute_batch(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-8192;
-                PRAGMA journal_size_limit=16777216; PRAGMA wal_autocheckpoint=4000;",
+                PRAGMA journal_size_limit=16777216;",
         )?;
         match connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))? {
             FORMAT => {}
