@@ -23,6 +23,13 @@ use super::{
     remote::all,
 };
 
+/// What such a document looks like.
+const PRIORITIES: &str = r#"For example, so that Ana comes before the staff, and all others after them (all fields: `Synchronization` in /openapi.json):
+
+  {"priorities": [{"user": "ana", "priority": 20}, {"role": "staff", "priority": 10}], "graceMs": 2000}
+
+Priorities, from 0 to 255, count at once; the rest counts for what is asked for from then on."#;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccessCommand {
     /// Shows what a twin can be asked at all, who may read it, and who is synchronized with its object before whom.
@@ -38,6 +45,7 @@ pub(crate) enum AccessCommand {
         patch: PathBuf,
     },
     /// Says anew who is synchronized with a twin's object before whom: by user, role and world (FGMV-28 REQ-DT-08).
+    #[command(after_help = PRIORITIES)]
     Priorities {
         /// The twin's id.
         twin: TwinId,

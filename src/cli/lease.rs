@@ -351,7 +351,8 @@ fn history(view: &LeaseView, output: &mut Output) -> Result<(), Failure> {
             (Some(end), Some(note)) => format!("{}, {note}", word(&end)),
             (None, note) => note.as_deref().unwrap_or_default().to_owned(),
         };
-        vec![moment.at.to_string(), moment.what.to_string(), party, priority, moment.token.to_string(), why]
+        let token = moment.token.map(|token| token.to_string()).unwrap_or_default();
+        vec![moment.at.to_string(), moment.what.to_string(), party, priority, token, why]
     };
     output.table(&["AT", "WHAT", "WHO", "PRIORITY", "TOKEN", "WHY"], view.history.iter().map(row))
 }
@@ -400,6 +401,19 @@ async fn stop(client: &Client, id: &TwinId, user: &UserId, output: &mut Output) 
 }
 
 /// Who, as far as it may be known, and the priority.
+/// What everybody is told of a moment, who it was about only as far as everybody may know.
+pub(super) fn in_words(moment: &LeaseMoment) -> String {
+    let mut words = moment.what.to_string();
+    if let Some(party) = &moment.party {
+        let who = party.user.as_ref().map_or("somebody", UserId::as_str);
+        words.push_str(&format!(": {who} at priority {}", party.priority));
+    }
+    if let Some(end) = &moment.end {
+        words.push_str(&format!(", {}", word(end)));
+    }
+    words
+}
+
 fn holder(party: Option<&LeaseParty>) -> (String, String) {
     let Some(party) = party else { return ("nobody".to_owned(), String::new()) };
     let who = match (&party.user, &party.system) {

@@ -12,9 +12,13 @@ use twinway::{
 
 use super::{
     exit::Failure,
+    lease::in_words,
     output::{Format, Output, printable},
     system::{self, Listing, Which},
 };
+
+/// What becomes of a lease, which people are told in words; the data of other events are what their system made them.
+const LEASE_CHANGED: &str = "lease.changed";
 
 /// Which events are wanted.
 #[derive(Debug, Args)]
@@ -121,7 +125,10 @@ pub(crate) async fn tell<I: std::fmt::Display>(
                 }
                 let time = event.time.map(|time| time.to_string()).unwrap_or_default();
                 let kind = event.event_type.strip_prefix("io.twinway.").unwrap_or(&event.event_type);
-                output.line(&printable(&format!("{time}  {subject}  {kind}  {}", event.data.as_str())))?;
+                let words =
+                    if kind == LEASE_CHANGED { event.data.read().ok().map(|moment| in_words(&moment)) } else { None };
+                let told = words.as_deref().unwrap_or(event.data.as_str());
+                output.line(&printable(&format!("{time}  {subject}  {kind}  {told}")))?;
             }
             // Results are data only: what was missed is told beside them.
             (Told::Gap(gap), _) => output.note(&missed(&gap)),

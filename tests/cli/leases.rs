@@ -165,18 +165,25 @@ fn who_holds_a_lease_hears_when_an_operator_ends_it_and_whoever_watches_sees_it(
         command.args(&demo.remote);
         Running::start(command)
     };
-    let mut watch = start(&["lease", "watch", "lamp", "-o", "json"]);
     // When it listens is not told, so leases come and go until one is seen.
-    let seen = (0_u32..).find_map(|n| {
-        let output = demo.ask(&["lease", "acquire", "lamp", "--user", "ana", "--hold", "--", "true"]);
-        assert_eq!(code(&output), 0, "{output:?}");
-        let heard = watch.lines.recv_timeout(Duration::from_millis(50)).ok();
-        assert!(heard.is_some() || n < 1_000, "nothing is heard");
-        heard
-    });
-    let event: Value = serde_json::from_str(&seen.expect("it is seen")).expect("a line is one JSON document");
-    assert!(event["type"].as_str().is_some_and(|kind| kind.starts_with("io.twinway.lease.")), "{event}");
-    assert_eq!(watch.end("-INT"), (Some(0), String::new()));
+    let seen = |format| {
+        let mut watch = start(&["lease", "watch", "lamp", "-o", format]);
+        let seen = (0_u32..).find_map(|n| {
+            let output = demo.ask(&["lease", "acquire", "lamp", "--user", "ana", "--hold", "--", "true"]);
+            assert_eq!(code(&output), 0, "{output:?}");
+            let heard = watch.lines.recv_timeout(Duration::from_millis(50)).ok();
+            assert!(heard.is_some() || n < 1_000, "nothing is heard");
+            heard
+        });
+        assert_eq!(watch.end("-INT"), (Some(0), String::new()));
+        seen.expect("it is seen")
+    };
+    let event: Value = serde_json::from_str(&seen("json")).expect("a line is one JSON document");
+    assert_eq!(event["type"], "io.twinway.lease.changed", "{event}");
+    // Everybody who selected the twin hears it, so nobody is named in it, nor is the token.
+    assert_eq!((event["data"].get("token"), event["data"]["party"].get("user")), (None, None), "{event}");
+    let line = seen("table");
+    assert!(line.contains("lamp  lease.changed  ") && line.contains(": somebody at priority 0"), "{line}");
 
     let holder = start(&["lease", "acquire", "lamp", "--user", "ana", "--hold"]);
     holder.line();

@@ -86,7 +86,7 @@ kinds! {
     LeaseNotYours = "lease-not-yours", 403, "The lease is somebody else's", "Only the user and the system that were given a token can use it.";
     LeaseTokenUnknown = "lease-token-unknown", 409, "Nobody was given this token", "Show the token of the answer or event by which the lease was granted.";
     LeaseTokenForeign = "lease-token-foreign", 409, "The token is of another object", "The token is of a lease on another object, or of one that ended long ago.";
-    LeaseTokenStale = "lease-token-stale", 409, "The token is of an earlier epoch", "The daemon or the object's gate began a new life since. If the lease is still yours, an event brought its new token, and `lease` has it.";
+    LeaseTokenStale = "lease-token-stale", 409, "The token is out of date", "The daemon or the object's gate began a new life since, or its user has another lease on the object now. If the lease is still yours, an event brought its new token, and `lease` has it.";
     LeaseTtl = "lease-ttl", 400, "The lease would last too long", "`ttlMs` is 0 or above `lease_ttl_ms_max`.";
     LeaseWait = "lease-wait", 400, "The wait would be too long", "`waitMs` is above `lease_wait_ms_max`.";
     LeaseSet = "lease-set", 400, "The set of objects is not acceptable", "A request names from one to `lease_set_objects_max` twins, each of another object.";

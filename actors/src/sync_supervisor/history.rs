@@ -49,7 +49,7 @@ impl Moment {
             at: self.at,
             what: Arc::clone(&self.what),
             party: self.who.as_ref().map(|(who, priority)| party(who, *priority, viewer)),
-            token: if known { self.token } else { Token::NONE },
+            token: Some(self.token).filter(|token| known && *token != Token::NONE),
             end: self.end,
             note: self.note.clone().filter(|_| viewer.is_none()),
         }
@@ -64,7 +64,7 @@ impl Moment {
             class: who.holder.class,
             priority: *priority,
         });
-        LeaseMoment { party, token: Token::NONE, note: None, ..self.shown_to(None) }
+        LeaseMoment { party, token: None, note: None, ..self.shown_to(None) }
     }
 }
 

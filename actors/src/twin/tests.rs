@@ -284,7 +284,7 @@ fn what_becomes_of_the_lease_of_its_object_reaches_those_who_selected_it() {
         at: Timestamp::from_unix_ms(1),
         what: "granted".into(),
         party: None,
-        token: Token { epoch: 1, n: 1 },
+        token: Some(Token { epoch: 1, n: 1 }),
         end: None,
         note: None,
     };

@@ -154,14 +154,15 @@ pub struct LeaseMoment {
     /// When.
     pub at: Timestamp,
     /// What: `granted`, `revoking`, `withdrawn`, `ended`, `refenced`, `quarantined`, `unquarantined`, `queued`, `left`,
-    /// `weighed`, `reserved`, `unreserved`, `operator`.
+    /// `weighed`, `reserved`, `unreserved`, `operator-revoke`, `operator-clear`, `operator-replace-gate`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub what: Arc<str>,
     /// About whom, if it is about somebody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub party: Option<LeaseParty>,
-    /// The object's newest token then.
-    pub token: Token,
+    /// The object's newest token then; absent: there was none yet, or it is another system's to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
     /// Why it ended, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,

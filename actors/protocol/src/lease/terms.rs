@@ -194,7 +194,8 @@ pub struct PriorityRule {
     pub emergency: bool,
 }
 
-/// What the twin's characteristics say of synchronization with its object (FGMV-28 REQ-DT-08).
+/// What the twin's characteristics say of synchronization with its object (FGMV-28 REQ-DT-08). Priorities count at once, for
+/// whoever has the object or waits too; the rest counts for what is asked for from then on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

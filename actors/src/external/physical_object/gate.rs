@@ -122,7 +122,7 @@ impl Gate {
         }
         let newest = self.closing.as_ref().or(self.fenced.as_ref());
         let Some(newest) = newest else {
-            let detail = "the object's gate began a new life, and waits to be told who holds the object";
+            let detail = "nobody was given the object since its gate began this life; if a lease on it stands, its new token comes";
             return Err(Problem::new(ProblemKind::LeaseTokenStale, detail));
         };
         if token < newest.token {

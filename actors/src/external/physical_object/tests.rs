@@ -266,7 +266,7 @@ fn what_becomes_of_a_lease_reaches_every_twin_by_its_own_name() {
         at: Timestamp::from_unix_ms(1),
         what: "granted".into(),
         party: None,
-        token: token(1),
+        token: Some(token(1)),
         end: None,
         note: None,
     };
