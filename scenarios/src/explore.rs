@@ -78,7 +78,9 @@ impl Plan {
 pub struct Summary {
     /// How many runs there were.
     pub runs: u64,
-    /// How many of them differ in more than the order of what commutes.
+    /// How many more were given up since they would have been the same as another (exhaustive searches only).
+    pub pruned: u64,
+    /// How many of the runs differ in more than the order of what commutes.
     pub distinct: u64,
     /// In how many a rule did not hold.
     pub violations: u64,
@@ -156,10 +158,11 @@ pub fn explore<W: WireSet>(world: &mut World<W>, plan: &Plan, mut progress: impl
         while !search.is_over() && search.runs() + search.pruned() < plan.runs {
             let tried = search.runs();
             let held = search.run(world, plan.seed, search.runs() + search.pruned() + 1);
+            summary.pruned = search.pruned();
             if search.runs() > tried {
                 note(world, plan.seed, held, &mut summary, &mut traces);
-                progress(&summary);
             }
+            progress(&summary);
             if !held {
                 if !plan.count_all {
                     break;

@@ -83,7 +83,7 @@ impl Failure {
             Self::Client(error) => error.to_document(),
             Self::Other(exit, why) => {
                 let (status, title) = match exit {
-                    Exit::Usage => (400, "The arguments are not acceptable"),
+                    Exit::Usage => (400, "What was given is not acceptable"),
                     Exit::NotFound => (404, "Not found"),
                     Exit::CheckFailed => (422, "The check failed"),
                     _ => (500, "The command failed"),

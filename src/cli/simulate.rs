@@ -54,6 +54,8 @@ pub(crate) struct SimulateOptions {
 struct Shown<'a> {
     flow: &'a str,
     runs: u64,
+    /// Runs that were given up since they would have been the same as another.
+    pruned: u64,
     distinct_traces: u64,
     violations: u64,
     /// Whether there is no other order.
@@ -109,8 +111,9 @@ pub(crate) fn run(options: &SimulateOptions, output: &mut Output) -> Result<(), 
             let plan = Plan { strategy, runs: options.runs, seed: options.seed, count_all: true };
             explore::explore(&mut world, &plan, |summary| {
                 // A bar that moves with every run would take longer than the runs.
-                if summary.runs % 256 == 0 || summary.runs == options.runs {
-                    progress(summary.runs, options.runs);
+                let tried = summary.runs + summary.pruned;
+                if tried % 256 == 0 || tried == options.runs {
+                    progress(tried, options.runs);
                 }
             })
         }
@@ -138,7 +141,7 @@ fn known(name: &str) -> Vec<&'static str> {
 fn repeat(world: &mut twinway::scenarios::world::World<twinway::protocol::message::Wire>, of: &Schedule) -> Summary {
     let failure = explore::replay(world, of).err().map(|failure| *failure);
     let violations = u64::from(failure.is_some());
-    Summary { runs: 1, distinct: 1, violations, actions: world.taken(), complete: false, failure }
+    Summary { runs: 1, distinct: 1, violations, actions: world.taken(), failure, ..Summary::default() }
 }
 
 fn show(
@@ -158,6 +161,7 @@ fn show(
     let shown = Shown {
         flow,
         runs: summary.runs,
+        pruned: summary.pruned,
         distinct_traces: summary.distinct,
         violations: summary.violations,
         complete: summary.complete,
@@ -177,7 +181,13 @@ fn show(
                 vec!["schedules a second".to_owned(), shown.schedules_per_second.to_string()],
             ];
             if options.exhaustive {
-                rows.push(vec!["every order".to_owned(), if shown.complete { "yes" } else { "no" }.to_owned()]);
+                rows.push(vec!["pruned".to_owned(), format!("{}, each the same as another", shown.pruned)]);
+                let every = match (shown.complete, shown.runs + shown.pruned < options.runs) {
+                    (true, _) => "yes".to_owned(),
+                    (false, true) => format!("no: what comes after {DEPTH_MAX} deliveries was not varied"),
+                    (false, false) => format!("no: there are more than {}", options.runs),
+                };
+                rows.push(vec!["every order".to_owned(), every]);
             }
             if let Some(seed) = shown.first_seed {
                 rows.push(vec!["first seed".to_owned(), seed.to_string()]);
