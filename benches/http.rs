@@ -1,5 +1,5 @@
 //! Reading a twin's property over loopback HTTP against a constant answer; and, without a target, how fast durable
-//! changes and registrations are. `benches/README.md` says what exactly is compared.
+//! changes, values that are told, and registrations are. `benches/README.md` says what exactly is compared.
 
 #![allow(
     clippy::expect_used,
@@ -20,6 +20,10 @@ use common::{machine, median, rounds, verdict};
 use load::{Connection, Seen, request, throughput, waiting};
 use serde_json::json;
 use world::{OPERATOR, TWINS, WORLD, World, constant, description};
+
+/// That of the command `twinway`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How many threads load the server, and how many connections each has.
 const THREADS: usize = 2;
@@ -98,6 +102,17 @@ fn changes(world: &World) {
     }
 }
 
+/// What a plant does most: it tells values, which a world has selected. They are durable a tenth of a second later.
+fn reports(world: &World) {
+    for clients in [1, TWINS] {
+        let seen = waiting(world.daemon, clients, during() * 10, 200, |client, count| {
+            let body = json!({"twin": format!("urn:home:lamp:{client}"), "values": {"brightness": count % 100}});
+            request("POST", "/dii/v1/changes?as=home", OPERATOR, Some(&body.to_string()))
+        });
+        show(&format!("values of a twin each told by its system (9.2 step 14), {clients} clients"), &seen);
+    }
+}
+
 fn registrations(world: &World) {
     const CLIENTS: usize = 16;
     let seen = waiting(world.daemon, CLIENTS, during() * 10, 201, |client, count| {
@@ -112,6 +127,7 @@ fn main() {
     let world = World::start();
     reads(&world);
     changes(&world);
+    reports(&world);
     registrations(&world);
     world.end();
 }
