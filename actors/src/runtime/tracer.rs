@@ -92,7 +92,7 @@ const EVENTS_WAITING_MAX: usize = 4 << 20;
 /// little for so many.
 const CHUNK_EVENTS_MAX: usize = 16_384;
 /// A chunk has room for so many events at first.
-const CHUNK_EVENTS_MIN: usize = 64;
+const CHUNK_EVENTS_MIN: usize = 8;
 /// See [`CHUNK_EVENTS_MAX`], in milliseconds.
 const CHUNK_AGE_MS_MAX: u64 = 10;
 
@@ -106,13 +106,15 @@ pub(crate) struct Tracer {
     feed: Option<TraceFeed>,
     /// When the oldest event that is not handed over happened.
     since_ms: Option<u64>,
+    /// How many events the next chunk is given room for.
+    expected: usize,
 }
 
 impl Tracer {
     pub(crate) fn new(ring_max: usize, feed: Option<TraceFeed>) -> Self {
         // A ring grows as it is filled: most actors of a large register take a few turns in their lives.
-        let (capacity, next) = if feed.is_some() { (CHUNK_EVENTS_MIN, usize::MAX) } else { (0, 0) };
-        Self { events: Vec::with_capacity(capacity), next, ring_max, feed, since_ms: None }
+        let next = if feed.is_some() { usize::MAX } else { 0 };
+        Self { events: Vec::new(), next, ring_max, feed, since_ms: None, expected: CHUNK_EVENTS_MIN }
     }
 
     // Written straight into its place: an event that is made elsewhere and copied costs twice as much, because wide
@@ -127,14 +129,21 @@ impl Tracer {
             }
             return;
         }
+        if self.since_ms.is_none() && self.feed.is_some() {
+            self.begin_chunk(now_ms);
+        }
         self.events.push(event);
         if self.feed.is_none() {
             self.fill_ring();
-        } else if self.since_ms.is_none() {
-            self.since_ms = Some(now_ms);
         } else if self.events.len() >= CHUNK_EVENTS_MAX {
             self.hand_over();
         }
+    }
+
+    /// An actor that is quiet has no memory for a chunk: there may be a hundred thousand of them.
+    fn begin_chunk(&mut self, now_ms: u64) {
+        self.since_ms = Some(now_ms);
+        self.events.reserve_exact(self.expected);
     }
 
     /// An event was put behind the last one of a ring that is not full.
@@ -155,8 +164,8 @@ impl Tracer {
             && !self.events.is_empty()
         {
             // As many as last time will come, more or less: a busy actor's chunk does not grow piece by piece.
-            let capacity = self.events.len().next_power_of_two().clamp(CHUNK_EVENTS_MIN, CHUNK_EVENTS_MAX);
-            feed.send(std::mem::replace(&mut self.events, Vec::with_capacity(capacity)));
+            self.expected = self.events.len().next_power_of_two().clamp(CHUNK_EVENTS_MIN, CHUNK_EVENTS_MAX);
+            feed.send(std::mem::take(&mut self.events));
         }
     }
 
