@@ -400,7 +400,6 @@ async fn stop(client: &Client, id: &TwinId, user: &UserId, output: &mut Output) 
     output.table(&["PROPERTY", "VALUE"], stopped.iter().map(row))
 }
 
-/// Who, as far as it may be known, and the priority.
 /// What everybody is told of a moment, who it was about only as far as everybody may know.
 pub(super) fn in_words(moment: &LeaseMoment) -> String {
     let mut words = moment.what.to_string();
@@ -414,6 +413,7 @@ pub(super) fn in_words(moment: &LeaseMoment) -> String {
     words
 }
 
+/// Who, as far as it may be known, and the priority.
 fn holder(party: Option<&LeaseParty>) -> (String, String) {
     let Some(party) = party else { return ("nobody".to_owned(), String::new()) };
     let who = match (&party.user, &party.system) {

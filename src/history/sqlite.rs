@@ -226,7 +226,7 @@ fn key_of(transaction: &Transaction<'_>, keys: &mut HashMap<TwinId, i64>, twin: 
     Ok(key)
 }
 
-/// Writes moments, which came at `now`, and lets go what they are too much with.
+/// Writes moments, which came at `now`, and lets go what is too much then.
 fn write(
     transaction: &Transaction<'_>,
     keys: &mut HashMap<TwinId, i64>,
