@@ -32,6 +32,8 @@ pub(super) struct Gate {
     deadline_ms: u64,
     /// A fence is worked on for whoever comes next: the gate is shut.
     pub(super) closing: Option<Holder>,
+    /// The token before the newest, if the gate was told of it in this life: what lies between is no token of this object.
+    previous: Token,
 }
 
 impl Gate {
@@ -49,6 +51,7 @@ impl Gate {
 
     /// From now on nothing passes, until the fence is done.
     pub(super) fn shut(&mut self, next: Holder) {
+        self.previous = self.newest();
         self.closing = Some(next);
     }
 
@@ -125,7 +128,8 @@ impl Gate {
             let detail = "nobody was given the object since its gate began this life; if a lease on it stands, its new token comes";
             return Err(Problem::new(ProblemKind::LeaseTokenStale, detail));
         };
-        if token < newest.token {
+        let between = self.previous != Token::NONE && self.previous < token && token.epoch == newest.token.epoch;
+        if token < newest.token && !between {
             if newest.to.as_ref().is_some_and(is) {
                 if self.closing.is_some() {
                     // The new token is told with the grant, and that only when the gate has answered.
@@ -139,7 +143,8 @@ impl Gate {
             return Err(self.told(ProblemKind::LeaseLost, detail, metaverse, now_ms));
         }
         let Some(fenced) = self.fenced.as_ref().filter(|_| self.passing(token)) else {
-            // Nobody was told of a newer token of this object: one of this epoch is another object's, or was guessed.
+            // Nobody was told of a newer token of this object, nor of one between its last two: one of this epoch is another
+            // object's, or was guessed.
             let newest = self.newest();
             let kind = if newest.epoch == token.epoch && newest != token {
                 ProblemKind::LeaseTokenForeign

@@ -35,6 +35,21 @@ pub(super) fn only_the_newest_token_passes() {
 }
 
 #[test]
+fn a_token_between_the_last_two_of_an_object_is_another_objects() {
+    // The holder of two objects has mixed up its tokens: of this object it has the newer one.
+    let mut gate = held(Synchronization::default());
+    fence(&mut gate, token(3), ada());
+    assert_eq!(kind(&mut gate, token(2)), ProblemKind::LeaseTokenForeign);
+    assert_eq!(kind(&mut gate, token(1)), ProblemKind::LeaseTokenStale);
+    // What was before is not known any more, and in a new life nothing is.
+    fence(&mut gate, token(5), ada());
+    assert_eq!(kind(&mut gate, token(2)), ProblemKind::LeaseTokenStale);
+    let mut gate = closed(Synchronization::default());
+    fence(&mut gate, token(3), ada());
+    assert_eq!(kind(&mut gate, token(2)), ProblemKind::LeaseTokenStale);
+}
+
+#[test]
 fn who_lost_is_told_what_won_and_of_others_no_names() {
     // FGMV-28 REQ-DT-08: the priority is everybody's, the name is for the holder's own system.
     let mut gate = held(Synchronization::default());
