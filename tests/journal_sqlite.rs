@@ -717,7 +717,7 @@ fn a_full_file_system_makes_the_journal_read_only_until_there_is_room() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens to the log's bytes: either nothing acknowledged is missing, or it is told.
     #[test]

@@ -190,7 +190,7 @@ mod reading {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases.max(300), ..ProptestConfig::default() })]
 
         #[test]
         fn no_bytes_make_a_reader_fail(bytes in prop::collection::vec(any::<u8>(), 0..600), headed in any::<bool>()) {

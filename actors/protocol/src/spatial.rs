@@ -3,6 +3,7 @@
 //! Poses come and go as OGC GeoPose 1.0 (Basic-YPR and Basic-Quaternion) or in metres of a map's own frame. Within,
 //! everything is in that frame: metres east, north and up of the map's anchor.
 
+mod bounds;
 mod frame;
 mod gltf;
 mod map;
@@ -12,6 +13,7 @@ mod pose;
 mod query;
 mod svg;
 
+pub use bounds::Bounds;
 pub use frame::{Frame, LOCAL_M_MAX};
 pub use gltf::gltf;
 pub use map::{
@@ -25,7 +27,7 @@ pub use observation::{
 pub use place::{FoundPlace, PLACE_PROPERTY, PlaceDocument, Seeker, ServicePlace};
 pub use pose::{Angles, GeoPose, GeoPosition, Point, Pose, PoseDocument, Quaternion};
 pub use query::{
-    Bounds, ChangeKind, DeviceParameters, FOUND_MAX, Found, Localization, LocalizationRequest, MapChange, Place,
-    PlaceQuery, Viewer, WatchDocument, Watched,
+    ChangeKind, DeviceParameters, FOUND_MAX, Found, Localization, LocalizationRequest, MapChange, Place, PlaceQuery,
+    Viewer, WatchDocument, Watched,
 };
 pub use svg::svg;

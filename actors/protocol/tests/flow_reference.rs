@@ -257,7 +257,7 @@ mod reference {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_500) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases.max(1_500), ..ProptestConfig::default() })]
 
         #[test]
         fn the_checker_says_what_the_reference_says(case in cases()) {

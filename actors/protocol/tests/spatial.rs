@@ -34,7 +34,7 @@ fn frame(lat: f64, lon: f64) -> Frame {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases.max(2_000), ..ProptestConfig::default() })]
 
     #[test]
     fn angles_and_quaternions_say_the_same(angles in angles()) {
@@ -171,16 +171,74 @@ fn a_box_of_a_map_has_three_dimensions_and_finite_corners() {
     assert!(unit.contains(Point::new(1.0, 0.0, 0.5)));
     for outside in [Point::new(0.5, 0.5, 1.5), Point::new(0.5, 1.5, 0.5), Point::new(-0.5, 0.5, 0.5)] {
         assert!(!unit.contains(outside), "{outside:?}");
-        let other = Bounds { min: outside, max: outside };
-        assert!(!unit.overlaps(&other) && !other.overlaps(&unit), "{outside:?}");
         assert!(unit.nearest(outside).distance_2(outside) > 0.2);
     }
-    assert!(unit.overlaps(&Bounds { min: Point::new(1.0, 1.0, 1.0), max: Point::new(2.0, 2.0, 2.0) }));
     let frame = frame(48.0, 11.0);
     for wrong in [f64::NAN, f64::INFINITY] {
         let bounds = Bounds { max: Point::new(1.0, 1.0, wrong), ..unit };
         let request = LocalizationRequest { bounds: Some(bounds), ..LocalizationRequest::default() };
         assert!(request.read(&frame).is_err(), "{wrong}");
+    }
+}
+
+/// A box of at most 40 m whose middle is at most 20 m from the origin along each axis.
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let side = || (-20.0..20.0, prop_oneof![Just(0.0), 0.0..20.0]);
+    (side(), side(), side()).prop_map(|(x, y, z)| Bounds {
+        min: Point::new(x.0 - x.1, y.0 - y.1, z.0 - z.1),
+        max: Point::new(x.0 + x.1, y.0 + y.1, z.0 + z.1),
+    })
+}
+
+/// Whether a line between two corners of one box passes through another of another frame that is larger by a margin, in
+/// metres: of two boxes that have a place in common, one has such a line, since one has such an edge.
+fn a_line_passes((own, map): (&Bounds, &Frame), (its, frame): (&Bounds, &Frame), margin: f64) -> bool {
+    let corners = own.corners().map(|corner| frame.from_earth(map.to_earth(corner)));
+    let mut lines = corners.iter().flat_map(|from| corners.iter().map(move |to| (from, to)));
+    lines.any(|(from, to)| {
+        // From where to where it is between two sides of the other, as shares of its way.
+        let (mut enters, mut leaves) = (0.0_f64, 1.0_f64);
+        for (min, max, from, to) in [
+            (its.min.x, its.max.x, from.x, to.x),
+            (its.min.y, its.max.y, from.y, to.y),
+            (its.min.z, its.max.z, from.z, to.z),
+        ] {
+            let (a, b) = ((min - margin - from) / (to - from), (max + margin - from) / (to - from));
+            enters = enters.max(a.min(b));
+            leaves = leaves.min(a.max(b));
+        }
+        enters <= leaves
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases.max(1_000), ..ProptestConfig::default() })]
+
+    /// FGMV-28 7.3.3: a map and a region may be turned against each other in any way.
+    #[test]
+    fn a_region_reaches_into_a_box_of_a_map_exactly_when_they_have_a_place_in_common(
+        map in angles(),
+        own in bounds(),
+        its in bounds(),
+        turned in angles(),
+    ) {
+        let at = |angles: Angles| Frame::new(GeoPose {
+            position: GeoPosition { lat: 48.0, lon: 11.0, h: 0.0 },
+            quaternion: angles.into(),
+        });
+        let Angles { yaw, pitch, roll } = turned;
+        let region = serde_json::to_string(&its).expect("it is JSON");
+        let text = format!(
+            r#"{{"geoPose": {{"position": {{"lat": 48.0, "lon": 11.0, "h": 0.0}},
+                 "angles": {{"yaw": {yaw}, "pitch": {pitch}, "roll": {roll}}}}}, "region": {region}}}"#
+        );
+        let place = place(&text).expect("it is a place");
+        let (own_in, its_in) = ((&own, &at(map)), (&its, &at(turned)));
+        let meet = |margin| a_line_passes(own_in, its_in, margin) || a_line_passes(its_in, own_in, margin);
+        let reaches = place.reaches(&own, &at(map));
+        // What is nearer than rounding is neither.
+        prop_assert!(reaches || !meet(-1e-6));
+        prop_assert!(!reaches || meet(1e-6));
     }
 }
 

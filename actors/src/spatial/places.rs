@@ -133,7 +133,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: ProptestConfig::default().cases.max(300), ..ProptestConfig::default() })]
 
         /// FGMV-28 7.3.3: at the poles and at the antimeridian as anywhere.
         #[test]

@@ -71,6 +71,11 @@ impl Frame {
         self.to_earth.inverse().turn(earth.minus(self.origin))
     }
 
+    /// How another frame is turned against this one.
+    pub(super) fn turn_of(&self, other: &Self) -> Quaternion {
+        self.to_earth.inverse().after(other.to_earth)
+    }
+
     /// A pose on the Earth, in this frame.
     #[must_use]
     pub fn to_local(&self, pose: &GeoPose) -> Pose {

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bounds::Bounds,
     frame::Frame,
     observation::ObservationId,
     pose::{GeoPose, Point, Pose, PoseDocument, unacceptable},
-    query::Bounds,
 };
 use crate::{EntryId, JsonDoc, MapId, Problem, RegionId, SystemId, TwinId, UserId, time::Timestamp};
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bounds::Bounds,
     frame::{Frame, LOCAL_M_MAX},
     map::{below, short},
     pose::{GeoPose, Point, PoseDocument, unacceptable},
-    query::Bounds,
 };
 use crate::{JsonDoc, Problem, SystemId, UserId};
 
@@ -121,11 +121,26 @@ impl ServicePlace {
     /// The smallest box, its sides along the axes of the Earth, around what it serves.
     #[must_use]
     pub fn extent(&self) -> Bounds {
-        self.extent_in(|local| self.frame.to_earth(local))
+        let (min, max) = match self.shape {
+            // A ball is as wide in every direction.
+            Shape::Around(radius) => {
+                let (at, half) = (self.origin(), Point::new(radius, radius, radius));
+                (at.minus(half), at.plus(half))
+            }
+            Shape::Within(bounds) => {
+                let corners = bounds.corners().map(|corner| self.frame.to_earth(corner));
+                let fold = |choose: fn(f64, f64) -> f64| {
+                    let first = corners[0];
+                    corners.iter().fold(first, |a, b| Point::new(choose(a.x, b.x), choose(a.y, b.y), choose(a.z, b.z)))
+                };
+                (fold(f64::min), fold(f64::max))
+            }
+        };
+        let margin = Point::new(ROUNDING_M, ROUNDING_M, ROUNDING_M);
+        Bounds { min: min.minus(margin), max: max.plus(margin) }
     }
 
-    /// Whether what it serves reaches into a box of a map. A region that is turned against the map counts with the smallest
-    /// box around it.
+    /// Whether what it serves reaches into a box of a map, however they are turned against each other.
     #[must_use]
     pub fn reaches(&self, bounds: &Bounds, map: &Frame) -> bool {
         match self.shape {
@@ -133,27 +148,11 @@ impl ServicePlace {
                 let at = map.from_earth(self.origin());
                 at.distance_2(bounds.nearest(at)) <= radius * radius
             }
-            Shape::Within(_) => self.extent_in(|local| map.from_earth(self.frame.to_earth(local))).overlaps(bounds),
-        }
-    }
-
-    fn extent_in(&self, to: impl Fn(Point) -> Point) -> Bounds {
-        let bounds = match self.shape {
-            // A ball is as wide in every direction.
-            Shape::Around(radius) => {
-                let at = to(Point::default());
-                let half = Point::new(radius + ROUNDING_M, radius + ROUNDING_M, radius + ROUNDING_M);
-                return Bounds { min: at.minus(half), max: at.plus(half) };
+            Shape::Within(own) => {
+                let middle = map.from_earth(self.frame.to_earth(own.middle()));
+                bounds.meets(&own, map.turn_of(&self.frame), middle)
             }
-            Shape::Within(bounds) => bounds,
-        };
-        let corners = bounds.corners().map(&to);
-        let fold = |choose: fn(f64, f64) -> f64| {
-            let first = to(bounds.min);
-            corners.iter().fold(first, |a, b| Point::new(choose(a.x, b.x), choose(a.y, b.y), choose(a.z, b.z)))
-        };
-        let margin = Point::new(ROUNDING_M, ROUNDING_M, ROUNDING_M);
-        Bounds { min: fold(f64::min).minus(margin), max: fold(f64::max).plus(margin) }
+        }
     }
 
     /// Whether somebody may find it, and has a device that can use it.

@@ -50,6 +50,17 @@ impl Point {
     pub(super) fn plus(self, other: Self) -> Self {
         Self::new(self.x + other.x, self.y + other.y, self.z + other.z)
     }
+
+    /// The scalar product.
+    pub(super) fn dot(self, other: Self) -> f64 {
+        self.x * other.x + self.y * other.y + self.z * other.z
+    }
+
+    /// The vector product.
+    pub(super) fn across(self, other: Self) -> Self {
+        let (a, b) = (self, other);
+        Self::new(a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x)
+    }
 }
 
 /// A turn, as a unit quaternion.

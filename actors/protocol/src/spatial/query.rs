@@ -5,80 +5,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    bounds::Bounds,
     frame::Frame,
     map::{EntryView, ServiceOffer, below, short},
     place::FoundPlace,
     pose::{Point, Pose, PoseDocument, unacceptable},
 };
 use crate::{EntryId, MapId, Problem, UserId, time::Timestamp};
-
-/// A box in a map's frame, its sides along the axes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = MapBounds))]
-#[serde(deny_unknown_fields)]
-pub struct Bounds {
-    /// The corner with the lowest coordinates.
-    pub min: Point,
-    /// The corner with the highest.
-    pub max: Point,
-}
-
-impl Bounds {
-    /// Whether the place is inside or on a side.
-    #[must_use]
-    pub fn contains(&self, at: Point) -> bool {
-        (self.min.x..=self.max.x).contains(&at.x)
-            && (self.min.y..=self.max.y).contains(&at.y)
-            && (self.min.z..=self.max.z).contains(&at.z)
-    }
-
-    /// Whether the two have a place in common.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        let apart = |own: (f64, f64), its: (f64, f64)| own.1 < its.0 || its.1 < own.0;
-        !apart((self.min.x, self.max.x), (other.min.x, other.max.x))
-            && !apart((self.min.y, self.max.y), (other.min.y, other.max.y))
-            && !apart((self.min.z, self.max.z), (other.min.z, other.max.z))
-    }
-
-    /// The place inside or on a side that is nearest to `at`. No coordinate of `min` may be above that of `max`.
-    #[must_use]
-    pub fn nearest(&self, at: Point) -> Point {
-        let within = |at: f64, min: f64, max: f64| at.max(min).min(max);
-        Point::new(
-            within(at.x, self.min.x, self.max.x),
-            within(at.y, self.min.y, self.max.y),
-            within(at.z, self.min.z, self.max.z),
-        )
-    }
-
-    /// Its eight corners.
-    #[must_use]
-    pub fn corners(&self) -> [Point; 8] {
-        let (a, b) = (self.min, self.max);
-        [
-            a,
-            Point::new(b.x, a.y, a.z),
-            Point::new(a.x, b.y, a.z),
-            Point::new(b.x, b.y, a.z),
-            Point::new(a.x, a.y, b.z),
-            Point::new(b.x, a.y, b.z),
-            Point::new(a.x, b.y, b.z),
-            b,
-        ]
-    }
-
-    pub(super) fn checked(&self) -> Result<(), Problem> {
-        let (min, max) = (self.min, self.max);
-        if !min.is_finite() || !max.is_finite() {
-            return Err(unacceptable("a box has finite corners").at("/bounds"));
-        }
-        if min.x > max.x || min.y > max.y || min.z > max.z {
-            return Err(unacceptable("no coordinate of `min` is above that of `max`").at("/bounds"));
-        }
-        Ok(())
-    }
-}
 
 /// The most that one question finds.
 pub const FOUND_MAX: u32 = 1_000;

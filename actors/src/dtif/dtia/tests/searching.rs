@@ -169,7 +169,7 @@ fn numbered(number: u32, wanted: bool) -> RegisteredTwin {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
     /// What matches throughout a paging is on exactly one page, whatever is listed and unlisted meanwhile.
     #[test]
