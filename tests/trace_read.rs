@@ -50,6 +50,13 @@ mod reading {
     }
 
     #[test]
+    fn a_line_is_an_event_or_says_what_was_lost_and_not_both() {
+        let both = TRACE.replace("{\"lost\":3}", "{\"lost\":3,\"event\":\"1.1\"}");
+        let told = check(both.as_bytes()).map(|(lines, _)| lines);
+        assert!(told.is_err_and(|told| told.ends_with("it is either an event or says how many were lost")));
+    }
+
+    #[test]
     fn a_line_that_has_no_end_is_refused_and_not_read_to_its_end() {
         // Nobody could read all of it.
         let head = &b"{\"format\":\"twinway-trace\",\"version\":1}\n"[..];

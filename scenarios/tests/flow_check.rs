@@ -139,6 +139,50 @@ message = ["Sugar"]
     }
 
     #[test]
+    fn a_flow_that_goes_on_after_it_was_refused_or_rejected_is_told() {
+        let ended = TEA.replace("1 < 5 < 3\"]", "1 < 5 < 3\", \"3 < 6\"]");
+        let flow = flow(&format!(
+            "{ended}[[step]]\nnumber = \"6\"\noptional = true\nfrom = \"Guest\"\nto = \"Cook\"\nmessage = [\"Praise\"]\n"
+        ));
+        for end in ["2.1 1.1 3 Cook Guest OutOfIt", "2.1 1.1 3 Cook Guest Serve refused"] {
+            let praise = "1.3 2.1 6 Guest Cook Praise";
+            let (told, report) = told(&flow, Limits::in_order(), &[ORDER, NOTE, end, praise]);
+            assert_eq!(told, ["unexpected: step 6 at 1.3: step 3 refused, and with that the flow ended"], "{end}");
+            assert!(!report.holds());
+            // It was served after all.
+            let served = [ORDER, NOTE, end, "2.2 1.1 3 Cook Guest Serve", "1.3 2.2+2.1 6 Guest Cook Praise"];
+            let told = super::check::told(&flow, Limits::in_order(), &served).0;
+            assert!(told.iter().all(|told| !told.contains("refused, and with")), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_passed_on_to_nobody_is_missing() {
+        let hops = "hops = [\"Cook -> Waiter: Bring\", \"Waiter -> Guest: Bring\", \"Cook -> Guest: Serve\"]";
+        let flow = TEA
+            .replace("message = [\"Serve\"]", hops)
+            .replace("Cook = \"cook\"", "Cook = \"cook\"\nWaiter = \"waiter\"");
+        let flow = super::check::flow(&flow);
+        let (bring, on) = ("2.1 1.1 3 Cook Waiter Bring", "3.1 2.1 3 Waiter Guest Bring");
+        let of = |events: &[&str]| told(&flow, Limits::in_order(), events).0;
+        assert_eq!(of(&[ORDER, NOTE, bring, on]), [""; 0]);
+        assert_eq!(of(&[ORDER, NOTE, SERVE]), [""; 0], "the cook brings it too");
+        assert_eq!(of(&[ORDER, NOTE, bring]), ["missing: step 3 of what 1.1 began"]);
+        assert_eq!(of(&[ORDER, NOTE, bring, "3.1 2.1 3 Waiter Guest Bring refused"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_cause_that_was_let_go_hides_nothing_that_is_missing_elsewhere() {
+        let limits = Limits { events_kept: 8, settle_events: 2, whole: true, ..Limits::any_order() };
+        let others: Vec<String> = (1..=20).map(|n| format!("7.{n} 0.0 - A B x")).collect();
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        let join = "8.1 7.20+7.1 - A B x";
+        let (told, report) = told(&flow(TEA), limits, &[&[ORDER, NOTE][..], &others, &[join]].concat());
+        assert_eq!(report.forgotten_parents, 1);
+        assert_eq!(told, ["missing: step 3 of what 1.1 began", "missing: step 3x of what 1.1 began"]);
+    }
+
+    #[test]
     fn what_a_runtime_refuses_because_nobody_is_there_is_no_repetition_of_what_the_asker_had_before() {
         let again = [ORDER, NOTE, SERVE, "1.3 2.1 1 Guest Cook Order", "2.2 2.1+2.1 3 Cook Guest Serve refused"];
         assert_eq!(of(&again), ["missing: step 2 of what 1.3 began"], "that order was lost");
@@ -327,9 +371,11 @@ message = ["Sugar"]
         let (step, from, to, name) = (Some(("tea", "1")), "Guest", "Cook", "Order");
         checker
             .event(&Traced { event, cause, joined, from, to, step, name, place: 1 }, |finding| panic!("{finding:?}"));
+        // However much that is together.
+        checker.lost(u64::MAX);
         checker.lost(1);
         let report = checker.finish(|finding| panic!("{finding:?}"));
-        assert_eq!((report.missing, report.lost_events), (0, 1));
+        assert_eq!((report.missing, report.lost_events), (0, u64::MAX));
     }
 
     #[test]

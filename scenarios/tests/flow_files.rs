@@ -177,6 +177,14 @@ fn a_mistake_is_told_with_its_line_and_its_cause() {
         (("number = \"2\"", "number = \"1\""), "tea.toml:15:10: step `1` is there twice"),
         (("number = \"2\"", "number = \"2nd step\""), "tea.toml:15:10: `2nd step` is no number of a step"),
         (("message = [\"Order\"]", "message = []"), "tea.toml:9:10: step `1` has no message type"),
+        (
+            ("[\"Order\"]", "[\"outside\"]"),
+            "tea.toml:9:10: step `1` has a message `outside`, which no message of a trace",
+        ),
+        (("[\"Order\"]", "[\"Order refused\"]"), "tea.toml:9:10: step `1` has a message `Order refused`, which"),
+        (("[\"Order\"]", "[\"\"]"), "tea.toml:9:10: step `1` has a message ``, which no message of a trace"),
+        (("hops = [", "rejected = ["), "tea.toml:19:10: step `3` has no message type"),
+        (("hops = [", "later = ["), "tea.toml:19:10: step `3` has no message type"),
         (("message = [\"Order\"]", ""), "tea.toml:9:10: step `1` has no message type"),
         (("message = [\"Order\"]", "carried_by = \"post\""), "tea.toml:12:14: `post`: what carries a step"),
         (("Cook -> Guest: Serve", "Cook Guest Serve"), "tea.toml:22:9: `Cook Guest Serve` is no hop"),
@@ -280,9 +288,40 @@ fn what_a_file_calls_its_steps_is_no_markup() {
     let flow = read("tea.toml", text.as_bytes(), &[]).expect("it is sound");
     assert!(!show(&flow, Form::Svg).contains("<script>"));
     assert!(!show(&flow, Form::Mermaid).contains('<'));
-    for form in [Form::Svg, Form::Dot, Form::Mermaid] {
+    for form in [Form::Text, Form::Svg, Form::Dot, Form::Mermaid] {
         assert!(!show(&flow, form).contains('\u{1b}'));
     }
+}
+
+#[test]
+fn every_entity_is_a_participant_of_its_own_in_a_diagram_whatever_it_is_called() {
+    // Of these, letters that diagrams take are left of none or the same; and `end` is a word of Mermaid's.
+    for (guest, cook) in [("厨师", "客人"), ("a-b", "a_b"), ("end", "End")] {
+        let text =
+            TEA.replace("Guest = \"guest\"\nCook = \"cook\"", &format!("\"{guest}\" = \"\"\n\"{cook}\" = \"cook\""));
+        let text = text.replace("\"Guest\"", &format!("\"{guest}\"")).replace("\"Cook\"", &format!("\"{cook}\""));
+        let text = text.replace("Cook -> Guest", &format!("{cook} -> {guest}"));
+        let flow = read("tea.toml", text.as_bytes(), &[]).unwrap_or_else(|error| panic!("{error}"));
+        let shown = show(&flow, Form::Mermaid);
+        let participants = shown.lines().filter_map(|line| line.strip_prefix("    participant "));
+        let named: Vec<(&str, &str)> = participants.filter_map(|line| line.split_once(" as ")).collect();
+        let [(one, title), (other, _)] = named[..] else { panic!("{shown}") };
+        assert!(one != other && ![one, other].contains(&"end") && !title.trim().is_empty(), "{shown}");
+        assert!(shown.contains(&format!("    {one}->>{other}: 1 Order\n")), "{shown}");
+    }
+}
+
+/// The example of the flows' README is one that loads.
+#[test]
+fn the_flow_that_the_readme_shows_is_sound() {
+    let readme = include_str!("../flows/README.md");
+    let lines = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("    name = "))
+        .map(|line| (line, line.strip_prefix("    ")));
+    let shown: Vec<&str> = lines.map_while(|(line, shown)| shown.or_else(|| line.is_empty().then_some(""))).collect();
+    let flow = read("README.md", shown.join("\n").as_bytes(), &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((flow.name(), flow.steps().len()), ("tea", 3));
 }
 
 proptest! {

@@ -160,6 +160,9 @@ fn header(text: &str) -> Result<Option<Timestamp>, String> {
 
 fn event<'l>(line: &'l Line<'l>, place: u64, joined: &'l mut Vec<EventId>) -> Result<Recorded<'l>, String> {
     if let Some(lost) = line.lost {
+        if line.event.is_some() {
+            return Err("it is either an event or says how many were lost".to_owned());
+        }
         return Ok(Recorded::Lost(lost));
     }
     joined.clear();

@@ -186,6 +186,9 @@ struct Rule {
     others: u64,
     /// The last hop of the ordinary way, as numbered through the flow: with it the step is done.
     last_hop: u8,
+    /// Hops of the ordinary way that are passed on, each with those by which it can be: sets of hops, as numbered through the
+    /// flow. Empty for a step that leads to no other: whether anybody is told of it is not said.
+    passed_on: Vec<(u128, u128)>,
     optional: bool,
     repeated: bool,
 }

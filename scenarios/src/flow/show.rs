@@ -28,7 +28,8 @@ pub enum Form {
 #[must_use]
 pub fn show(flow: &Flow, form: Form) -> String {
     match form {
-        Form::Text => text(flow),
+        // A file's words must not move the cursor of the terminal that shows them.
+        Form::Text => text(flow).replace(|sign: char| sign.is_control() && sign != '\n', "\u{fffd}"),
         Form::Mermaid => mermaid(flow),
         Form::Svg => svg::svg(flow),
         Form::Dot => dot(flow),
@@ -94,8 +95,10 @@ fn text(flow: &Flow) -> String {
 
 fn mermaid(flow: &Flow) -> String {
     let mut out = "sequenceDiagram\n".to_owned();
+    let identifier = |name: &str| participant(flow, name);
     for entity in flow.entities() {
-        let _ = writeln!(out, "    participant {} as {}", identifier(&entity.name), plain(&entity.title));
+        let title = if entity.title.trim().is_empty() { &entity.name } else { &entity.title };
+        let _ = writeln!(out, "    participant {} as {}", identifier(&entity.name), plain(title));
     }
     for step in flow.steps() {
         let label = |messages: &[String]| plain(&format!("{} {}", step.number, messages.join(" / ")));
@@ -123,6 +126,18 @@ fn mermaid(flow: &Flow) -> String {
         }
     }
     out
+}
+
+/// What an entity is called in a diagram: by its name, if that is a name there, no word of Mermaid's and no other's.
+fn participant(flow: &Flow, name: &str) -> String {
+    let own = identifier(name);
+    let entities = flow.entities();
+    let alike = entities.iter().filter(|entity| identifier(&entity.name).eq_ignore_ascii_case(&own)).count();
+    if own == name && alike == 1 && !own.eq_ignore_ascii_case("end") {
+        return own;
+    }
+    let at = entities.iter().position(|entity| entity.name == name).unwrap_or_default();
+    format!("{own}_{at}")
 }
 
 /// A name that diagrams take: letters, digits and `_`.

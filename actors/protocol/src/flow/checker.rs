@@ -13,7 +13,8 @@ use crate::{EventId, WireSet, trace::TraceEvent};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// How many later events an event waits for, in case they are its parents. 0 for a trace in which causes stand
-    /// before what they cause, as one thread records them; more for one that several threads wrote.
+    /// before what they cause, as one thread records them; more for one that several threads wrote. One that an older event
+    /// names as its parent waits no longer than that does.
     pub settle_events: usize,
     /// Events that are kept because others may name them as parents, the newest ones; at least twice `settle_events`.
     pub events_kept: usize,

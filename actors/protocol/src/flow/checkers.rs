@@ -156,7 +156,7 @@ impl Checkers {
     /// The recorder says that so many events are missing from here on.
     pub fn lost(&mut self, events: u64) {
         self.judges().for_each(|judge| judge.lost(events));
-        self.shared.lost_events += events;
+        self.shared.lost_events = self.shared.lost_events.saturating_add(events);
         self.shared.unsure = true;
     }
 
@@ -178,8 +178,10 @@ impl Checkers {
     /// trace comes after [`Checkers::reset`].
     pub fn end(&mut self, mut tell: impl FnMut(usize, Finding)) {
         self.settle(&mut tell);
-        let (forgotten, unsure) = (self.window.forgotten(), self.shared.unsure);
-        self.judges().for_each(|judge| judge.end(forgotten, unsure, &mut tell));
+        // What is not in the trace may be among what was lost. What came and hangs on something that was let go is known to
+        // have come, and stands in for what seems to be missing.
+        let (forgotten, lost) = (self.window.forgotten(), self.shared.lost_events > 0);
+        self.judges().for_each(|judge| judge.end(forgotten, lost, &mut tell));
     }
 
     /// Another trace comes: nothing is kept of the last one but its memory.
@@ -248,8 +250,7 @@ impl Checkers {
 
     /// The newest earlier event of the same actor, if it waits still.
     fn actors_earlier(&self, id: EventId) -> Option<Slot> {
-        let earlier = EventId::from_bits(id.to_bits().checked_sub(1)?);
-        let slot = self.window.find(earlier).filter(|_| earlier.actor() == id.actor())?;
+        let slot = self.window.before(id)?;
         self.window.get(slot).filter(|earlier| earlier.state == State::Waiting).map(|_| slot)
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    Branch, Carrier, Edge, Entity, Flow, FlowStep, HOPS_MAX, NUMBER_BYTES_MAX, Need, OWN, Place, Rule, STEPS_MAX,
+    Branch, Carrier, Edge, Entity, Flow, FlowStep, HOPS_MAX, Hop, NUMBER_BYTES_MAX, Need, OUTSIDE, OWN, Place, REFUSED,
+    Rule, STEPS_MAX,
 };
 
 /// A flow as it was written, not checked yet.
@@ -76,6 +77,9 @@ pub enum FlowMistake {
     /// A step that happens in the system has no message type.
     #[error("step `{0}` has no message type; one that happens outside the system says so")]
     NoMessage(String),
+    /// A message whose name means something else in a trace, or nothing.
+    #[error("step `{0}` has a message `{1}`, which no message of a trace can be called")]
+    Message(String, String),
     /// A step that an entity takes by itself names two entities.
     #[error("step `{0}` is taken by one entity alone, and names two")]
     OwnBetweenTwo(String),
@@ -177,9 +181,18 @@ fn check_steps(draft: &FlowDraft) -> Result<(), FlowError> {
                 return wrong(Part::Step(at), FlowMistake::UnknownEntity(party.clone(), Names(known, ", ")));
             }
         }
+        // What only rejects, or only comes later, has no ordinary way to be taken.
+        if !step.hops.is_empty() && step.hops.iter().all(|hop| hop.branch != Branch::Main) {
+            return wrong(Part::Step(at), FlowMistake::NoMessage(number));
+        }
         for hop in &step.hops {
             if hop.messages.is_empty() {
                 return wrong(Part::Step(at), FlowMistake::NoMessage(number));
+            }
+            let reserved =
+                |message: &&String| message.trim().is_empty() || *message == OUTSIDE || message.ends_with(REFUSED);
+            if let Some(message) = hop.messages.iter().find(reserved) {
+                return wrong(Part::Step(at), FlowMistake::Message(number, message.clone()));
             }
             if hop.messages.iter().any(|message| message == OWN) && hop.from != hop.to {
                 return wrong(Part::Step(at), FlowMistake::OwnBetweenTwo(number));
@@ -320,6 +333,8 @@ fn rules(steps: &[FlowStep], edges: &[Edge]) -> Vec<Rule> {
         let others = others.fold(0, |mask, (other, _)| mask | bit(other));
         let last = step.hops.iter().rposition(|hop| hop.branch == Branch::Main).unwrap_or_default();
         let last_hop = hops.saturating_add(last as u8);
+        let alone = |chain: &u8| chains.iter().filter(|other| *other == chain).count() == 1;
+        let passed_on = if chains.get(at).is_some_and(alone) { Vec::new() } else { passed_on(step, hops) };
         hops = hops.saturating_add(step.hops.len() as u8);
         rules.push(Rule {
             bit: bit(at),
@@ -330,11 +345,22 @@ fn rules(steps: &[FlowStep], edges: &[Edge]) -> Vec<Rule> {
             leads_to,
             others,
             last_hop,
+            passed_on,
             optional: step.optional,
             repeated: step.repeated,
         });
     }
     rules
+}
+
+/// The hops of a step whose receiver sends a later hop of it, with these later hops. The first of all is number `first`.
+fn passed_on(step: &FlowStep, first: u8) -> Vec<(u128, u128)> {
+    let main = || step.hops.iter().zip(first..).filter(|(hop, _)| hop.branch == Branch::Main);
+    let behind = |(hop, number): (&Hop, u8)| {
+        let next = main().filter(|(next, behind)| *behind > number && next.from == hop.to && next.from != next.to);
+        (1_u128 << number, next.fold(0, |set, (_, behind)| set | 1_u128 << behind))
+    };
+    main().map(behind).filter(|(_, next)| *next != 0).collect()
 }
 
 /// What must have come before a step. Edges from one choice are one need.

@@ -20,6 +20,9 @@ pub(super) struct Instance {
     hops: u128,
     /// The steps that it has by a refusal alone.
     refused: u64,
+    /// The steps that were refused or rejected in it, and those that were done.
+    ended: u64,
+    done: u64,
     pub(super) chain: u8,
     /// It was ended early by a rejection, or something in it was refused: nothing more needs to come.
     pub(super) excused: bool,
@@ -49,6 +52,18 @@ impl Instance {
             self.refused &= !bit;
         }
         had_it && (refused || had_refusal)
+    }
+
+    /// Notes that a step was done, or that it was refused or rejected.
+    pub(super) fn note_end(&mut self, bit: u64, is_done: bool) {
+        let of = if is_done { &mut self.done } else { &mut self.ended };
+        *of |= bit;
+    }
+
+    /// Whether all that it has of these steps was refused or rejected.
+    pub(super) fn has_ended(&self, bits: u64) -> bool {
+        let has = self.seen & bits;
+        has != 0 && has & !(self.ended & !self.done) == 0
     }
 
     pub(super) fn took(&self, hop: u8) -> bool {
@@ -88,18 +103,37 @@ impl Instance {
                 return 0;
             }
         }
-        for (rule, stray) in flow.rules.iter().zip(strays) {
+        for (rule, stray) in flow.rules.iter().zip(&mut *strays) {
             if due & rule.bit != 0 && rule.others & seen == 0 && *stray > 0 {
                 *stray -= 1;
                 seen |= rule.bit;
             }
         }
         let due = self.due(flow, seen);
+        let passed_over = self.passed_over(flow, strays);
         let waits = |rule: &&super::Rule| {
             let behind = rule.needs.iter().any(|need| need.must_cause && need.mask & due != 0 && need.mask & seen == 0);
             due & rule.bit != 0 && !behind
         };
-        flow.rules.iter().filter(waits).fold(0, |mask, rule| mask | rule.bit)
+        flow.rules.iter().filter(waits).fold(passed_over, |mask, rule| mask | rule.bit)
+    }
+
+    /// The steps that it has in part: somebody was told and did not pass it on.
+    fn passed_over(&self, flow: &Flow, strays: &mut [u64]) -> u64 {
+        if self.excused || self.merged != 0 || self.id == 0 {
+            return 0;
+        }
+        let mut over = 0;
+        for (rule, stray) in flow.rules.iter().zip(strays).filter(|(rule, _)| rule.chain == self.chain) {
+            if rule.passed_on.iter().all(|(hop, next)| self.hops & hop == 0 || self.hops & next != 0) {
+                continue;
+            }
+            match stray.checked_sub(1) {
+                Some(left) => *stray = left,
+                None => over |= rule.bit,
+            }
+        }
+        over
     }
 }
 
@@ -180,7 +214,7 @@ impl Instances {
         let Some(instance) = self.get(gone) else { return kept };
         instance.merged = kept;
         let (seen, behind, hops, excused) = (instance.seen, instance.behind, instance.hops, instance.excused);
-        let refused = instance.refused;
+        let (refused, ended, done) = (instance.refused, instance.ended, instance.done);
         if let Some(instance) = self.get(kept) {
             // What one of the two has without a refusal, both have.
             let granted = (instance.seen & !instance.refused) | (seen & !refused);
@@ -188,6 +222,8 @@ impl Instances {
             instance.seen |= seen;
             instance.behind |= behind;
             instance.hops |= hops;
+            instance.ended |= ended;
+            instance.done |= done;
             instance.excused |= excused;
         }
         kept

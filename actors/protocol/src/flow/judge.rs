@@ -107,7 +107,8 @@ impl Judge {
     }
 
     pub(super) fn lost(&mut self, events: u64) {
-        self.verdicts.report.lost_events += events;
+        let lost = &mut self.verdicts.report.lost_events;
+        *lost = lost.saturating_add(events);
     }
 
     pub(super) fn forgot_parent(&mut self) {
@@ -131,12 +132,11 @@ impl Judge {
         }
     }
 
-    pub(super) fn end(&mut self, forgotten_events: u64, unsure: bool, tell: Tell<'_>) {
+    pub(super) fn end(&mut self, forgotten_events: u64, lost: bool, tell: Tell<'_>) {
         let Verdicts { instances, report, strays, refusals, number, .. } = &mut self.verdicts;
         report.forgotten_events = forgotten_events;
         instances.missing(&self.flow, strays, refusals, |kind, event, place| {
-            // What is not in the trace may be among what was lost.
-            if !unsure {
+            if !lost {
                 report.count(kind);
                 tell(*number, Finding { kind, event, place });
             }
@@ -287,11 +287,18 @@ impl Verdicts {
                 self.tell(kind, kept, tell);
             }
         }
+        let ends = branch == Branch::Rejected || refused;
+        if !ends && branch == Branch::Main {
+            self.goes_on(kept, instance, rule, past, tell);
+        }
         self.note_answer(flow, instance, rule, place, refused);
         self.note(flow, kept, instance, rule, place, tell);
         if let Some(instance) = self.instances.get(instance) {
-            instance.excused |= branch == Branch::Rejected || refused;
+            instance.excused |= ends;
             instance.behind |= marks.caused;
+            if ends || place.number == rule.last_hop {
+                instance.note_end(rule.bit, !ends);
+            }
         }
         self.ever |= rule.bit;
         marks.unknown = past.unknown;
@@ -347,6 +354,20 @@ impl Verdicts {
             return count(|edge| edge.unjudged += 1);
         }
         Some(if came { FindingKind::Lucky(edge) } else { FindingKind::Violated(edge) })
+    }
+
+    /// Tells when a step is taken because of one that was refused or rejected, which ends the flow. Where a step may come
+    /// again, it may be another's refusal.
+    fn goes_on(&mut self, kept: &Kept, instance: InstanceId, rule: &super::Rule, past: Past, tell: Tell<'_>) {
+        let Some(instance) = self.instances.get(instance) else { return };
+        if rule.repeated || instance.seen & rule.bit != 0 || !instance.excused {
+            return;
+        }
+        let by_an_end = |need: &&Need| need.must_cause && past.caused & need.mask != 0 && instance.has_ended(need.mask);
+        let edge = rule.needs.iter().find(by_an_end).map(|need| usize::from(need.edge));
+        if let Some(edge) = edge {
+            self.tell(FindingKind::AfterEnd(edge), kept, tell);
+        }
     }
 
     /// Counts a refusal that turns out to be of another instance.

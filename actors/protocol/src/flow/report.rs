@@ -29,6 +29,8 @@ pub enum FindingKind {
     Repeated(usize),
     /// Another step of the same choice was taken in the same instance.
     BothOfChoice(usize),
+    /// The edge's later step was taken because of its earlier one, which was refused or rejected: that ends the flow.
+    AfterEnd(usize),
     /// An event has a number that the flow does not have.
     UnknownStep,
     /// The step was taken between other entities, or with another message, than the flow says.
@@ -79,6 +81,12 @@ impl fmt::Display for Shown<'_> {
             FindingKind::BothOfChoice(step) => {
                 write!(f, "unexpected: step {} at {event:?}: another of its choice was taken", flow.number(step))
             }
+            FindingKind::AfterEnd(edge) => {
+                let number =
+                    |step: fn(&super::Edge) -> usize| flow.edges().get(edge).map_or("", |edge| flow.number(step(edge)));
+                let (ended, later) = (number(|edge| edge.from), number(|edge| edge.to));
+                write!(f, "unexpected: step {later} at {event:?}: step {ended} refused, and with that the flow ended")
+            }
             FindingKind::UnknownStep => {
                 write!(f, "unexpected: {event:?} is a step that {} does not have", flow.name())
             }
@@ -128,7 +136,7 @@ pub struct Report {
     pub missing: u64,
     /// Steps that came again.
     pub repeated: u64,
-    /// Steps of no known number, or taken in another way.
+    /// Steps of no known number, taken in another way, or after what ended the flow.
     pub unexpected: u64,
     /// What makes the trace itself unsound: parents that never happened, loops of parents, ids that come twice.
     pub broken: u64,
@@ -177,7 +185,10 @@ impl Report {
             FindingKind::Violated(at) => edge(&mut self.edges, at, |edge| edge.violated += 1),
             FindingKind::Missing(_) => self.missing += 1,
             FindingKind::Repeated(_) => self.repeated += 1,
-            FindingKind::BothOfChoice(_) | FindingKind::UnknownStep | FindingKind::OtherWay(_) => self.unexpected += 1,
+            FindingKind::BothOfChoice(_)
+            | FindingKind::AfterEnd(_)
+            | FindingKind::UnknownStep
+            | FindingKind::OtherWay(_) => self.unexpected += 1,
             FindingKind::UnknownParent(_) | FindingKind::Loop(_) | FindingKind::SameEvent => self.broken += 1,
         }
     }

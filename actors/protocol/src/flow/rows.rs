@@ -195,6 +195,14 @@ impl Rows {
         if self.strays_kept == 0 { None } else { self.strays.get(id.to_bits()) }
     }
 
+    /// The slot of the newest earlier event of the same actor. Numbers may be left out between two of its events.
+    pub(super) fn before(&self, id: EventId) -> Option<Slot> {
+        let last = EventId::from_bits(id.to_bits().checked_sub(1)?);
+        let row = self.rows.get((self.row_of(id.actor()) as usize).wrapping_sub(1));
+        let stray = || self.strays.get(last.to_bits()).filter(|_| self.strays_kept > 0 && last.actor() == id.actor());
+        row.and_then(|row| row.find(last.count())).or_else(stray).or_else(|| row?.before(id.count()))
+    }
+
     /// Whether an event of this actor was settled before; now one is.
     pub(super) fn settle(&mut self, row: RowId) -> bool {
         self.get_mut(row).is_some_and(|row| std::mem::replace(&mut row.settled, true))
@@ -206,6 +214,14 @@ impl Row {
     fn find(&self, count: u64) -> Option<Slot> {
         let run = if self.newest.first <= count { &self.newest } else { self.older(count)? };
         let nth = count.checked_sub(run.first).filter(|nth| *nth < u64::from(run.len))?;
+        Some(run.slot + nth as u32)
+    }
+
+    /// The newest event in a run whose number is below `count`.
+    fn before(&self, count: u64) -> Option<Slot> {
+        let last = count.checked_sub(1)?;
+        let run = if self.newest.first <= last { &self.newest } else { self.older(last)? };
+        let nth = (last - run.first).min(u64::from(run.len).checked_sub(1)?);
         Some(run.slot + nth as u32)
     }
 

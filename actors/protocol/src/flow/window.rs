@@ -116,6 +116,11 @@ impl Window {
         self.rows.find(id)
     }
 
+    /// The newest earlier event of the same actor.
+    pub(super) fn before(&self, id: EventId) -> Option<Slot> {
+        self.rows.before(id)
+    }
+
     pub(super) fn get(&self, slot: Slot) -> Option<&Kept> {
         self.events.get((slot as usize).wrapping_sub(1))
     }
