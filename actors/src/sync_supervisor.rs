@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use twinway_protocol::{
     Asker, Behaviour, EntityId, Envelope, EventId, Mailbox, ObjectUri, Out, Pending, PendingKey, Problem, ProblemKind,
     Recovery, Ref, SystemId, TwinId,
-    lease::{Change, Claimant, Counts, Effect, Input, Objects, Request, Table},
+    lease::{Change, Claimant, Counts, EPOCHS_AHEAD_MAX, Effect, Input, Objects, Request, Table},
     message::{
         CancelSyncLease, CancelSyncReservation, DTSR, ForgetTwinSystem, GateFenced, KeepSyncLeases, KeepTwinSystem,
         LeaseRequest, OperateSyncLease, OperatorAct, PhysicalObjectMsg, Reannounce, ReleaseSyncLease, RenewSyncLease,
@@ -233,6 +233,10 @@ impl Behaviour for SyncSupervisor {
             // FGMV-28 7.1.3 step 9.
             Msg::GateFenced(GateFenced { token, incarnation, fencing, seen_before }) => {
                 self.causes.fenced(meta.from, token, out.event());
+                if seen_before.epoch.saturating_sub(token.epoch) > EPOCHS_AHEAD_MAX {
+                    let object = self.objects.get(&meta.from).map(|known| &known.uri);
+                    tracing::error!(?object, seen = %seen_before, "a device tells a token that no backup explains: it is not believed");
+                }
                 self.step(Input::Fenced { object: meta.from, token, incarnation, fencing, seen_before }, out);
             }
             Msg::GateStarted(started) => {

@@ -70,7 +70,7 @@ pub(super) const ROUTES: &[Route] = &[
         "/mii/v1/twins/{id}/sync-lease/batch",
         "requestSyncLeases",
         ACCESS,
-        "Asks for several users at once, who are decided together (FGMV-28 7.1.3 steps 6 to 11).",
+        "Asks for several users at once, who are decided together (FGMV-28 7.1.3 steps 6 to 11): one at most has the object or, with `waitMs`, waits for it.",
     )
     .path_parameters(&[TWIN])
     .body(schema::<Batch>)

@@ -173,7 +173,7 @@ fn a_daemon_that_is_told_to_judges_itself_by_the_flows_beside_its_trace() {
         for verdict in ["lucky", "violated", "unexpected", "repeated", "broken"] {
             assert_eq!(verdicts(&metrics, flow, verdict), Some(0), "{flow} {verdict}: {metrics}");
         }
-        assert!(verdicts(&metrics, flow, "missing").is_some(), "{metrics}");
+        assert!(verdicts(&metrics, flow, "unexpected").is_some(), "{metrics}");
     }
     daemon.signal("-INT");
     assert_eq!(daemon.child.wait().expect("it ends").code(), Some(0));

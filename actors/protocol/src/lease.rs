@@ -44,6 +44,7 @@ mod view;
 pub mod watch;
 
 pub use change::{Change, ClaimRecord, ClaimRef, Conflict, Done, Effect, End, Notice, Over, Refused, Reply};
+pub use fence::EPOCHS_AHEAD_MAX;
 pub use input::{Booking, Input, Shown};
 pub use limits::LeaseLimits;
 pub use table::Table;

@@ -139,6 +139,10 @@ impl SyncSupervisor {
                     self.step(Input::Weigh { object, arrival, priority }, out);
                 }
             }
+            // What it may not have any more it does not keep, nor wait for.
+            (Some(Waiting::Weighing { object, arrival, .. }), Err(problem)) if problem.kind.status() == 403 => {
+                self.step(Input::Deny { object, arrival }, out);
+            }
             (Some(waiting), Err(problem)) => Self::refuse(waiting, problem, out),
             (Some(_) | None, _) => {}
         }
@@ -357,18 +361,23 @@ impl SyncSupervisor {
         }
     }
 
-    /// FGMV-29 8.3.5: who may not change the object any more does not keep it from others. Whoever waits stays in line,
-    /// and DTAC judges every change.
+    /// FGMV-29 8.3.5: who may not change the object any more does not keep it from others, now or later: it is taken from
+    /// them with their grace, and what they wait for or have reserved is dropped.
     pub(super) fn permission_lost(&mut self, lost: &PermissionLost, out: &mut Out<'_, Self>) {
-        let Ok(object) = self.object(&lost.twin) else { return };
-        let holder = self.table.view(object, 0).and_then(|view| view.holder);
-        let is_theirs = holder.is_some_and(|claim| {
-            let holder = &claim.who.holder;
-            holder.system == lost.metaverse && holder.user == lost.user && claim.who.twins.contains(&lost.twin)
-        });
-        if is_theirs {
-            // Nobody waits for the answer.
-            self.step(Input::Revoke { object, grace: true, reply: PendingKey::NONE.to_bits() }, out);
+        let Some(view) = self.object(&lost.twin).ok().and_then(|object| self.table.view(object, usize::MAX)) else {
+            return;
+        };
+        let object = view.object;
+        let is_theirs = |who: &Claimant| {
+            who.holder.system == lost.metaverse && who.holder.user == lost.user && who.twins.contains(&lost.twin)
+        };
+        // First what is to come: whoever is next after the holder must not be them.
+        for kept in view.reservations.iter().filter(|kept| is_theirs(&kept.who)) {
+            let reply = PendingKey::NONE.to_bits();
+            self.step(Input::Unreserve { object, id: kept.id, system: None, reply }, out);
+        }
+        for claim in view.queue.iter().chain(&view.holder).filter(|claim| is_theirs(&claim.who)) {
+            self.step(Input::Deny { object, arrival: claim.arrival }, out);
         }
     }
 

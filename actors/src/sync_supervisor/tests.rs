@@ -295,6 +295,48 @@ fn a_lost_permission_revokes_the_lease_that_is_held_under_it_and_no_other() {
     }
 }
 
+/// FGMV-29 8.3.5: who lost the permission is not given the object later either, by waiting for it or by having reserved it.
+#[test]
+fn with_a_lost_permission_go_the_place_in_line_and_the_reservation() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    request(&mut trial, 1, "bob", 4, 60_000);
+    let (from, until) = (trial.now.wall.plus_ms(1_000), trial.now.wall.plus_ms(2_000));
+    let booking = LeaseBooking { user: user("bob"), world: None, from, until, ttl_ms: 500, priority: None };
+    let wants = ReserveSync { metaverse: system_id("world-1"), twin: twin_id("arm"), booking: Arc::new(booking) };
+    let [key] = verifying(trial.deliver(metaverse(1).id(), PendingKey::from_bits(8), wants))[..] else {
+        panic!("DTAC is asked")
+    };
+    trial.deliver(DTAC.id(), key, verified(4));
+    let view = read(&mut trial, None);
+    assert_eq!((view.waiting, view.reservations.len()), (1, 1));
+    let lost = PermissionLost { metaverse: system_id("world-1"), user: user("bob"), twin: twin_id("arm") };
+    let effects = trial.deliver(DTAC.id(), PendingKey::NONE, lost);
+    let answer = heard::<SyncLeaseGranted>(effects).expect("who waited is answered");
+    assert_eq!(answer.expect_err("with no lease").kind, ProblemKind::PermissionMissing);
+    let view = read(&mut trial, None);
+    assert_eq!((view.phase, view.waiting, view.reservations.len()), (Phase::Held, 0, 0));
+}
+
+/// What DTAC refuses when it is asked anew is no one's any more; what it cannot answer changes nothing.
+#[test]
+fn who_is_refused_when_weighed_again_does_not_keep_the_object() {
+    for (answer, phase) in [
+        (ProblemKind::PermissionExpired, Phase::Revoking),
+        (ProblemKind::NotAllowed, Phase::Revoking),
+        (ProblemKind::TwinUnknown, Phase::Held),
+        (ProblemKind::Overloaded, Phase::Held),
+    ] {
+        let mut trial = trial();
+        hold(&mut trial, 0, "ada", 5);
+        let (metaverse, twin) = (system_id("world-0"), twin_id("arm"));
+        let changed = RoleChanged { metaverse, user: user("ada"), twin, role: None };
+        let [key] = verifying(trial.deliver(DTAC.id(), PendingKey::NONE, changed))[..] else { panic!("DTAC is asked") };
+        trial.deliver(DTAC.id(), key, Err::<SyncVerified, _>(Problem::new(answer, "no")));
+        assert_eq!(read(&mut trial, None).phase, phase, "{answer:?}");
+    }
+}
+
 #[test]
 fn a_reservation_claims_no_more_than_the_rules_give() {
     for (claimed, given) in [(None, 4), (Some(200), 4), (Some(3), 3)] {

@@ -36,6 +36,8 @@ pub enum End {
     Declined,
     /// A higher priority came before the grant was finished, and the requester would not wait.
     Displaced,
+    /// Its user may not have the object any more.
+    Denied,
 }
 
 impl End {

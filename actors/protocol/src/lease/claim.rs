@@ -100,6 +100,15 @@ impl Claim {
         self.order & ORDER_OF_REQUESTS == 0
     }
 
+    /// Whether a request is of the same user of the same system and world, for the same objects.
+    pub(super) fn is_like(&self, request: &super::Request) -> bool {
+        let objects = request.objects.as_slice();
+        self.system == request.system
+            && self.who.holder == request.who.holder
+            && self.objects.as_slice().len() == objects.len()
+            && objects.iter().all(|wanted| self.objects.contains(wanted.object))
+    }
+
     pub(super) fn lease(&self) -> Option<&Lease> {
         if let State::Leased(lease) = &self.state { Some(lease) } else { None }
     }

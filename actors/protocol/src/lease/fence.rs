@@ -7,6 +7,10 @@ use super::{
 };
 use crate::{EntityId, Recovery};
 
+/// By how many epochs the token that a device says it has seen may be ahead of ours: more lives than that were not begun
+/// since any backup. Without a bound one device could use up the epochs of all.
+pub const EPOCHS_AHEAD_MAX: u64 = 1 << 20;
+
 impl Table {
     /// Has the gate fence its newest token, for whoever holds the object now.
     pub(super) fn fence(&mut self, slot: usize, out: &mut Vec<Effect>) {
@@ -55,6 +59,10 @@ impl Table {
     ) {
         let slot = entity.slot() as usize;
         let Some(object) = self.object(slot) else { return };
+        // Whatever else such a device says is worth as little: its gate does not count as fenced.
+        if seen_before.epoch.saturating_sub(self.epoch) > EPOCHS_AHEAD_MAX {
+            return;
+        }
         // The same token is no less a stranger's: the life that gave it is not in the journal.
         if seen_before >= object.token && seen_before > Token::NONE && !broken(Mutation::SeenTokenIgnored) {
             return self.overtake(slot, seen_before, out);

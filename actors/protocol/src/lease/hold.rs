@@ -173,8 +173,13 @@ impl Table {
         let mut next = self.systems.get(&system).copied().unwrap_or(NOBODY);
         while let Some(claim) = self.claims.get(next) {
             let (key, ttl_ms, shown) = (next, claim.ttl_ms, claim.is_shown());
+            let returning = claim.lease().is_some_and(|lease| lease.returning);
             next = claim.links.1;
             kept += u32::from(shown && self.renew_lease(key, ttl_ms, out).is_ok());
+            // The system is there; its user has not come back for its new token by that.
+            if let Some(lease) = self.claims.get_mut(key).and_then(Claim::lease_mut) {
+                lease.returning = returning;
+            }
         }
         out.push(Effect::Answer(reply, Ok(Done::Kept(kept))));
     }
@@ -196,15 +201,30 @@ impl Table {
     /// The rules give a request another priority: waiters are sorted again and keep their arrival; a holder that is
     /// outranked now is revoked, not dropped.
     pub(super) fn weigh(&mut self, object: EntityId, arrival: u64, priority: Priority, out: &mut Vec<Effect>) {
-        let Some(place) = self.object(object.slot() as usize) else { return };
-        let is = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.arrival == arrival);
-        let keys = std::iter::once(place.holder).chain(place.queue.iter().map(|rank| rank.key));
-        let Some(key) = keys.into_iter().find(is) else { return };
+        let Some(key) = self.numbered(object, arrival) else { return };
         self.reweigh(key, object, priority);
         if !broken(Mutation::WeightNotRecorded) {
             self.record(object.slot() as usize, Change::Weighed { arrival, priority }, out);
         }
         self.touch(key);
+    }
+
+    /// The request with this number, if it has the object or waits for it.
+    fn numbered(&self, object: EntityId, arrival: u64) -> Option<Key> {
+        let place = self.object(object.slot() as usize)?;
+        let is = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.arrival == arrival);
+        std::iter::once(place.holder).chain(place.queue.iter().map(|rank| rank.key)).find(is)
+    }
+
+    /// Somebody may not have an object any more.
+    pub(super) fn deny(&mut self, object: EntityId, arrival: u64, out: &mut Vec<Effect>) {
+        let Some(key) = self.numbered(object, arrival) else { return };
+        match self.claims.get(key).and_then(Claim::lease) {
+            Some(lease) if lease.shown => self.revoke_now(key, true, None, out),
+            // Nobody has heard of that grant.
+            Some(_) => self.let_go(key, End::Denied, None, out),
+            None => self.leave(key, End::Denied, out),
+        }
     }
 
     pub(super) fn reweigh(&mut self, key: Key, object: EntityId, priority: Priority) {

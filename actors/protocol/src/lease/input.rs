@@ -118,6 +118,14 @@ pub enum Input {
         /// Its priority now.
         priority: Priority,
     },
+    /// The user of a request or a lease may not have the object any more (FGMV-29 8.3.5): who waits leaves, who holds it is
+    /// revoked with its grace.
+    Deny {
+        /// The object.
+        object: EntityId,
+        /// The number of the request.
+        arrival: u64,
+    },
     /// Somebody wants an object for later.
     Reserve(Booking, Reply),
     /// A reservation is wanted no more.

@@ -152,7 +152,8 @@ impl Table {
     fn over(&mut self, slot: usize, over: Option<Over>) {
         let Some(over) = over else { return };
         let Some(key) = self.replayed.get(&over.arrival).copied() else { return };
-        let token = self.claims.get(key).and_then(Claim::lease).map(|lease| lease.token);
+        let told = self.claims.get(key).filter(|claim| !claim.manner.one_shot);
+        let token = told.and_then(Claim::lease).map(|lease| lease.token);
         if let Some(object) = self.object_mut(slot) {
             object.holder = NOBODY;
             object.stop |= over.stop;

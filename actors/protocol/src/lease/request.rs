@@ -12,12 +12,20 @@ use crate::EntityId;
 
 impl Table {
     /// FGMV-28 7.1.3 steps 6 to 11: several requests at once are decided in the order of their priorities, so that at
-    /// most one of them is granted.
+    /// most one of them is granted: once one has the object or waits for it, the others do not wait.
     pub(super) fn batch(&mut self, mut requests: Vec<(Request, Reply)>, out: &mut Vec<Effect>) {
         requests.sort_by_key(|(request, _)| Reverse(request.objects.priority()));
-        for (request, reply) in requests {
+        let mut stays = false;
+        for (mut request, reply) in requests {
+            if stays {
+                request.wait_ms = 0;
+            }
+            let before = out.len();
             self.request(request, reply, out);
             self.finish(out);
+            let said = out.get(before..).unwrap_or_default();
+            let refused = |effect: &Effect| matches!(effect, Effect::Answer(to, Err(_)) if *to == reply);
+            stays |= !said.iter().any(refused);
         }
     }
 
@@ -31,7 +39,7 @@ impl Table {
         {
             return self.repeat(named, &request, reply, out);
         }
-        if let Some(key) = self.returning(&request) {
+        if let Some(key) = self.returning(&request).or_else(|| self.reserved(&request)) {
             return self.take_up(key, request, hash, reply, out);
         }
         if self.is_full() {
@@ -115,11 +123,23 @@ impl Table {
         let key = self.object(first)?.holder;
         let claim = self.claims.get(key)?;
         let lease = claim.lease().filter(|lease| lease.deadline_ms == u64::MAX || lease.returning)?;
-        let same = claim.system == request.system
-            && claim.who.holder == request.who.holder
-            && claim.objects.as_slice().len() == request.objects.as_slice().len()
-            && request.objects.as_slice().iter().all(|wanted| claim.objects.contains(wanted.object));
-        (same && lease.shown).then_some(key)
+        (claim.is_like(request) && lease.shown).then_some(key)
+    }
+
+    /// What came of the requester's own reservation, which has no other request yet: the lease, or the place in line if
+    /// this request would wait.
+    fn reserved(&self, request: &Request) -> Option<Key> {
+        let object = self.object(Self::slots(&request.objects).next()?)?;
+        let its = |key: &Key| {
+            let own =
+                |claim: &&Claim| claim.reserved_until.is_some() && claim.reply.is_none() && claim.is_like(request);
+            self.claims.get(*key).filter(own).is_some_and(|claim| match &claim.state {
+                State::Leased(lease) => claim.id.is_none() && lease.revoked_ms.is_none(),
+                State::Waiting => request.wait_ms > 0,
+                State::Ended(_) => false,
+            })
+        };
+        Some(object.holder).filter(its).or_else(|| object.queue.iter().map(|rank| rank.key).find(its))
     }
 
     fn take_up(&mut self, key: Key, request: Request, hash: u32, reply: Reply, out: &mut Vec<Effect>) {
@@ -127,7 +147,11 @@ impl Table {
         self.rename(key, request.id, hash);
         let Some(claim) = self.claims.get_mut(key) else { return };
         claim.ttl_ms = request.ttl_ms;
-        if claim.lease().is_some_and(|lease| lease.unfenced > 0) {
+        let waits = matches!(claim.state, State::Waiting);
+        if waits {
+            claim.wait_until_ms = claim.wait_until_ms.max(now.monotonic_ms.saturating_add(u64::from(request.wait_ms)));
+        }
+        if waits || claim.lease().is_some_and(|lease| lease.unfenced > 0 || !lease.shown) {
             if let Some(before) = claim.reply.replace(reply) {
                 out.push(Effect::Answer(before, Err(Refused::Superseded)));
             }

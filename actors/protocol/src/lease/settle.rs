@@ -220,7 +220,12 @@ impl Table {
         let keeps_place = !lease.shown && matches!(end, End::Displaced | End::GateSilent);
         let back = if keeps_place && claim.wait_until_ms > now_ms {
             Some(claim.order)
-        } else if stop && end != End::Expired && claim.manner.requeue && claim.wait_ms > 0 {
+        } else if lease.shown
+            && matches!(end, End::Preempted | End::GateSilent)
+            && claim.manner.requeue
+            && claim.wait_ms > 0
+        {
+            // What an operator takes back, or a lost permission, is not asked for again.
             self.arrivals = arrival;
             claim.order = order;
             claim.wait_until_ms = now_ms + u64::from(claim.wait_ms);
@@ -229,13 +234,15 @@ impl Table {
         } else {
             None
         };
+        // The token of a single change stays with whoever made it; who had the object before may still ask what became of it.
+        let is_told = lease.shown && !claim.manner.one_shot;
         let over = Over { arrival: claim.arrival, end, back, stop };
         let objects = claim.objects.clone();
         for slot in Self::slots(&objects) {
             let Some(object) = self.object_mut(slot) else { continue };
             object.holder = NOBODY;
             object.stop |= stop;
-            if lease.shown {
+            if is_told {
                 (object.previous, object.previous_end) = (lease.token, end);
             }
             self.vacated.push((slot, over));

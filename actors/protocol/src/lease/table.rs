@@ -121,6 +121,7 @@ impl Table {
             }
             Input::GateStarted { object, incarnation } => self.gate_started(object, incarnation, out),
             Input::Weigh { object, arrival, priority } => self.weigh(object, arrival, priority, out),
+            Input::Deny { object, arrival } => self.deny(object, arrival, out),
             Input::Reserve(booking, reply) => self.reserve(booking, reply, out),
             Input::Unreserve { object, id, system, reply } => self.unreserve(object, id, system, reply, out),
             Input::Revoke { object, grace, reply } => self.revoke_for_good(object, grace, reply, out),

@@ -24,6 +24,7 @@ pub(crate) enum Action {
     KeepAlive { user: usize },
     Command { user: usize, object: usize, of: usize, back: usize },
     Weigh { object: usize, which: usize, priority: u8 },
+    Deny { object: usize, which: usize },
     Reserve { user: usize, object: usize, in_ms: u64, for_ms: u64 },
     Unreserve { object: usize },
     Revoke { object: usize, grace: bool },
@@ -60,6 +61,7 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(user, object, of, back)| Action::Command { user, object, of, back }),
         2 => (thing.clone(), 0..4_usize, 0..5_u8)
             .prop_map(|(object, which, priority)| Action::Weigh { object, which, priority }),
+        1 => (thing.clone(), 0..4_usize).prop_map(|(object, which)| Action::Deny { object, which }),
         1 => (user, thing.clone(), 0..1_500_u64, 50..1_000_u64)
             .prop_map(|(user, object, in_ms, for_ms)| Action::Reserve { user, object, in_ms, for_ms }),
         1 => thing.clone().prop_map(|object| Action::Unreserve { object }),
@@ -115,6 +117,13 @@ pub(crate) fn run(setup: &Setup, actions: &[Action], story: bool) -> (Vec<Violat
 }
 
 impl World {
+    /// The number of somebody who has an object or waits for it.
+    fn one_of(&self, object: EntityId, which: usize) -> Option<u64> {
+        let view = self.table.view(object, 8)?;
+        let claims: Vec<u64> = view.holder.iter().chain(&view.queue).map(|claim| claim.arrival).collect();
+        claims.get(which.checked_rem(claims.len())?).copied()
+    }
+
     fn pick(&self, number: usize) -> EntityId {
         object(number % self.setup.objects.len())
     }
@@ -168,10 +177,14 @@ impl World {
             }
             Action::Weigh { object, which, priority } => {
                 let object = self.pick(object);
-                let Some(view) = self.table.view(object, 8) else { return };
-                let claims: Vec<u64> = view.holder.iter().chain(&view.queue).map(|claim| claim.arrival).collect();
-                if !claims.is_empty() {
-                    self.step(Input::Weigh { object, arrival: claims[which % claims.len()], priority });
+                if let Some(arrival) = self.one_of(object, which) {
+                    self.step(Input::Weigh { object, arrival, priority });
+                }
+            }
+            Action::Deny { object, which } => {
+                let object = self.pick(object);
+                if let Some(arrival) = self.one_of(object, which) {
+                    self.step(Input::Deny { object, arrival });
                 }
             }
             Action::Reserve { user, object, in_ms, for_ms } => {

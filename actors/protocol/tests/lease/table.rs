@@ -188,6 +188,7 @@ fn events(one: &One) -> Vec<(&'static str, Vec<Input>)> {
         ("fenced, device saw more", one_of(fenced(view.token, Token { epoch: 9, n: 9 }))),
         ("gate started", one_of(Input::GateStarted { object: object(0), incarnation: 2 })),
         ("priority drops to 0", one_of(Input::Weigh { object: object(0), arrival, priority: 0 })),
+        ("holder denied", one_of(Input::Deny { object: object(0), arrival })),
         ("reserve", one_of(Input::Reserve(booking, 1_000))),
         ("revoke, grace", one_of(Input::Revoke { object: object(0), grace: true, reply: 1_000 })),
         ("revoke, at once", one_of(Input::Revoke { object: object(0), grace: false, reply: 1_000 })),

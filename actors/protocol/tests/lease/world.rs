@@ -213,10 +213,12 @@ impl World {
     }
 
     /// In `delay_ms` at most, and after what was sent before it on the same way.
-    pub(crate) fn in_order(&mut self, way: (u8, EntityId), delay_ms: u64, happening: Happening) {
+    /// When it comes is given back.
+    pub(crate) fn in_order(&mut self, way: (u8, EntityId), delay_ms: u64, happening: Happening) -> u64 {
         let at_ms = (self.now_ms + self.chance(delay_ms)).max(self.order.get(&way).copied().unwrap_or(0));
         self.order.insert(way, at_ms);
         self.at(at_ms, happening);
+        at_ms
     }
 
     /// It may be lost, doubled, and overtaken.
@@ -465,12 +467,13 @@ impl World {
             }
             Effect::Tell { .. } | Effect::Record(..) => return,
         };
-        if self.chance(16) == 0 && !self.calm {
-            let late_ms = self.chance(300);
-            let life = self.gates[&object].incarnation;
-            self.at(self.now_ms + late_ms, Happening::ToGate(object, Some(life), told.clone()));
+        let life = self.gates[&object].incarnation;
+        // A copy comes behind what it is a copy of; what was sent later it may overtake, and be overtaken by.
+        let copy = (self.chance(16) == 0 && !self.calm).then(|| (self.chance(300), told.clone()));
+        let at_ms = self.in_order((0, object), 10, Happening::ToGate(object, None, told));
+        if let Some((late_ms, told)) = copy {
+            self.at(at_ms + late_ms, Happening::ToGate(object, Some(life), told));
         }
-        self.in_order((0, object), 10, Happening::ToGate(object, None, told));
     }
 
     /// Faults stop, and time passes until nobody can be waiting any more.

@@ -242,6 +242,7 @@ impl Observer {
             | Input::Fenced { .. }
             | Input::GateStarted { .. }
             | Input::Weigh { .. }
+            | Input::Deny { .. }
             | Input::Forget { .. }
             | Input::Recover(_)
             | Input::Tick => {}
