@@ -273,7 +273,7 @@ impl Behaviour for SyncSupervisor {
                 self.table.replay(object, &change);
                 // A snapshot's changes have no moment of their own: its moments follow them.
                 if let Some(object) = object.filter(|_| at != Timestamp::default()) {
-                    self.history.note(object, &change, at);
+                    self.history.note(object, &change, at, |_| ());
                 }
             }
             SyncSupervisorRecord::Operated { object, at, act, by } => {

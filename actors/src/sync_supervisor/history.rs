@@ -94,16 +94,18 @@ impl History {
     }
 
     /// Whether the request with this number is for one change, as far as the object's history goes back.
-    pub(super) fn is_brief(&self, object: EntityId, arrival: u64) -> bool {
+    fn is_brief(&self, object: EntityId, arrival: u64) -> bool {
         let mut moments = self.objects.get(&object).into_iter().flatten().rev();
         moments.any(|moment| moment.arrival == arrival && moment.brief)
     }
 
-    /// Takes a change into the history; gives the moment, if people are to see it.
-    pub(super) fn note(&mut self, object: EntityId, change: &Change, at: Timestamp) -> Option<&Moment> {
+    /// Takes a change into the history. One change may be two moments: the end of a lease, and the grant of the next.
+    /// Each is shown to `tell`, but those of leases for one change, which come and go too often to be news.
+    pub(super) fn note(&mut self, object: EntityId, change: &Change, at: Timestamp, mut tell: impl FnMut(&Moment)) {
+        let Some(name) = name(change) else { return };
         let blank = Moment {
             at,
-            what: Arc::from(name(change)?),
+            what: Arc::from(name),
             arrival: 0,
             brief: false,
             who: None,
@@ -115,6 +117,10 @@ impl History {
             ClaimRef::Known(arrival) => (*arrival, self.who(object, *arrival)),
             ClaimRef::New(record) => (record.arrival, Some((Arc::clone(&record.who), record.objects.priority()))),
         };
+        let one_shot = |claim: &ClaimRef| match claim {
+            ClaimRef::Known(arrival) => self.is_brief(object, *arrival),
+            ClaimRef::New(record) => record.manner.one_shot,
+        };
         let moment = match change {
             Change::Queued(record) => {
                 let who = Some((Arc::clone(&record.who), record.objects.priority()));
@@ -122,23 +128,20 @@ impl History {
             }
             Change::Left { claim, end } => {
                 let (arrival, who) = claimed(claim);
-                Moment { arrival, who, end: Some(*end), ..blank }
+                Moment { arrival, brief: one_shot(claim), who, end: Some(*end), ..blank }
             }
             Change::Granted { claim, token, over } => {
-                let (arrival, who) = claimed(claim);
-                let brief = match claim {
-                    ClaimRef::Known(arrival) => self.is_brief(object, *arrival),
-                    ClaimRef::New(record) => record.manner.one_shot,
-                };
+                let ((arrival, who), brief) = (claimed(claim), one_shot(claim));
                 if let Some(over) = over {
                     let ended = Moment {
                         what: Arc::from("ended"),
                         arrival: over.arrival,
+                        brief: self.is_brief(object, over.arrival),
                         who: self.who(object, over.arrival),
                         end: Some(over.end),
                         ..blank.clone()
                     };
-                    self.push(object, ended);
+                    self.keep(object, ended, &mut tell);
                 }
                 Moment { arrival, brief, who, token: *token, ..blank }
             }
@@ -148,8 +151,8 @@ impl History {
                 Moment { arrival, who: self.who(object, arrival), ..blank }
             }
             Change::Ended { over, token } => {
-                let who = self.who(object, over.arrival);
-                Moment { arrival: over.arrival, who, token: *token, end: Some(over.end), ..blank }
+                let (who, brief) = (self.who(object, over.arrival), self.is_brief(object, over.arrival));
+                Moment { arrival: over.arrival, brief, who, token: *token, end: Some(over.end), ..blank }
             }
             Change::Weighed { arrival, priority } => {
                 let who = self.who(object, *arrival).map(|(who, _)| (who, *priority));
@@ -169,8 +172,14 @@ impl History {
             Change::Unreserved { id } => Moment { arrival: *id, who: self.who(object, *id), ..blank },
             _ => blank,
         };
+        self.keep(object, moment, &mut tell);
+    }
+
+    fn keep(&mut self, object: EntityId, moment: Moment, tell: &mut impl FnMut(&Moment)) {
+        if !moment.brief {
+            tell(&moment);
+        }
         self.push(object, moment);
-        self.objects.get(&object).and_then(VecDeque::back)
     }
 
     /// An operator did something, and said who and why.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twinway_protocol::{
     Effect, EntityId, PendingKey, Problem, ProblemKind, TwinId,
-    lease::{Fencing, HolderClass, Phase, Terms, Token, Wanted},
+    lease::{End, Fencing, HolderClass, Phase, Terms, Token, Wanted},
     message::{
         DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseBooking, LeaseRequest,
         ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost, PhysicalObjectMsg,
@@ -70,10 +70,19 @@ fn verifying(effects: Effects) -> Vec<PendingKey> {
 
 /// FGMV-28 7.1.3 steps 7 and 8: `by` of the metaverse system in `slot` asks, and DTAC lets it pass at `priority`.
 fn request(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32) -> Effects {
+    want(trial, slot, by, priority, wait_ms, false)
+}
+
+/// The same for one plain change (FGMV-28 7.1.3 step 18 ends it).
+fn request_once(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32) -> Effects {
+    want(trial, slot, by, priority, wait_ms, true)
+}
+
+fn want(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32, one_shot: bool) -> Effects {
     let request = RequestSyncLease {
         metaverse: system_id(&format!("world-{slot}")),
         request: asked(by, None, wait_ms),
-        one_shot: false,
+        one_shot,
     };
     let effects = trial.deliver(metaverse(slot).id(), PendingKey::from_bits(7), request);
     let [key] = verifying(effects)[..] else { panic!("DTAC is asked") };
@@ -97,6 +106,12 @@ fn hold(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8) ->
     let [fence] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
     let effects = fenced(trial, fence.token);
     *heard::<SyncLeaseGranted>(effects).expect("it is answered").expect("it is granted").lease
+}
+
+/// FGMV-28 7.1.3 step 10: a user of the first metaverse system gives the object back.
+fn let_go(trial: &mut Trial<SyncSupervisor>, by: &str, token: Token) -> Effects {
+    let release = ReleaseSyncLease { shown: shown(0, by, token) };
+    trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), release)
 }
 
 fn shown(slot: u32, by: &str, token: Token) -> Box<ShownToken> {
@@ -138,6 +153,53 @@ fn reflected(effects: &[Effect<Wire>]) -> Vec<(EntityId, Option<TwinId>)> {
         _ => None,
     });
     told.map(|(to, told)| (to, told.twin.clone())).collect()
+}
+
+/// What one twin of the object is told of its lease.
+fn told(effects: &[Effect<Wire>]) -> Vec<(String, Option<End>)> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Send { wire: Some(Wire::Twin(TwinMsg::ReflectLease(told))), meta } if meta.to == twin_actor(0).id() => {
+            Some(&told.moment)
+        }
+        _ => None,
+    });
+    told.map(|moment| (moment.what.to_string(), moment.end)).collect()
+}
+
+/// FGMV-28 REQ-DT-07: also if somebody else, or one plain change, comes after it in the same step.
+#[test]
+fn the_end_of_a_lease_is_told_whoever_has_the_object_next() {
+    let ended = || ("ended".to_owned(), Some(End::Preempted));
+    let granted = || ("granted".to_owned(), None);
+    for (one_shot, expected) in [(false, vec![ended(), granted()]), (true, vec![ended()])] {
+        let mut trial = trial();
+        hold(&mut trial, 0, "ada", 5);
+        want(&mut trial, 1, "chief", 9, 0, one_shot);
+        trial.now.monotonic_ms += 500;
+        let mut effects = trial.timeout(PendingKey::NONE);
+        assert_eq!(told(&effects), expected, "one-shot: {one_shot}");
+        let [fence] = &fences(&mut effects)[..] else { panic!("the next is about to have it") };
+        assert_eq!(fence.to.as_ref().map(|to| &to.holder.user), Some(&user("chief")));
+    }
+}
+
+/// Plain changes come and go too often to be news.
+#[test]
+fn a_plain_change_that_ends_nobodys_lease_is_not_told() {
+    let mut trial = trial();
+    let mut effects = request_once(&mut trial, 0, "ada", 5, 0);
+    assert_eq!(told(&effects), []);
+    let [ada] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    assert_eq!(told(&fenced(&mut trial, ada.token)), []);
+    // Another waits behind it, and has the object in the step in which the first lets go.
+    assert_eq!(told(&request_once(&mut trial, 0, "bob", 5, 60_000)), []);
+    let mut effects = let_go(&mut trial, "ada", ada.token);
+    assert_eq!(told(&effects), []);
+    let [bob] = &fences(&mut effects)[..] else { panic!("the gate is fenced for the next") };
+    fenced(&mut trial, bob.token);
+    // Of a lease that comes after it, the lease alone is told.
+    assert_eq!(told(&request(&mut trial, 0, "eve", 5, 60_000)), [("queued".to_owned(), None)]);
+    assert_eq!(told(&let_go(&mut trial, "bob", bob.token)), [("granted".to_owned(), None)]);
 }
 
 /// FGMV-28 REQ-DT-07.
