@@ -271,9 +271,11 @@ impl Behaviour for SyncSupervisor {
         match record {
             SyncSupervisorRecord::Changed { object, at, change } => {
                 self.table.replay(object, &change);
-                // A snapshot's changes have no moment of their own: its moments follow them.
-                if let Some(object) = object.filter(|_| at != Timestamp::default()) {
-                    self.history.note(object, &change, at, |_| ());
+                match object {
+                    // A snapshot's changes have no moment of their own: its moments follow them.
+                    _ if at == Timestamp::default() => self.history.learn(&change),
+                    Some(object) => self.history.note(object, &change, at, |_| ()),
+                    None => {}
                 }
             }
             SyncSupervisorRecord::Operated { object, at, act, by } => {

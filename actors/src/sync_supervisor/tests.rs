@@ -14,7 +14,10 @@ use twinway_protocol::{
     },
 };
 
-use super::SyncSupervisor;
+use super::{
+    SyncSupervisor,
+    history::{ACTS_MAX, ONE_SHOT_MOMENTS_MAX},
+};
 use crate::{
     Settings,
     dtif::sample::{
@@ -202,6 +205,16 @@ fn a_plain_change_that_ends_nobodys_lease_is_not_told() {
     assert_eq!(told(&let_go(&mut trial, "bob", bob.token)), [("granted".to_owned(), None)]);
 }
 
+#[test]
+fn one_plain_change_before_another_is_not_told_but_one_before_a_lease_is() {
+    for (one_shot, expected) in [(true, vec![]), (false, vec![("revoking".to_owned(), None)])] {
+        let mut trial = trial();
+        let [fence] = &fences(&mut want(&mut trial, 0, "ada", 5, 0, one_shot))[..] else { panic!("it is granted") };
+        fenced(&mut trial, fence.token);
+        assert_eq!(told(&request_once(&mut trial, 0, "chief", 9, 0)), expected);
+    }
+}
+
 /// FGMV-28 REQ-DT-07.
 #[test]
 fn every_twin_of_an_object_hears_what_became_of_its_lease() {
@@ -383,6 +396,96 @@ fn an_operators_act_is_written_down_with_who_and_why_and_shown_to_operators_only
     let noted = |view: &twinway_protocol::message::LeaseView| view.history.iter().any(|moment| moment.note.is_some());
     assert!(noted(&read(&mut trial, None)));
     assert!(!noted(&read(&mut trial, Some("world-0"))));
+}
+
+/// One plain change, from its request to its end.
+fn change_once(trial: &mut Trial<SyncSupervisor>, by: &str) {
+    let mut effects = request_once(trial, 0, by, 5, 0);
+    let [fence] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    fenced(trial, fence.token);
+    let [closes] = &fences(&mut let_go(trial, by, fence.token))[..] else { panic!("the gate closes") };
+    fenced(trial, closes.token);
+}
+
+fn operate(trial: &mut Trial<SyncSupervisor>, by: &str) {
+    let act = OperateSyncLease { twin: twin_id("arm"), act: OperatorAct::Clear, by: by.into() };
+    let mut effects = trial.deliver(EntityId::new(255, 0, 0), PendingKey::from_bits(4), act);
+    for fence in fences(&mut effects) {
+        fenced(trial, fence.token);
+    }
+}
+
+#[test]
+fn plain_changes_push_neither_operators_acts_nor_leases_out_of_the_history() {
+    let mut before = trial();
+    hold(&mut before, 0, "ada", 5);
+    operate(&mut before, "olga: it smokes");
+    let early: Vec<_> = read(&mut before, None).history;
+    let whats: Vec<_> = early.iter().map(|moment| &*moment.what).collect();
+    assert_eq!(whats, ["granted", "operator-clear", "ended"]);
+    for n in 0..40 {
+        change_once(&mut before, &format!("bob-{n}"));
+    }
+    let seen = read(&mut before, None).history;
+    assert_eq!(seen[..3], early[..]);
+    // The last of the plain changes are still shown, and no more than are of use.
+    let late: Vec<_> = seen[3..].iter().map(|moment| (&*moment.what, moment.party.as_ref())).collect();
+    assert_eq!(late.len(), ONE_SHOT_MOMENTS_MAX);
+    let last = late.last().and_then(|(what, party)| Some((*what, party.as_ref()?.user.clone()?)));
+    assert_eq!(last, Some(("ended", user("bob-39"))));
+    // In the order in which they happened, although all of it happened in one millisecond.
+    hold(&mut before, 0, "eve", 5);
+    operate(&mut before, "olga: again");
+    let seen = read(&mut before, None).history;
+    let whats: Vec<_> = seen[seen.len() - 4..].iter().map(|moment| &*moment.what).collect();
+    assert_eq!(whats, ["ended", "granted", "operator-clear", "ended"]);
+    let id = SYNC_SUPERVISOR.id();
+    for mut again in [restarted(&before, id), from_snapshots(&before, id, &[0, 1])] {
+        again = begun(again).0;
+        let after = read(&mut again, None).history;
+        assert_eq!(after[..seen.len()], seen[..]);
+    }
+}
+
+#[test]
+fn operators_acts_are_kept_up_to_a_limit_of_their_own() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    for n in 0..ACTS_MAX + 5 {
+        operate(&mut trial, &format!("olga: {n}"));
+    }
+    let history = read(&mut trial, None).history;
+    let notes: Vec<_> = history.iter().filter_map(|moment| moment.note.as_deref()).collect();
+    assert_eq!(notes.len(), ACTS_MAX);
+    assert_eq!((notes[0], *notes.last().expect("there are some")), ("olga: 5", &*format!("olga: {}", ACTS_MAX + 4)));
+    // The lease that was there before them is, too.
+    assert!(history.iter().any(|moment| &*moment.what == "granted"));
+}
+
+/// Those in line are known for what they are, however many there are.
+#[test]
+fn a_long_line_of_plain_changes_is_told_to_nobody_also_after_a_restart() {
+    let mut before = trial();
+    let mut effects = request_once(&mut before, 0, "ada", 5, 0);
+    let [ada] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    fenced(&mut before, ada.token);
+    for n in 0..5 * ONE_SHOT_MOMENTS_MAX {
+        request_once(&mut before, 0, &format!("bob-{n}"), 5, 60_000);
+    }
+    let mut effects = let_go(&mut before, "ada", ada.token);
+    assert_eq!(told(&effects), []);
+    let id = SYNC_SUPERVISOR.id();
+    let again = [restarted(&before, id), from_snapshots(&before, id, &[0, 1])].map(begun);
+    let [bob] = &fences(&mut effects)[..] else { panic!("the gate is fenced for the next") };
+    let live = fenced(&mut before, bob.token);
+    for (mut trial, mut effects) in again.into_iter().chain([(before, live)]) {
+        let token = fences(&mut effects).first().map_or(bob.token, |fence| fence.token);
+        fenced(&mut trial, token);
+        assert_eq!(told(&let_go(&mut trial, "bob-0", token)), []);
+        let history = read(&mut trial, None).history;
+        let last = history.last().and_then(|moment| Some((&*moment.what, moment.party.as_ref()?.user.clone()?)));
+        assert_eq!(last, Some(("granted", user("bob-1"))));
+    }
 }
 
 #[test]
