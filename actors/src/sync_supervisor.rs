@@ -162,8 +162,8 @@ pub struct SyncSupervisor {
     objects: BTreeMap<EntityId, KnownObject>,
     history: History,
     waiting: Pending<Waiting>,
-    /// When the table is next looked at, on the monotonic clock.
-    armed_ms: Option<u64>,
+    /// The timers that are pending, on the monotonic clock: each before the one under it, for none can be taken back.
+    armed_ms: Vec<u64>,
     shown: Counts,
     /// The turn in which the table's life began. What is older came of the journal.
     began: Option<EventId>,
@@ -200,7 +200,7 @@ impl Behaviour for SyncSupervisor {
             objects: BTreeMap::new(),
             history: History::default(),
             waiting: Pending::new(settings.pending_questions_max, incarnation),
-            armed_ms: None,
+            armed_ms: Vec::new(),
             shown: Counts::default(),
             began: None,
             causes: Causes::default(),
@@ -263,7 +263,9 @@ impl Behaviour for SyncSupervisor {
     }
 
     fn timeout(&mut self, _key: PendingKey, out: &mut Out<'_, Self>) {
-        self.armed_ms = None;
+        // A timer that was set before a shorter one is pending yet, and is not set again.
+        let now_ms = out.now().monotonic_ms;
+        while self.armed_ms.pop_if(|armed_ms| *armed_ms <= now_ms).is_some() {}
         self.step(Input::Tick, out);
     }
 

@@ -82,8 +82,8 @@ impl SyncSupervisor {
     /// Sees to it that the table is looked at when something becomes due.
     fn arm(&mut self, out: &mut Out<'_, Self>) {
         let Some(due_ms) = self.table.due_ms() else { return };
-        if self.armed_ms.is_none_or(|armed_ms| due_ms < armed_ms) {
-            self.armed_ms = Some(due_ms);
+        if self.armed_ms.last().is_none_or(|armed_ms| due_ms < *armed_ms) {
+            self.armed_ms.push(due_ms);
             out.timer(due_ms.saturating_sub(out.now().monotonic_ms), PendingKey::NONE);
         }
     }

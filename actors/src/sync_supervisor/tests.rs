@@ -488,6 +488,54 @@ fn a_long_line_of_plain_changes_is_told_to_nobody_also_after_a_restart() {
     }
 }
 
+/// Takes the timers of `effects` to those that are pending, as the runtime does.
+fn set(trial: &Trial<SyncSupervisor>, effects: &[Effect<Wire>], pending: &mut Vec<u64>) {
+    pending.extend(effects.iter().filter_map(|effect| match effect {
+        Effect::Timer { after_ms, .. } => Some(trial.now.monotonic_ms + after_ms),
+        _ => None,
+    }));
+}
+
+/// Time passes, and timers run out; gives all that follows.
+fn pass(trial: &mut Trial<SyncSupervisor>, ms: u64, pending: &mut Vec<u64>) -> Effects {
+    let (until_ms, mut all) = (trial.now.monotonic_ms + ms, Vec::new());
+    while let Some(next) = (0..pending.len()).min_by_key(|n| pending[*n]).filter(|n| pending[*n] <= until_ms) {
+        trial.now.monotonic_ms = trial.now.monotonic_ms.max(pending.swap_remove(next));
+        let effects = trial.timeout(PendingKey::NONE);
+        set(trial, &effects, pending);
+        all.extend(effects);
+    }
+    trial.now.monotonic_ms = until_ms;
+    all
+}
+
+#[test]
+fn short_waits_behind_a_lease_leave_no_timers_behind() {
+    let (mut trial, mut pending) = (trial(), Vec::new());
+    let mut effects = request(&mut trial, 0, "ada", 5, 0);
+    set(&trial, &effects, &mut pending);
+    let &[FenceGate { token, .. }] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    let effects = fenced(&mut trial, token);
+    set(&trial, &effects, &mut pending);
+    let mut timers_max = 0;
+    for n in 0..200 {
+        if n % 50 == 0 {
+            let renew = RenewSyncLease { shown: shown(0, "ada", token), ttl_ms: 9_000 };
+            let effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), renew);
+            set(&trial, &effects, &mut pending);
+        }
+        let effects = request(&mut trial, 1, "bob", 4, 50);
+        set(&trial, &effects, &mut pending);
+        let effects = pass(&mut trial, 60, &mut pending);
+        assert_eq!(told(&effects), [("left".to_owned(), Some(End::WaitOver))]);
+        timers_max = timers_max.max(pending.len());
+    }
+    assert!(timers_max <= 4, "{timers_max} timers are pending");
+    // Those that are left are enough: the lease ends when it is due.
+    let effects = pass(&mut trial, 9_000, &mut pending);
+    assert_eq!(told(&effects), [("ended".to_owned(), Some(End::Expired))]);
+}
+
 #[test]
 fn what_is_written_down_gives_holder_queue_and_history_again_and_a_new_epoch() {
     let mut before = trial();
