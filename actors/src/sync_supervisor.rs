@@ -162,8 +162,8 @@ pub struct SyncSupervisor {
     objects: BTreeMap<EntityId, KnownObject>,
     history: History,
     waiting: Pending<Waiting>,
-    /// When the table is next looked at, on the monotonic clock.
-    armed_ms: Option<u64>,
+    /// The timers that are pending, on the monotonic clock: each before the one under it, for none can be taken back.
+    armed_ms: Vec<u64>,
     shown: Counts,
     /// The turn in which the table's life began. What is older came of the journal.
     began: Option<EventId>,
@@ -200,7 +200,7 @@ impl Behaviour for SyncSupervisor {
             objects: BTreeMap::new(),
             history: History::default(),
             waiting: Pending::new(settings.pending_questions_max, incarnation),
-            armed_ms: None,
+            armed_ms: Vec::new(),
             shown: Counts::default(),
             began: None,
             causes: Causes::default(),
@@ -267,7 +267,9 @@ impl Behaviour for SyncSupervisor {
     }
 
     fn timeout(&mut self, _key: PendingKey, out: &mut Out<'_, Self>) {
-        self.armed_ms = None;
+        // A timer that was set before a shorter one is pending yet, and is not set again.
+        let now_ms = out.now().monotonic_ms;
+        while self.armed_ms.pop_if(|armed_ms| *armed_ms <= now_ms).is_some() {}
         self.step(Input::Tick, out);
     }
 
@@ -275,9 +277,11 @@ impl Behaviour for SyncSupervisor {
         match record {
             SyncSupervisorRecord::Changed { object, at, change } => {
                 self.table.replay(object, &change);
-                // A snapshot's changes have no moment of their own: its moments follow them.
-                if let Some(object) = object.filter(|_| at != Timestamp::default()) {
-                    self.history.note(object, &change, at);
+                match object {
+                    // A snapshot's changes have no moment of their own: its moments follow them.
+                    _ if at == Timestamp::default() => self.history.learn(&change),
+                    Some(object) => self.history.note(object, &change, at, |_| ()),
+                    None => {}
                 }
             }
             SyncSupervisorRecord::Operated { object, at, act, by } => {

@@ -7,14 +7,19 @@ use twinway_protocol::{
     EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
     lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
     message::{
-        ExtendGate, FenceGate, LeaseMoment, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct,
-        PhysicalObjectMsg, ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept,
-        SyncReserved,
+        ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
+        ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
     },
     signal::{LeaseFigures, Signal},
 };
 
-use super::{Carried, SyncSupervisor, SyncSupervisorRecord, Waiting, history::party, part, problem::problem, view};
+use super::{
+    Carried, KnownObject, SyncSupervisor, SyncSupervisorRecord, Waiting,
+    history::{Moment, party},
+    part,
+    problem::problem,
+    view,
+};
 
 /// What an operator's act is called.
 pub(super) const fn name_of(act: OperatorAct) -> &'static str {
@@ -27,6 +32,21 @@ pub(super) const fn name_of(act: OperatorAct) -> &'static str {
 
 fn gate(object: EntityId) -> Ref<PhysicalObjectMsg> {
     Ref::new(object)
+}
+
+/// FGMV-28 REQ-DT-07: the twins of an object hear what became of its lease, and tell it to all who selected them.
+fn reflect(object: EntityId, known: Option<&KnownObject>, moment: &Moment, out: &mut Out<'_, SyncSupervisor>) {
+    let moment = Arc::new(moment.shown_to_all());
+    match known {
+        Some(known) => {
+            for (twin, actor) in &known.twins {
+                let moment = Arc::clone(&moment);
+                out.send(*actor, ReflectLease { twin: Some(twin.clone()), moment });
+            }
+        }
+        // In a new life what stands for the object is heard later; its actor has not forgotten.
+        None => out.send(gate(object), ReflectLease { twin: None, moment }),
+    }
 }
 
 impl SyncSupervisor {
@@ -62,8 +82,8 @@ impl SyncSupervisor {
     /// Sees to it that the table is looked at when something becomes due.
     fn arm(&mut self, out: &mut Out<'_, Self>) {
         let Some(due_ms) = self.table.due_ms() else { return };
-        if self.armed_ms.is_none_or(|armed_ms| due_ms < armed_ms) {
-            self.armed_ms = Some(due_ms);
+        if self.armed_ms.last().is_none_or(|armed_ms| due_ms < *armed_ms) {
+            self.armed_ms.push(due_ms);
             out.timer(due_ms.saturating_sub(out.now().monotonic_ms), PendingKey::NONE);
         }
     }
@@ -125,41 +145,10 @@ impl SyncSupervisor {
         if let Some(object) = object {
             let event = out.event();
             self.causes.note(object, &change, event, self.began.unwrap_or(event));
-            // Leases for one change come and go too often to be news.
-            let brief = self.is_brief(object, &change);
-            if let Some(moment) = self.history.note(object, &change, at).filter(|_| !brief) {
-                let moment = Arc::new(moment.shown_to_all());
-                self.reflect(object, moment, out);
-            }
+            let known = self.objects.get(&object);
+            self.history.note(object, &change, at, |moment| reflect(object, known, moment, out));
         }
         out.record(part(object), SyncSupervisorRecord::Changed { object, at, change });
-    }
-
-    /// FGMV-28 REQ-DT-07: the twins of an object hear what became of its lease, and tell it to all who selected them.
-    fn reflect(&self, object: EntityId, moment: Arc<LeaseMoment>, out: &mut Out<'_, Self>) {
-        match self.objects.get(&object) {
-            Some(known) => {
-                for (twin, actor) in &known.twins {
-                    let moment = Arc::clone(&moment);
-                    out.send(*actor, ReflectLease { twin: Some(twin.clone()), moment });
-                }
-            }
-            // In a new life what stands for the object is heard later; its actor has not forgotten.
-            None => out.send(gate(object), ReflectLease { twin: None, moment }),
-        }
-    }
-
-    fn is_brief(&self, object: EntityId, change: &Change) -> bool {
-        let one_shot = |claim: &twinway_protocol::lease::ClaimRef| match claim {
-            twinway_protocol::lease::ClaimRef::New(record) => record.manner.one_shot,
-            twinway_protocol::lease::ClaimRef::Known(arrival) => self.history.is_brief(object, *arrival),
-        };
-        match change {
-            Change::Queued(record) => record.manner.one_shot,
-            Change::Granted { claim, .. } | Change::Left { claim, .. } => one_shot(claim),
-            Change::Ended { over, .. } => self.history.is_brief(object, over.arrival),
-            _ => false,
-        }
     }
 
     /// Holds the answers of a step back until its gates have extended their leases.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twinway_protocol::{
     Effect, EntityId, PendingKey, Problem, ProblemKind, TwinId,
-    lease::{Fencing, HolderClass, Phase, Terms, Token, Wanted},
+    lease::{End, Fencing, HolderClass, Phase, Terms, Token, Wanted},
     message::{
         DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseBooking, LeaseRequest,
         ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost, PhysicalObjectMsg,
@@ -14,7 +14,10 @@ use twinway_protocol::{
     },
 };
 
-use super::SyncSupervisor;
+use super::{
+    SyncSupervisor,
+    history::{ACTS_MAX, ONE_SHOT_MOMENTS_MAX},
+};
 use crate::{
     Settings,
     dtif::sample::{
@@ -70,10 +73,19 @@ fn verifying(effects: Effects) -> Vec<PendingKey> {
 
 /// FGMV-28 7.1.3 steps 7 and 8: `by` of the metaverse system in `slot` asks, and DTAC lets it pass at `priority`.
 fn request(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32) -> Effects {
+    want(trial, slot, by, priority, wait_ms, false)
+}
+
+/// The same for one plain change (FGMV-28 7.1.3 step 18 ends it).
+fn request_once(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32) -> Effects {
+    want(trial, slot, by, priority, wait_ms, true)
+}
+
+fn want(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8, wait_ms: u32, one_shot: bool) -> Effects {
     let request = RequestSyncLease {
         metaverse: system_id(&format!("world-{slot}")),
         request: asked(by, None, wait_ms),
-        one_shot: false,
+        one_shot,
     };
     let effects = trial.deliver(metaverse(slot).id(), PendingKey::from_bits(7), request);
     let [key] = verifying(effects)[..] else { panic!("DTAC is asked") };
@@ -97,6 +109,12 @@ fn hold(trial: &mut Trial<SyncSupervisor>, slot: u32, by: &str, priority: u8) ->
     let [fence] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
     let effects = fenced(trial, fence.token);
     *heard::<SyncLeaseGranted>(effects).expect("it is answered").expect("it is granted").lease
+}
+
+/// FGMV-28 7.1.3 step 10: a user of the first metaverse system gives the object back.
+fn let_go(trial: &mut Trial<SyncSupervisor>, by: &str, token: Token) -> Effects {
+    let release = ReleaseSyncLease { shown: shown(0, by, token) };
+    trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), release)
 }
 
 fn shown(slot: u32, by: &str, token: Token) -> Box<ShownToken> {
@@ -138,6 +156,63 @@ fn reflected(effects: &[Effect<Wire>]) -> Vec<(EntityId, Option<TwinId>)> {
         _ => None,
     });
     told.map(|(to, told)| (to, told.twin.clone())).collect()
+}
+
+/// What one twin of the object is told of its lease.
+fn told(effects: &[Effect<Wire>]) -> Vec<(String, Option<End>)> {
+    let told = effects.iter().filter_map(|effect| match effect {
+        Effect::Send { wire: Some(Wire::Twin(TwinMsg::ReflectLease(told))), meta } if meta.to == twin_actor(0).id() => {
+            Some(&told.moment)
+        }
+        _ => None,
+    });
+    told.map(|moment| (moment.what.to_string(), moment.end)).collect()
+}
+
+/// FGMV-28 REQ-DT-07: also if somebody else, or one plain change, comes after it in the same step.
+#[test]
+fn the_end_of_a_lease_is_told_whoever_has_the_object_next() {
+    let ended = || ("ended".to_owned(), Some(End::Preempted));
+    let granted = || ("granted".to_owned(), None);
+    for (one_shot, expected) in [(false, vec![ended(), granted()]), (true, vec![ended()])] {
+        let mut trial = trial();
+        hold(&mut trial, 0, "ada", 5);
+        want(&mut trial, 1, "chief", 9, 0, one_shot);
+        trial.now.monotonic_ms += 500;
+        let mut effects = trial.timeout(PendingKey::NONE);
+        assert_eq!(told(&effects), expected, "one-shot: {one_shot}");
+        let [fence] = &fences(&mut effects)[..] else { panic!("the next is about to have it") };
+        assert_eq!(fence.to.as_ref().map(|to| &to.holder.user), Some(&user("chief")));
+    }
+}
+
+/// Plain changes come and go too often to be news.
+#[test]
+fn a_plain_change_that_ends_nobodys_lease_is_not_told() {
+    let mut trial = trial();
+    let mut effects = request_once(&mut trial, 0, "ada", 5, 0);
+    assert_eq!(told(&effects), []);
+    let [ada] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    assert_eq!(told(&fenced(&mut trial, ada.token)), []);
+    // Another waits behind it, and has the object in the step in which the first lets go.
+    assert_eq!(told(&request_once(&mut trial, 0, "bob", 5, 60_000)), []);
+    let mut effects = let_go(&mut trial, "ada", ada.token);
+    assert_eq!(told(&effects), []);
+    let [bob] = &fences(&mut effects)[..] else { panic!("the gate is fenced for the next") };
+    fenced(&mut trial, bob.token);
+    // Of a lease that comes after it, the lease alone is told.
+    assert_eq!(told(&request(&mut trial, 0, "eve", 5, 60_000)), [("queued".to_owned(), None)]);
+    assert_eq!(told(&let_go(&mut trial, "bob", bob.token)), [("granted".to_owned(), None)]);
+}
+
+#[test]
+fn one_plain_change_before_another_is_not_told_but_one_before_a_lease_is() {
+    for (one_shot, expected) in [(true, vec![]), (false, vec![("revoking".to_owned(), None)])] {
+        let mut trial = trial();
+        let [fence] = &fences(&mut want(&mut trial, 0, "ada", 5, 0, one_shot))[..] else { panic!("it is granted") };
+        fenced(&mut trial, fence.token);
+        assert_eq!(told(&request_once(&mut trial, 0, "chief", 9, 0)), expected);
+    }
 }
 
 /// FGMV-28 REQ-DT-07.
@@ -363,6 +438,144 @@ fn an_operators_act_is_written_down_with_who_and_why_and_shown_to_operators_only
     let noted = |view: &twinway_protocol::message::LeaseView| view.history.iter().any(|moment| moment.note.is_some());
     assert!(noted(&read(&mut trial, None)));
     assert!(!noted(&read(&mut trial, Some("world-0"))));
+}
+
+/// One plain change, from its request to its end.
+fn change_once(trial: &mut Trial<SyncSupervisor>, by: &str) {
+    let mut effects = request_once(trial, 0, by, 5, 0);
+    let [fence] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    fenced(trial, fence.token);
+    let [closes] = &fences(&mut let_go(trial, by, fence.token))[..] else { panic!("the gate closes") };
+    fenced(trial, closes.token);
+}
+
+fn operate(trial: &mut Trial<SyncSupervisor>, by: &str) {
+    let act = OperateSyncLease { twin: twin_id("arm"), act: OperatorAct::Clear, by: by.into() };
+    let mut effects = trial.deliver(EntityId::new(255, 0, 0), PendingKey::from_bits(4), act);
+    for fence in fences(&mut effects) {
+        fenced(trial, fence.token);
+    }
+}
+
+#[test]
+fn plain_changes_push_neither_operators_acts_nor_leases_out_of_the_history() {
+    let mut before = trial();
+    hold(&mut before, 0, "ada", 5);
+    operate(&mut before, "olga: it smokes");
+    let early: Vec<_> = read(&mut before, None).history;
+    let whats: Vec<_> = early.iter().map(|moment| &*moment.what).collect();
+    assert_eq!(whats, ["granted", "operator-clear", "ended"]);
+    for n in 0..40 {
+        change_once(&mut before, &format!("bob-{n}"));
+    }
+    let seen = read(&mut before, None).history;
+    assert_eq!(seen[..3], early[..]);
+    // The last of the plain changes are still shown, and no more than are of use.
+    let late: Vec<_> = seen[3..].iter().map(|moment| (&*moment.what, moment.party.as_ref())).collect();
+    assert_eq!(late.len(), ONE_SHOT_MOMENTS_MAX);
+    let last = late.last().and_then(|(what, party)| Some((*what, party.as_ref()?.user.clone()?)));
+    assert_eq!(last, Some(("ended", user("bob-39"))));
+    // In the order in which they happened, although all of it happened in one millisecond.
+    hold(&mut before, 0, "eve", 5);
+    operate(&mut before, "olga: again");
+    let seen = read(&mut before, None).history;
+    let whats: Vec<_> = seen[seen.len() - 4..].iter().map(|moment| &*moment.what).collect();
+    assert_eq!(whats, ["ended", "granted", "operator-clear", "ended"]);
+    let id = SYNC_SUPERVISOR.id();
+    for mut again in [restarted(&before, id), from_snapshots(&before, id, &[0, 1])] {
+        again = begun(again).0;
+        let after = read(&mut again, None).history;
+        assert_eq!(after[..seen.len()], seen[..]);
+    }
+}
+
+#[test]
+fn operators_acts_are_kept_up_to_a_limit_of_their_own() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    for n in 0..ACTS_MAX + 5 {
+        operate(&mut trial, &format!("olga: {n}"));
+    }
+    let history = read(&mut trial, None).history;
+    let notes: Vec<_> = history.iter().filter_map(|moment| moment.note.as_deref()).collect();
+    assert_eq!(notes.len(), ACTS_MAX);
+    assert_eq!((notes[0], *notes.last().expect("there are some")), ("olga: 5", &*format!("olga: {}", ACTS_MAX + 4)));
+    // The lease that was there before them is, too.
+    assert!(history.iter().any(|moment| &*moment.what == "granted"));
+}
+
+/// Those in line are known for what they are, however many there are.
+#[test]
+fn a_long_line_of_plain_changes_is_told_to_nobody_also_after_a_restart() {
+    let mut before = trial();
+    let mut effects = request_once(&mut before, 0, "ada", 5, 0);
+    let [ada] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    fenced(&mut before, ada.token);
+    for n in 0..5 * ONE_SHOT_MOMENTS_MAX {
+        request_once(&mut before, 0, &format!("bob-{n}"), 5, 60_000);
+    }
+    let mut effects = let_go(&mut before, "ada", ada.token);
+    assert_eq!(told(&effects), []);
+    let id = SYNC_SUPERVISOR.id();
+    let again = [restarted(&before, id), from_snapshots(&before, id, &[0, 1])].map(begun);
+    let [bob] = &fences(&mut effects)[..] else { panic!("the gate is fenced for the next") };
+    let live = fenced(&mut before, bob.token);
+    for (mut trial, mut effects) in again.into_iter().chain([(before, live)]) {
+        let token = fences(&mut effects).first().map_or(bob.token, |fence| fence.token);
+        fenced(&mut trial, token);
+        assert_eq!(told(&let_go(&mut trial, "bob-0", token)), []);
+        let history = read(&mut trial, None).history;
+        let last = history.last().and_then(|moment| Some((&*moment.what, moment.party.as_ref()?.user.clone()?)));
+        assert_eq!(last, Some(("granted", user("bob-1"))));
+    }
+}
+
+/// Takes the timers of `effects` to those that are pending, as the runtime does.
+fn set(trial: &Trial<SyncSupervisor>, effects: &[Effect<Wire>], pending: &mut Vec<u64>) {
+    pending.extend(effects.iter().filter_map(|effect| match effect {
+        Effect::Timer { after_ms, .. } => Some(trial.now.monotonic_ms + after_ms),
+        _ => None,
+    }));
+}
+
+/// Time passes, and timers run out; gives all that follows.
+fn pass(trial: &mut Trial<SyncSupervisor>, ms: u64, pending: &mut Vec<u64>) -> Effects {
+    let (until_ms, mut all) = (trial.now.monotonic_ms + ms, Vec::new());
+    while let Some(next) = (0..pending.len()).min_by_key(|n| pending[*n]).filter(|n| pending[*n] <= until_ms) {
+        trial.now.monotonic_ms = trial.now.monotonic_ms.max(pending.swap_remove(next));
+        let effects = trial.timeout(PendingKey::NONE);
+        set(trial, &effects, pending);
+        all.extend(effects);
+    }
+    trial.now.monotonic_ms = until_ms;
+    all
+}
+
+#[test]
+fn short_waits_behind_a_lease_leave_no_timers_behind() {
+    let (mut trial, mut pending) = (trial(), Vec::new());
+    let mut effects = request(&mut trial, 0, "ada", 5, 0);
+    set(&trial, &effects, &mut pending);
+    let &[FenceGate { token, .. }] = &fences(&mut effects)[..] else { panic!("the gate is fenced") };
+    let effects = fenced(&mut trial, token);
+    set(&trial, &effects, &mut pending);
+    let mut timers_max = 0;
+    for n in 0..200 {
+        if n % 50 == 0 {
+            let renew = RenewSyncLease { shown: shown(0, "ada", token), ttl_ms: 9_000 };
+            let effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), renew);
+            set(&trial, &effects, &mut pending);
+        }
+        let effects = request(&mut trial, 1, "bob", 4, 50);
+        set(&trial, &effects, &mut pending);
+        let effects = pass(&mut trial, 60, &mut pending);
+        assert_eq!(told(&effects), [("left".to_owned(), Some(End::WaitOver))]);
+        timers_max = timers_max.max(pending.len());
+    }
+    assert!(timers_max <= 4, "{timers_max} timers are pending");
+    // Those that are left are enough: the lease ends when it is due.
+    let effects = pass(&mut trial, 9_000, &mut pending);
+    assert_eq!(told(&effects), [("ended".to_owned(), Some(End::Expired))]);
 }
 
 #[test]
