@@ -336,6 +336,10 @@ fn mistaken() -> Problem {
     Problem::new(ProblemKind::Internal, "the lease table answered something else than it was asked")
 }
 
+/// What somebody is told who had anything of an object that is retired.
+const GONE: &str =
+    "Nothing stands for one of the objects any more: its twin system was deregistered, or lists it no more.";
+
 /// What a requester is told without having asked.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -409,9 +413,13 @@ impl<'a> Told<'a> {
                 token: Some(token),
                 end: Some(end),
                 requeued: Some(requeued),
-                advice: "The token is worth nothing now. Ask again to have the objects.",
+                advice: match end {
+                    End::Retired => GONE,
+                    _ => "The token is worth nothing now. Ask again to have the objects.",
+                },
                 ..blank
             },
+            Notice::Left(End::Retired) => Self { event: "lease.left", end: Some(End::Retired), advice: GONE, ..blank },
             Notice::Left(end) => {
                 Self { event: "lease.left", end: Some(end), advice: "The request waits no more.", ..blank }
             }
@@ -427,6 +435,9 @@ impl<'a> Told<'a> {
                 advice: "A higher priority reserved the time.",
                 ..blank
             },
+            Notice::Dropped { id, end } => {
+                Self { event: "lease.unreserved", reservation: Some(id), end: Some(end), advice: GONE, ..blank }
+            }
         }
     }
 }

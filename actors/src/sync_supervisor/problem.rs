@@ -97,6 +97,7 @@ fn kind_of(end: End) -> ProblemKind {
         End::Cancelled => Kind::LeaseCancelled,
         End::Declined => Kind::LeaseDeclined,
         End::Displaced => Kind::LeaseDisplaced,
+        End::Retired => Kind::TwinUnknown,
     }
 }
 
@@ -113,6 +114,7 @@ fn detail_of(end: End, conflict: Option<&Conflict>) -> String {
         End::Cancelled => "its requester cancelled it",
         End::Declined => "the holder does not yield",
         End::Displaced => "a higher priority came before it was granted",
+        End::Retired => "nothing stands for the object any more: its twin system was deregistered, or lists it no more",
     };
     match conflict {
         Some(Conflict { priority, expires_in_ms: Some(in_ms), .. }) => {

@@ -36,13 +36,15 @@ pub enum End {
     Declined,
     /// A higher priority came before the grant was finished, and the requester would not wait.
     Displaced,
+    /// Nothing stands for the object any more: its twin system was deregistered, or lists it no more.
+    Retired,
 }
 
 impl End {
     /// Whether the holder did not let go by itself: the device is brought to a safe stop then.
     #[must_use]
     pub fn is_forced(self) -> bool {
-        matches!(self, Self::Expired | Self::Preempted | Self::Revoked | Self::GateSilent)
+        matches!(self, Self::Expired | Self::Preempted | Self::Revoked | Self::GateSilent | Self::Retired)
     }
 }
 
@@ -286,6 +288,13 @@ pub enum Notice {
     },
     /// Its reservation is gone: a higher one took its place.
     Unreserved(u64),
+    /// Its reservation is gone, for another reason.
+    Dropped {
+        /// The reservation's number.
+        id: u64,
+        /// Why.
+        end: End,
+    },
 }
 
 /// What the supervisor is to do, in this order. Everything but [`Effect::Record`] waits until the records are durable.

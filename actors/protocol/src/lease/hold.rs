@@ -115,21 +115,26 @@ impl Table {
     }
 
     /// Ends a lease, and answers when its gates have closed.
-    fn let_go(&mut self, key: Key, end: End, reply: Option<Reply>, out: &mut Vec<Effect>) {
+    pub(super) fn let_go(&mut self, key: Key, end: End, reply: Option<Reply>, out: &mut Vec<Effect>) {
         let Some(claim) = self.claims.get(key) else { return };
         let objects = claim.objects.clone();
         if let Some(reply) = reply {
             let closing = self.closings.insert((reply, objects.as_slice().len()));
             for slot in Self::slots(&objects) {
-                let Some(object) = self.object_mut(slot) else { continue };
-                if object.closing == NOBODY {
-                    object.closing = closing;
-                } else {
-                    object.extra_mut().closing.push(closing);
-                }
+                self.await_closed(slot, closing);
             }
         }
         self.vacate(key, end, out);
+    }
+
+    /// Whoever is kept under `closing` waits for this gate to close.
+    pub(super) fn await_closed(&mut self, slot: usize, closing: Key) {
+        let Some(object) = self.object_mut(slot) else { return };
+        if object.closing == NOBODY {
+            object.closing = closing;
+        } else {
+            object.extra_mut().closing.push(closing);
+        }
     }
 
     /// A gate has closed, or does not answer: whoever waited for it does so no more.
