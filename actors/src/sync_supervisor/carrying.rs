@@ -9,7 +9,7 @@ use twinway_protocol::{
     message::{
         ExtendGate, FenceGate, LeaseMoment, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct,
         PhysicalObjectMsg, ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept,
-        SyncReserved,
+        SyncReserved, WeighGate,
     },
     signal::{LeaseFigures, Signal},
 };
@@ -90,6 +90,7 @@ impl SyncSupervisor {
             Effect::Restrict { object, token, restricted } => {
                 out.send(gate(object), RestrictGate { token, restricted })
             }
+            Effect::Weigh { object, token, priority } => out.send(gate(object), WeighGate { token, priority }),
             Effect::Extend { object, token, ttl_ms } => out.ask(gate(object), ExtendGate { token, ttl_ms }, extending),
             Effect::Answer(reply, answer) => self.answer(PendingKey::from_bits(reply), answer, figures, out),
             Effect::Tell { system, who, id, notice, .. } => Self::tell(system, &who, id, notice, out),

@@ -331,6 +331,15 @@ pub enum Effect {
         /// Whether only the safe stop is accepted.
         restricted: bool,
     },
+    /// Have the gate say of the holder that it weighs this now.
+    Weigh {
+        /// The object.
+        object: EntityId,
+        /// The holder's token.
+        token: Token,
+        /// What the holder weighs.
+        priority: Priority,
+    },
     /// Have the gate accept the token for so long. What is answered in this step waits for the gates.
     Extend {
         /// The object.

@@ -205,9 +205,16 @@ impl Table {
         let is = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.arrival == arrival);
         let keys = std::iter::once(place.holder).chain(place.queue.iter().map(|rank| rank.key));
         let Some(key) = keys.into_iter().find(is) else { return };
+        let before = self.claims.get(key).map(|claim| claim.priority);
         self.reweigh(key, object, priority);
         if !broken(Mutation::WeightNotRecorded) {
             self.record(object.slot() as usize, Change::Weighed { arrival, priority }, out);
+        }
+        // The gates tell who is refused what the holder weighs.
+        let changed = self.claims.get(key).filter(|claim| Some(claim.priority) != before);
+        if let Some((claim, lease)) = changed.and_then(|claim| Some((claim, claim.lease()?))) {
+            let (objects, token, priority) = (claim.objects.as_slice(), lease.token, claim.priority);
+            out.extend(objects.iter().map(|wanted| Effect::Weigh { object: wanted.object, token, priority }));
         }
         self.touch(key);
     }

@@ -463,7 +463,8 @@ impl World {
                 let objects = objects.as_slice().iter().map(|wanted| wanted.object).collect();
                 return self.over_session(Happening::ToUser(user, objects, grant.token));
             }
-            Effect::Tell { .. } | Effect::Record(..) => return,
+            // What a holder weighs only tells who is refused.
+            Effect::Tell { .. } | Effect::Record(..) | Effect::Weigh { .. } => return,
         };
         if self.chance(16) == 0 && !self.calm {
             let late_ms = self.chance(300);
