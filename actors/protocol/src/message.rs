@@ -229,7 +229,7 @@ mailboxes! {
         /// What the actor of a physical object accepts.
         PhysicalObject(PhysicalObjectMsg) = 15 {
             asks { RepresentObject, ApplyChange, ExtendGate }
-            tells { ObserveChange, FenceGate, RestrictGate, ReflectLease }
+            tells { ObserveChange, FenceGate, RestrictGate, ReflectLease, WeighGate }
             hears { ChangeApplied, DeviceFenced, ActionEnded }
         }
         /// What the actor of a user's device accepts.

@@ -21,7 +21,7 @@ use twinway_protocol::{
     message::{
         ActionEnded, ActionOver, ApplyChange, ChangeApplied, ChangeUnderWay, DTSR, ExtendGate, GateExtended,
         GateFenced, GateStarted, Kept, ObserveChange, PhysicalChange, PhysicalObjectMsg, PropertyValues, Reannounce,
-        ReflectLease, RepresentObject, Representation, RestrictGate, SYNC_SUPERVISOR, TwinMsg, Wire,
+        ReflectLease, RepresentObject, Representation, RestrictGate, SYNC_SUPERVISOR, TwinMsg, WeighGate, Wire,
     },
     signal::Signal,
     time::Timestamp,
@@ -128,6 +128,7 @@ impl Behaviour for PhysicalObject {
                     self.show_gate(GateDid::Restricted(token, restricted), out);
                 }
             }
+            Msg::WeighGate(WeighGate { token, priority }) => self.gate.weigh(token, priority),
             Msg::ExtendGate(extension) => self.extend(&meta, extension, out),
             Msg::ApplyChange(change) if change.stop => self.stop(&meta, change, out),
             Msg::ApplyChange(change) => self.apply(&meta, change, out),

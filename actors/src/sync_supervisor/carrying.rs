@@ -9,6 +9,7 @@ use twinway_protocol::{
     message::{
         ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
         ReflectLease, RestrictGate, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeasesKept, SyncReserved,
+        WeighGate,
     },
     signal::{LeaseFigures, Signal},
 };
@@ -110,6 +111,7 @@ impl SyncSupervisor {
             Effect::Restrict { object, token, restricted } => {
                 out.send(gate(object), RestrictGate { token, restricted })
             }
+            Effect::Weigh { object, token, priority } => out.send(gate(object), WeighGate { token, priority }),
             Effect::Extend { object, token, ttl_ms } => out.ask(gate(object), ExtendGate { token, ttl_ms }, extending),
             Effect::Answer(reply, answer) => self.answer(PendingKey::from_bits(reply), answer, figures, out),
             Effect::Tell { system, who, id, notice, .. } => Self::tell(system, &who, id, notice, out),
@@ -325,6 +327,10 @@ fn mistaken() -> Problem {
     Problem::new(ProblemKind::Internal, "the lease table answered something else than it was asked")
 }
 
+/// What somebody is told who had anything of an object that is retired.
+const GONE: &str =
+    "Nothing stands for one of the objects any more: its twin system was deregistered, or lists it no more.";
+
 /// What a requester is told without having asked.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -398,9 +404,13 @@ impl<'a> Told<'a> {
                 token: Some(token),
                 end: Some(end),
                 requeued: Some(requeued),
-                advice: "The token is worth nothing now. Ask again to have the objects.",
+                advice: match end {
+                    End::Retired => GONE,
+                    _ => "The token is worth nothing now. Ask again to have the objects.",
+                },
                 ..blank
             },
+            Notice::Left(End::Retired) => Self { event: "lease.left", end: Some(End::Retired), advice: GONE, ..blank },
             Notice::Left(end) => {
                 Self { event: "lease.left", end: Some(end), advice: "The request waits no more.", ..blank }
             }
@@ -416,6 +426,9 @@ impl<'a> Told<'a> {
                 advice: "A higher priority reserved the time.",
                 ..blank
             },
+            Notice::Dropped { id, end } => {
+                Self { event: "lease.unreserved", reservation: Some(id), end: Some(end), advice: GONE, ..blank }
+            }
         }
     }
 }

@@ -98,6 +98,7 @@ fn kind_of(end: End) -> ProblemKind {
         End::Declined => Kind::LeaseDeclined,
         End::Displaced => Kind::LeaseDisplaced,
         End::Denied => Kind::PermissionMissing,
+        End::Retired => Kind::TwinUnknown,
     }
 }
 
@@ -115,6 +116,7 @@ fn detail_of(end: End, conflict: Option<&Conflict>) -> String {
         End::Declined => "the holder does not yield",
         End::Displaced => "a higher priority came before it was granted",
         End::Denied => "its user may not change the object any more",
+        End::Retired => "nothing stands for the object any more: its twin system was deregistered, or lists it no more",
     };
     match conflict {
         Some(Conflict { priority, expires_in_ms: Some(in_ms), .. }) => {

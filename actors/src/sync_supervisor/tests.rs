@@ -6,11 +6,11 @@ use twinway_protocol::{
     Effect, EntityId, PendingKey, Problem, ProblemKind, TwinId,
     lease::{End, Fencing, HolderClass, Phase, Terms, Token, Wanted},
     message::{
-        DTAC, DtacMsg, ExtendGate, FenceGate, GateExtended, GateFenced, KeepSyncLeases, LeaseBooking, LeaseRequest,
-        ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost, PhysicalObjectMsg,
-        ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases, ReserveSync, RoleChanged,
-        SYNC_SUPERVISOR, ShownToken, SyncLease, SyncLeaseGranted, SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided,
-        SyncLeasesKept, SyncVerified, TwinMsg, Wire,
+        DTAC, DTSR, DtacMsg, ExtendGate, FenceGate, ForgetTwinSystem, GateExtended, GateFenced, KeepSyncLeases, Kept,
+        LeaseBooking, LeaseRequest, ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost,
+        PhysicalObjectMsg, ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases,
+        ReserveSync, RoleChanged, SYNC_SUPERVISOR, ShownToken, SyncLease, SyncLeaseGranted, SyncLeaseSettled,
+        SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg, Wire,
     },
 };
 
@@ -596,6 +596,54 @@ fn what_is_written_down_gives_holder_queue_and_history_again_and_a_new_epoch() {
         assert!(again.history.len() > seen.history.len());
         assert_eq!(again.history[..seen.history.len()], seen.history[..]);
     }
+}
+
+/// FGMV-29 8.3.1: the twin system of `urn:arm` is deregistered.
+fn forget(trial: &mut Trial<SyncSupervisor>) -> Effects {
+    let mut sample = twin_system("works", 0, vec![twin("arm", Some("urn:arm")), twin("arm-too", Some("urn:arm"))]);
+    sample.twins.iter_mut().for_each(|twin| twin.object = Some(object_actor(0)));
+    let forget = ForgetTwinSystem { system: sample.system, twins: sample.twins.into() };
+    trial.deliver(DTSR.id(), PendingKey::from_bits(8), forget)
+}
+
+#[test]
+fn who_gave_an_object_back_is_answered_though_its_twin_system_is_deregistered_meanwhile() {
+    let mut trial = trial();
+    let lease = hold(&mut trial, 0, "ada", 5);
+    let release = ReleaseSyncLease { shown: shown(0, "ada", lease.token) };
+    let mut effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), release);
+    let [fence] = &fences(&mut effects)[..] else { panic!("the gate closes") };
+    assert!(heard::<Kept>(forget(&mut trial)).is_none(), "what the device was sent is under way still");
+    let to: Vec<_> = fenced(&mut trial, fence.token)
+        .into_iter()
+        .filter_map(|effect| if let Effect::Send { meta, .. } = effect { Some((meta.to, meta.pending)) } else { None })
+        .filter(|(_, pending)| *pending != PendingKey::NONE)
+        .collect();
+    assert_eq!(to, [(metaverse(0).id(), PendingKey::from_bits(5)), (DTSR.id(), PendingKey::from_bits(8))]);
+    assert!(trial.behaviour.waiting.is_empty());
+}
+
+#[test]
+fn who_loses_an_object_because_its_twin_system_is_deregistered_hears_so() {
+    let mut trial = trial();
+    hold(&mut trial, 0, "ada", 5);
+    request(&mut trial, 1, "bob", 5, 60_000);
+    let effects = forget(&mut trial);
+    let told = sent_to::<MetaverseSystemMsg>(effects);
+    let lost = told.iter().find_map(|(_, message)| match message {
+        MetaverseSystemMsg::NotifyLease(notice) => Some(notice),
+        _ => None,
+    });
+    let lost = lost.expect("the holder is told");
+    let said = lost.data.as_str();
+    assert!(lost.event == "lease.lost" && said.contains("\"retired\"") && said.contains("deregistered"), "{said}");
+    let refused = told.iter().find_map(|(_, message)| match message {
+        MetaverseSystemMsg::SyncLeaseGranted(answer) => answer.as_ref().err(),
+        _ => None,
+    });
+    let refused = refused.expect("who waits is answered");
+    assert_eq!(refused.kind, ProblemKind::TwinUnknown);
+    assert!(refused.detail.contains("deregistered"), "{refused}");
 }
 
 #[test]

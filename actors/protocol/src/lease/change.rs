@@ -38,13 +38,15 @@ pub enum End {
     Displaced,
     /// Its user may not have the object any more.
     Denied,
+    /// Nothing stands for the object any more: its twin system was deregistered, or lists it no more.
+    Retired,
 }
 
 impl End {
     /// Whether the holder did not let go by itself: the device is brought to a safe stop then.
     #[must_use]
     pub fn is_forced(self) -> bool {
-        matches!(self, Self::Expired | Self::Preempted | Self::Revoked | Self::GateSilent)
+        matches!(self, Self::Expired | Self::Preempted | Self::Revoked | Self::GateSilent | Self::Retired)
     }
 }
 
@@ -288,6 +290,13 @@ pub enum Notice {
     },
     /// Its reservation is gone: a higher one took its place.
     Unreserved(u64),
+    /// Its reservation is gone, for another reason.
+    Dropped {
+        /// The reservation's number.
+        id: u64,
+        /// Why.
+        end: End,
+    },
 }
 
 /// What the supervisor is to do, in this order. Everything but [`Effect::Record`] waits until the records are durable.
@@ -323,6 +332,15 @@ pub enum Effect {
         token: Token,
         /// Whether only the safe stop is accepted.
         restricted: bool,
+    },
+    /// Have the gate say of the holder that it weighs this now.
+    Weigh {
+        /// The object.
+        object: EntityId,
+        /// The holder's token.
+        token: Token,
+        /// What the holder weighs.
+        priority: Priority,
     },
     /// Have the gate accept the token for so long. What is answered in this step waits for the gates.
     Extend {

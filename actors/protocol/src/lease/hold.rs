@@ -115,21 +115,26 @@ impl Table {
     }
 
     /// Ends a lease, and answers when its gates have closed.
-    fn let_go(&mut self, key: Key, end: End, reply: Option<Reply>, out: &mut Vec<Effect>) {
+    pub(super) fn let_go(&mut self, key: Key, end: End, reply: Option<Reply>, out: &mut Vec<Effect>) {
         let Some(claim) = self.claims.get(key) else { return };
         let objects = claim.objects.clone();
         if let Some(reply) = reply {
             let closing = self.closings.insert((reply, objects.as_slice().len()));
             for slot in Self::slots(&objects) {
-                let Some(object) = self.object_mut(slot) else { continue };
-                if object.closing == NOBODY {
-                    object.closing = closing;
-                } else {
-                    object.extra_mut().closing.push(closing);
-                }
+                self.await_closed(slot, closing);
             }
         }
         self.vacate(key, end, out);
+    }
+
+    /// Whoever is kept under `closing` waits for this gate to close.
+    pub(super) fn await_closed(&mut self, slot: usize, closing: Key) {
+        let Some(object) = self.object_mut(slot) else { return };
+        if object.closing == NOBODY {
+            object.closing = closing;
+        } else {
+            object.extra_mut().closing.push(closing);
+        }
     }
 
     /// A gate has closed, or does not answer: whoever waited for it does so no more.
@@ -202,9 +207,16 @@ impl Table {
     /// outranked now is revoked, not dropped.
     pub(super) fn weigh(&mut self, object: EntityId, arrival: u64, priority: Priority, out: &mut Vec<Effect>) {
         let Some(key) = self.numbered(object, arrival) else { return };
+        let before = self.claims.get(key).map(|claim| claim.priority);
         self.reweigh(key, object, priority);
         if !broken(Mutation::WeightNotRecorded) {
             self.record(object.slot() as usize, Change::Weighed { arrival, priority }, out);
+        }
+        // The gates tell who is refused what the holder weighs.
+        let changed = self.claims.get(key).filter(|claim| Some(claim.priority) != before);
+        if let Some((claim, lease)) = changed.and_then(|claim| Some((claim, claim.lease()?))) {
+            let (objects, token, priority) = (claim.objects.as_slice(), lease.token, claim.priority);
+            out.extend(objects.iter().map(|wanted| Effect::Weigh { object: wanted.object, token, priority }));
         }
         self.touch(key);
     }

@@ -22,14 +22,22 @@ impl Table {
         for reservation in reserved {
             self.drop_reservation(slot, reservation.id, out);
             let (system, who, objects) = (reservation.system, reservation.who, Objects::One(reservation.wanted));
-            out.push(Effect::Tell { system, who, id: None, objects, notice: Notice::Unreserved(reservation.id) });
+            let notice = Notice::Dropped { id: reservation.id, end: End::Retired };
+            out.push(Effect::Tell { system, who, id: None, objects, notice });
         }
         // Those who wait leave before the lease ends: nobody is granted what is about to be gone.
         for key in waiting {
-            self.leave(key, End::Cancelled, out);
+            self.leave(key, End::Retired, out);
         }
-        if self.claims.get(holder).is_some() {
-            return self.revoke_now(holder, false, Some(reply), out);
+        if let Some(claim) = self.claims.get_mut(holder) {
+            // Nobody waits again for what is gone.
+            claim.manner.requeue = false;
+            return self.let_go(holder, End::Retired, Some(reply), out);
+        }
+        // What was sent under an earlier lease may be under way still; a gate that does not answer is not waited for.
+        if self.object(slot).is_some_and(|object| !object.fenced && !object.quarantined) {
+            let closing = self.closings.insert((reply, 1));
+            return self.await_closed(slot, closing);
         }
         out.push(Effect::Answer(reply, Ok(Done::Settled)));
     }
@@ -39,6 +47,8 @@ impl Table {
         let slot = object.slot() as usize;
         if self.object(slot).is_some_and(|known| known.holder == NOBODY && known.queue.is_empty()) {
             self.record(slot, Change::Retired, out);
+            // Whoever waits for its gate still has nothing to wait for any more.
+            self.closed(slot, out);
             self.drop_object(slot);
         }
     }

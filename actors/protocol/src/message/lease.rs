@@ -291,6 +291,15 @@ pub struct RestrictGate {
     pub restricted: bool,
 }
 
+/// The supervisor tells a gate what its holder weighs now: whoever is refused hears it.
+#[derive(Clone, Copy, Debug)]
+pub struct WeighGate {
+    /// The holder's token.
+    pub token: Token,
+    /// What the holder weighs.
+    pub priority: Priority,
+}
+
 /// The supervisor has a gate accept a token for longer.
 #[derive(Clone, Copy, Debug)]
 pub struct ExtendGate {
@@ -413,6 +422,7 @@ steps! {
     control GateFenced = "7.1.3" "9";
     control GateStarted;
     control RestrictGate;
+    control WeighGate;
     ask ExtendGate -> GateExtended;
     answer GateExtended;
     ask FenceDevice -> DeviceFenced;

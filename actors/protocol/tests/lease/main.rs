@@ -14,6 +14,8 @@ mod lives;
 #[cfg(all(test, feature = "mutations"))]
 mod proof;
 #[cfg(test)]
+mod retired;
+#[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod table;

@@ -116,6 +116,29 @@ fn a_successor_that_lost_its_place_still_stops_waiting_in_time() {
 }
 
 #[test]
+fn the_gates_of_a_lease_hear_what_its_holder_weighs_now() {
+    let mut one = One::new();
+    one.ask(request(0, &[0, 1], 2, 0));
+    let arrival = one.view(object(0)).holder.expect("somebody is about to have it").arrival;
+    let weigh = |priority| Input::Weigh { object: object(1), arrival, priority };
+    let weighed = |one: &mut One, priority| -> Vec<_> {
+        let effects = one.step(weigh(priority)).into_iter();
+        let weights = effects.filter_map(|effect| match effect {
+            Effect::Weigh { object, token, priority } => Some((object, token, priority)),
+            _ => None,
+        });
+        weights.collect()
+    };
+    // A gate was told with its fence, which may not be done yet.
+    let token = one.view(object(0)).token;
+    assert_eq!(weighed(&mut one, 1), [(object(0), token, 1), (object(1), token, 1)]);
+    one.fenced(object(0));
+    one.fenced(object(1));
+    assert_eq!(weighed(&mut one, 0), [(object(0), token, 0), (object(1), token, 0)]);
+    assert_eq!(weighed(&mut one, 0), [], "they know");
+}
+
+#[test]
 fn a_holder_declines_for_its_equals_only() {
     let mut one = held();
     let asks = |user, priority| {

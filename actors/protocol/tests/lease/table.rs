@@ -218,6 +218,7 @@ fn short(effect: &Effect) -> String {
             format!("fence {}{stop}{replaced}{restricted}", if to.is_some() { "for the holder" } else { "closed" })
         }
         Effect::Restrict { restricted, .. } => format!("restrict {restricted}"),
+        Effect::Weigh { priority, .. } => format!("weigh {priority}"),
         Effect::Extend { ttl_ms, .. } => format!("extend {ttl_ms} ms"),
         Effect::Answer(reply, Ok(done)) => format!("answer {} {}", who(*reply), debug(done)),
         Effect::Answer(reply, Err(twinway_protocol::lease::Refused::Ended(end, _))) => {

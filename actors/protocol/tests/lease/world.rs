@@ -465,7 +465,8 @@ impl World {
                 let objects = objects.as_slice().iter().map(|wanted| wanted.object).collect();
                 return self.over_session(Happening::ToUser(user, objects, grant.token));
             }
-            Effect::Tell { .. } | Effect::Record(..) => return,
+            // What a holder weighs only tells who is refused.
+            Effect::Tell { .. } | Effect::Record(..) | Effect::Weigh { .. } => return,
         };
         let life = self.gates[&object].incarnation;
         // A copy comes behind what it is a copy of; what was sent later it may overtake, and be overtaken by.

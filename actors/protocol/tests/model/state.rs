@@ -316,7 +316,7 @@ impl State {
                 let objects = objects.as_slice().iter().map(|wanted| wanted.object);
                 self.known.extend(objects.map(|object| (user, object, grant.token)));
             }
-            Effect::Tell { .. } | Effect::Record(..) => {}
+            Effect::Tell { .. } | Effect::Record(..) | Effect::Weigh { .. } => {}
         }
     }
 

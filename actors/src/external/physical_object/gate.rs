@@ -90,6 +90,14 @@ impl Gate {
         token == self.newest()
     }
 
+    /// The holder weighs something else than when the gate was fenced for it.
+    pub(super) fn weigh(&mut self, token: Token, priority: Priority) {
+        let holders = [self.closing.as_mut(), self.fenced.as_mut()];
+        for holder in holders.into_iter().flatten().filter(|holder| holder.token == token) {
+            holder.priority = priority;
+        }
+    }
+
     /// The whole name of a user whose command passes: that of the holder, if it is the same user.
     pub(super) fn named(&self, metaverse: &SystemId, user: &UserId) -> lease::Holder {
         let holder = self.fenced.as_ref().and_then(|fenced| Some(&fenced.to.as_ref()?.holder));

@@ -58,6 +58,7 @@ impl Observer {
             }
             Effect::Record(..)
             | Effect::Restrict { .. }
+            | Effect::Weigh { .. }
             | Effect::Extend { .. }
             | Effect::Answer(..)
             | Effect::Tell { .. } => {}

@@ -26,7 +26,7 @@ impl Observer {
                 }
                 Effect::Extend { object, token, ttl_ms } => self.promised(*object, *token, *ttl_ms),
                 Effect::Fence { object, .. } => self.asked_again(*object),
-                Effect::Restrict { .. } | Effect::Tell { .. } => {}
+                Effect::Restrict { .. } | Effect::Weigh { .. } | Effect::Tell { .. } => {}
             }
         }
         if matches!(input, Input::Recover(_)) {

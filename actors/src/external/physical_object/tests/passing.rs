@@ -1,6 +1,6 @@
 //! Which commands pass the gate (FGMV-29 9.2 step 17; FGMV-28 7.1.3 step 11).
 
-use twinway_protocol::message::{ExtendGate, GateExtended, PhysicalObjectMsg, RestrictGate};
+use twinway_protocol::message::{ExtendGate, GateExtended, PhysicalObjectMsg, RestrictGate, WeighGate};
 
 use super::*;
 
@@ -61,6 +61,23 @@ fn who_lost_is_told_what_won_and_of_others_no_names() {
     fence(&mut gate, token(3), Some(claimant("bob", "world")));
     let lost = refused(send(&mut gate, command("b", Some(token(1))))).lease.expect("it says what won");
     assert_eq!(lost.holder.expect("somebody won").user, Some(user("bob")));
+}
+
+#[test]
+fn who_is_refused_is_told_what_the_holder_weighs_now() {
+    // FGMV-28 REQ-DT-08: priorities can change while leases are held.
+    let mut gate = held(Synchronization::default());
+    fence(&mut gate, token(2), bob());
+    let weighs = |gate: &mut Gate| {
+        [None, Some(token(1))].map(|shown| {
+            let context = refused(send(gate, command("b", shown))).lease.expect("it says who has it");
+            context.holder.expect("somebody has it").priority
+        })
+    };
+    for (of, priority) in [(token(2), 9), (token(1), 7)] {
+        gate.deliver(SYNC_SUPERVISOR.id(), PendingKey::NONE, WeighGate { token: of, priority });
+        assert_eq!(weighs(&mut gate), [9, 9], "only the holder's token counts");
+    }
 }
 
 #[test]
