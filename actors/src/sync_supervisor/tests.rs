@@ -376,13 +376,7 @@ fn with_a_lost_permission_go_the_place_in_line_and_the_reservation() {
     let mut trial = trial();
     hold(&mut trial, 0, "ada", 5);
     request(&mut trial, 1, "bob", 4, 60_000);
-    let (from, until) = (trial.now.wall.plus_ms(1_000), trial.now.wall.plus_ms(2_000));
-    let booking = LeaseBooking { user: user("bob"), world: None, from, until, ttl_ms: 500, priority: None };
-    let wants = ReserveSync { metaverse: system_id("world-1"), twin: twin_id("arm"), booking: Arc::new(booking) };
-    let [key] = verifying(trial.deliver(metaverse(1).id(), PendingKey::from_bits(8), wants))[..] else {
-        panic!("DTAC is asked")
-    };
-    trial.deliver(DTAC.id(), key, verified(4));
+    reserve(&mut trial, None, 4);
     let view = read(&mut trial, None);
     assert_eq!((view.waiting, view.reservations.len()), (1, 1));
     let lost = PermissionLost { metaverse: system_id("world-1"), user: user("bob"), twin: twin_id("arm") };
@@ -412,17 +406,52 @@ fn who_is_refused_when_weighed_again_does_not_keep_the_object() {
     }
 }
 
+/// `bob` of the second metaverse system wants the object from one second on, for one second.
+fn reserve(trial: &mut Trial<SyncSupervisor>, claimed: Option<u8>, given: u8) {
+    let (from, until) = (trial.now.wall.plus_ms(1_000), trial.now.wall.plus_ms(2_000));
+    let booking = LeaseBooking { user: user("bob"), world: None, from, until, ttl_ms: 500, priority: claimed };
+    let wants = ReserveSync { metaverse: system_id("world-1"), twin: twin_id("arm"), booking: Arc::new(booking) };
+    let asked = trial.deliver(metaverse(1).id(), PendingKey::from_bits(7), wants);
+    let [key] = verifying(asked)[..] else { panic!("DTAC is asked") };
+    trial.deliver(DTAC.id(), key, verified(given));
+}
+
 #[test]
 fn a_reservation_claims_no_more_than_the_rules_give() {
     for (claimed, given) in [(None, 4), (Some(200), 4), (Some(3), 3)] {
         let mut trial = trial();
-        let (from, until) = (trial.now.wall.plus_ms(1_000), trial.now.wall.plus_ms(2_000));
-        let booking = LeaseBooking { user: user("bob"), world: None, from, until, ttl_ms: 500, priority: claimed };
-        let wants = ReserveSync { metaverse: system_id("world-1"), twin: twin_id("arm"), booking: Arc::new(booking) };
-        let asked = trial.deliver(metaverse(1).id(), PendingKey::from_bits(7), wants);
-        let [key] = verifying(asked)[..] else { panic!("DTAC is asked") };
-        trial.deliver(DTAC.id(), key, verified(4));
+        reserve(&mut trial, claimed, 4);
         assert_eq!(read(&mut trial, None).reservations[0].party.priority, given, "{claimed:?}");
+    }
+}
+
+#[test]
+fn an_explanation_says_by_whom_and_when_the_object_is_reserved_and_promises_nothing_then() {
+    let window = "at priority 4 from 1970-01-01T00:00:02.000Z to 1970-01-01T00:00:03.000Z.";
+    let promised = "Until 1970-01-01T00:00:02.000Z a request is granted at once;";
+    let by = "`bob` of `world-1` (in `world-1`, through `arm`)";
+    let others = "a user of another system";
+    for (viewer, by) in [(None, by), (Some("world-1"), by), (Some("world-0"), others)] {
+        let mut trial = trial();
+        assert!(read(&mut trial, viewer).explanation.ends_with("A request is granted at once."));
+        reserve(&mut trial, None, 4);
+        let text = read(&mut trial, viewer).explanation;
+        let reserved = format!("It is reserved by {by} {window} {promised}");
+        assert!(text.starts_with(&format!("Nobody ever had `urn:arm`. {reserved}")), "{text}");
+        // The same is said when somebody had it before.
+        let lease = hold(&mut trial, 0, "ada", 5);
+        let text = read(&mut trial, viewer).explanation;
+        assert!(text.ends_with(&format!("It is reserved by {by} {window}")), "{text}");
+        let [closes] = &fences(&mut let_go(&mut trial, "ada", lease.token))[..] else { panic!("the gate closes") };
+        fenced(&mut trial, closes.token);
+        let text = read(&mut trial, viewer).explanation;
+        assert!(text.starts_with(&format!("Nobody has `urn:arm`. {reserved}")), "{text}");
+        // In the reserved time it is the reserver's, and nobody is promised anything.
+        trial.now.wall = trial.now.wall.plus_ms(1_500);
+        let view = read(&mut trial, viewer);
+        assert_eq!(view.phase, Phase::Fencing);
+        assert!(view.explanation.starts_with(&format!("{by} is about to have `urn:arm`")), "{}", view.explanation);
+        assert!(!view.explanation.contains("at once"), "{}", view.explanation);
     }
 }
 

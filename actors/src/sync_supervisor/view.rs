@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use twinway_protocol::{
     SystemId, TwinId,
-    lease::{ClaimView, Grant, ObjectView, Phase, Token},
+    lease::{ClaimView, Claimant, Grant, ObjectView, Phase, Token},
     message::{LeaseListing, LeaseView, ReservationView, SyncLease, WaitingView},
 };
 
@@ -17,7 +17,7 @@ use super::{
 pub(super) const QUEUE_SHOWN_MAX: usize = 100;
 
 /// A lease as its holder sees it.
-pub(super) fn lease(claim: &twinway_protocol::lease::Claimant, grant: Grant) -> SyncLease {
+pub(super) fn lease(claim: &Claimant, grant: Grant) -> SyncLease {
     SyncLease {
         twins: claim.twins.to_vec(),
         holder: claim.holder.clone(),
@@ -88,11 +88,11 @@ pub(super) fn listing(known: &KnownObject, object: &ObjectView, viewer: Option<&
 }
 
 /// Who somebody is, in words.
-fn name(claim: &ClaimView, viewer: Option<&SystemId>) -> String {
-    let holder = &claim.who.holder;
+fn name(who: &Claimant, viewer: Option<&SystemId>) -> String {
+    let holder = &who.holder;
     let known = viewer.is_none_or(|viewer| *viewer == holder.system);
     if known {
-        let twin = claim.who.twins.first().map(TwinId::as_str).unwrap_or_default();
+        let twin = who.twins.first().map(TwinId::as_str).unwrap_or_default();
         format!("`{}` of `{}` (in `{}`, through `{twin}`)", holder.user, holder.system, holder.world)
     } else {
         "a user of another system".to_owned()
@@ -103,12 +103,13 @@ fn name(claim: &ClaimView, viewer: Option<&SystemId>) -> String {
 fn explain(known: &KnownObject, object: Option<&ObjectView>, viewer: Option<&SystemId>) -> String {
     let mut text = String::new();
     let uri = &known.uri;
-    let Some(object) = object.filter(|object| object.token != Token::NONE || object.waiting > 0) else {
+    let Some(object) = object else {
         return format!("Nobody ever had `{uri}`. A request is granted at once.");
     };
+    let untouched = object.token == Token::NONE && object.waiting == 0;
     let seconds = |ms: u64| format!("{}.{} s", ms / 1_000, ms % 1_000 / 100);
     let holder = object.holder.as_ref();
-    let who = holder.map(|claim| name(claim, viewer)).unwrap_or_default();
+    let who = holder.map(|claim| name(&claim.who, viewer)).unwrap_or_default();
     let priority = holder.map_or(0, |claim| claim.priority);
     let grant = holder.and_then(|claim| claim.grant.as_ref());
     // Writing into a `String` cannot fail.
@@ -132,6 +133,7 @@ fn explain(known: &KnownObject, object: Option<&ObjectView>, viewer: Option<&Sys
             "The gate of `{uri}` does not answer: its device may still act on earlier commands. Nobody is given the object until the gate answers, or an operator has seen to the device and replaces the gate."
         ),
         (Phase::Fencing, _) => write!(text, "Nobody has `{uri}`; its gate is closing."),
+        _ if untouched => write!(text, "Nobody ever had `{uri}`."),
         _ => write!(text, "Nobody has `{uri}`."),
     };
     if object.stop_owed {
@@ -142,7 +144,6 @@ fn explain(known: &KnownObject, object: Option<&ObjectView>, viewer: Option<&Sys
             text,
             " Nobody waits; a request above priority {priority} revokes the lease, any other is refused or waits."
         ),
-        None if object.phase == Phase::Free => write!(text, " A request is granted at once."),
         None => Ok(()),
         Some(next) => {
             let many = if next.objects.as_slice().len() > 1 {
@@ -150,12 +151,28 @@ fn explain(known: &KnownObject, object: Option<&ObjectView>, viewer: Option<&Sys
             } else {
                 ""
             };
-            write!(text, " Next of {} is {} at priority {}{many}.", object.waiting, name(next, viewer), next.priority)
+            write!(
+                text,
+                " Next of {} is {} at priority {}{many}.",
+                object.waiting,
+                name(&next.who, viewer),
+                next.priority
+            )
         }
     };
-    if let Some(kept) = object.reservations.iter().min_by_key(|kept| kept.from) {
-        let _ =
-            write!(text, " It is reserved at priority {} from {} to {}.", kept.wanted.priority, kept.from, kept.until);
+    let kept = object.reservations.iter().min_by_key(|kept| kept.from);
+    if let Some(kept) = kept {
+        let (by, priority, from, until) = (name(&kept.who, viewer), kept.wanted.priority, kept.from, kept.until);
+        let _ = write!(text, " It is reserved by {by} at priority {priority} from {from} to {until}.");
     }
+    let _ = match kept {
+        _ if object.phase != Phase::Free || !object.queue.is_empty() => Ok(()),
+        None => write!(text, " A request is granted at once."),
+        Some(kept) => write!(
+            text,
+            " Until {} a request is granted at once; its lease ends then, unless it is above priority {} or the same user's.",
+            kept.from, kept.wanted.priority
+        ),
+    };
     text
 }
