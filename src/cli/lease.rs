@@ -160,7 +160,7 @@ pub(crate) struct Acquire {
     /// Ask the holder to yield, where nothing can be forced.
     #[arg(long)]
     ask: bool,
-    /// After losing the objects, wait for them again.
+    /// After losing the objects to a higher priority, or to a gate that is silent, wait for them again.
     #[arg(long)]
     requeue: bool,
     /// The id of the request, a UUID: repeating it changes nothing.

@@ -37,7 +37,7 @@ pub struct LeaseRequest {
     /// Ask the holder to yield, where nothing can be forced.
     #[serde(default)]
     pub ask: bool,
-    /// After losing the objects, wait for them again.
+    /// After losing the objects to a higher priority, or to a gate that is silent, wait for them again.
     #[serde(default)]
     pub requeue: bool,
 }

@@ -118,7 +118,7 @@ impl Objects {
 pub struct Manner {
     /// The holder is asked to yield, where nothing can be forced.
     pub ask: bool,
-    /// After losing the object, the requester waits for it again.
+    /// After losing the object to a higher priority or a silent gate, the requester waits for it again.
     pub requeue: bool,
     /// It is for one change (FGMV-29 9.2 step 15 without a token): it waits behind others of its kind only.
     pub one_shot: bool,
