@@ -49,14 +49,14 @@ impl Table {
     /// Extends, and never shortens.
     fn renew_lease(&mut self, key: Key, ttl_ms: u32, out: &mut Vec<Effect>) -> Result<Grant, Refused> {
         let now_ms = self.now.monotonic_ms;
-        let lease = self.claims.get(key).and_then(Claim::lease).ok_or(Refused::Unknown)?;
+        let lease = self.claims.get_mut(key).and_then(Claim::lease_mut).ok_or(Refused::Unknown)?;
         if let Some(until_ms) = lease.revoked_ms {
             return Err(Refused::Revoking(until_ms.saturating_sub(now_ms)));
         }
-        // Until the gates are fenced anew there is nothing that a renewal could extend.
-        if lease.unfenced == 0 {
-            self.extend(key, now_ms.saturating_add(u64::from(ttl_ms)), out);
-        }
+        // Since a restart nobody had come back for it: its system has, with this.
+        lease.returning |= lease.deadline_ms == u64::MAX;
+        // A gate that is being fenced anew keeps it in mind, and opens for as long.
+        self.extend(key, now_ms.saturating_add(u64::from(ttl_ms)), out);
         self.claims.get(key).and_then(|claim| claim.grant(self.now)).ok_or(Refused::Unknown)
     }
 
