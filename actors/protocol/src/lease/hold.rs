@@ -152,7 +152,7 @@ impl Table {
         }
     }
 
-    /// A holder who was asked yields, or declines: then those who asked are refused.
+    /// A holder who was asked yields, or declines: then those who asked for any object of its lease are refused.
     pub(super) fn answer_ask(&mut self, shown: &Shown, yields: bool, reply: Reply, out: &mut Vec<Effect>) {
         let key = match self.shown(shown) {
             Ok(key) => key,
@@ -161,13 +161,19 @@ impl Table {
         if yields {
             return self.let_go(key, End::Yielded, Some(reply), out);
         }
-        let queue = self.object(shown.object.slot() as usize).map(|object| &object.queue);
-        // Who is above the holder does not depend on its word.
-        let above = |claim: &Claim| self.claims.get(key).is_some_and(|held| claim.outranks(held));
-        let asking = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.manner.ask && !above(claim));
-        let declined: Vec<Key> = queue.into_iter().flatten().map(|rank| rank.key).filter(asking).collect();
-        for key in declined {
-            self.leave(key, End::Declined, out);
+        let Some(held) = self.claims.get(key) else { return };
+        let lines = Self::slots(&held.objects).filter_map(|slot| self.object(slot)).flat_map(|object| &object.queue);
+        let waiting = lines.filter_map(|rank| Some((rank.key, self.claims.get(rank.key)?)));
+        let asking: Vec<(Key, bool)> =
+            waiting.filter(|(_, claim)| claim.manner.ask).map(|(key, claim)| (key, claim.outranks(held))).collect();
+        if asking.is_empty() {
+            return out.push(Effect::Answer(reply, Err(Refused::NotAsked)));
+        }
+        for (key, above) in asking {
+            // Who is above the holder does not depend on its word; a set that asked for several has left with the first.
+            if !above {
+                self.leave(key, End::Declined, out);
+            }
         }
         out.push(Effect::Answer(reply, Ok(Done::Settled)));
     }

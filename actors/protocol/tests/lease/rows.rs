@@ -184,6 +184,24 @@ fn a_holder_declines_for_its_equals_only() {
 }
 
 #[test]
+fn a_holder_declines_for_all_who_asked_for_any_object_of_its_lease() {
+    let mut one = One::new();
+    one.ask(request(0, &[0, 1], 2, 0));
+    one.fenced(object(0));
+    one.fenced(object(1));
+    for (user, objects) in [(1, &[1][..]), (2, &[0, 1]), (3, &[0])] {
+        let mut asks = request(user, objects, 2, 1_000);
+        asks.manner.ask = user != 3;
+        one.ask(asks);
+    }
+    let decline = Input::Yield { shown: one.shown(0), yields: false, reply: 90 };
+    let effects = one.step(decline.clone());
+    assert_eq!([2, 3, 4].map(|reply| ended(&effects, reply)), [Some(End::Declined), Some(End::Declined), None]);
+    assert_eq!(answer(&effects, 90), Some(&Ok(Done::Settled)));
+    assert_eq!(answer(&one.step(decline), 90), Some(&Err(Refused::NotAsked)), "who waits has not asked");
+}
+
+#[test]
 fn who_comes_back_after_a_restart_is_answered_once_and_keeps_its_lease_under_both_ids() {
     let mut one = held_before_a_restart();
     let mut other_id = request(0, &[0], 2, 0);
