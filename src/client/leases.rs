@@ -134,10 +134,10 @@ impl Client {
         call.query("token", Some(&token.to_string())).done().await
     }
 
-    /// Answers somebody who asked for the object: gives it up, or declines.
+    /// Answers all who asked for an object of the lease: gives it up, or declines.
     ///
     /// # Errors
-    /// A token that does not count (any more), or nobody has asked.
+    /// A token that does not count (any more); `lease-request-unknown` when it is declined and nobody who waits has asked.
     pub async fn yield_lease(
         &self,
         user: &UserId,

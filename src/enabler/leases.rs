@@ -118,10 +118,11 @@ impl Mii {
         self.enabler.ask_within(self.actor().await?, question, within).await.map(|_| ())
     }
 
-    /// Answers somebody who asked for the object: gives it up, or declines.
+    /// Answers all who asked for an object of the lease: gives it up, as [`Mii::release_lease`] does, or declines.
     ///
     /// # Errors
-    /// A token that does not count (any more), or nobody has asked.
+    /// A token that does not count (any more); [`twinway_protocol::ProblemKind::LeaseRequestUnknown`] when it is declined and
+    /// nobody who waits has asked.
     pub async fn yield_lease(&self, user: UserId, twin: TwinId, token: Token, yields: bool) -> Result<(), Problem> {
         let (question, within) =
             (YieldSyncLease { shown: self.shown(user, twin, token), yields }, self.enabler.settled_within());

@@ -80,11 +80,11 @@ pub(super) const ROUTES: &[Route] = &[
         "/mii/v1/twins/{id}/sync-lease/yield",
         "yieldSyncLease",
         ACCESS,
-        "Answers somebody who asked for the object: gives it up, or declines.",
+        "Answers all who asked for an object of the lease: gives it up, or declines.",
     )
     .path_parameters(&[TWIN])
     .body(schema::<Yielding>)
-    .answers(&[Answer::empty(204, "The asker has its answer.")])
+    .answers(&[Answer::empty(204, "Those who asked have their answer.")])
     .later(yields),
     Route::get("/mii/v1/twins/{id}/sync-lease/queue", "readSyncLeaseQueue", ACCESS, "Who waits for a twin's object.")
         .path_parameters(&[TWIN])

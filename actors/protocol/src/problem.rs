@@ -94,7 +94,7 @@ kinds! {
     LeaseCancelled = "lease-cancelled", 409, "The request was cancelled", "Its requester wanted it no more.";
     LeaseDeclined = "lease-declined", 409, "The holder declined", "The holder was asked to yield, and did not.";
     LeaseDisplaced = "lease-displaced", 409, "A higher priority came first", "A request of a higher priority took the place of this one before it was granted.";
-    LeaseRequestUnknown = "lease-request-unknown", 404, "No such request", "No request with this id waits, or nobody holds the object.";
+    LeaseRequestUnknown = "lease-request-unknown", 404, "No such request", "No request with this id waits, nobody holds the object, or nobody has asked its holder to yield.";
     RequestIdReused = "request-id-reused", 409, "The request id was used for another request", "A request id stands for one request: the same user, the same objects. Use a new one.";
     RequestRepeated = "request-repeated", 409, "The request came again", "The same request was sent again, and its answer goes there.";
     ObjectQuarantined = "object-quarantined", 503, "The object's gate does not answer", "The device may still act on earlier commands, so that nobody is given the object until its gate has answered or an operator has seen to it.";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use twinway_protocol::{
-    EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId,
+    EntityId, JsonDoc, Mailbox, Out, PendingKey, Problem, ProblemKind, Ref, SystemId, TwinId,
     lease::{Change, Claimant, Done, Effect, End, Grant, Input, Notice, Objects, Refused, RequestId, Token},
     message::{
         ExtendGate, FenceGate, LeaseParty, MetaverseSystemMsg, NotifyLease, OperatorAct, PhysicalObjectMsg,
@@ -114,7 +114,7 @@ impl SyncSupervisor {
             Effect::Weigh { object, token, priority } => out.send(gate(object), WeighGate { token, priority }),
             Effect::Extend { object, token, ttl_ms } => out.ask(gate(object), ExtendGate { token, ttl_ms }, extending),
             Effect::Answer(reply, answer) => self.answer(PendingKey::from_bits(reply), answer, figures, out),
-            Effect::Tell { system, who, id, notice, .. } => Self::tell(system, &who, id, notice, out),
+            Effect::Tell { system, who, id, notice, .. } => self.tell(system, &who, id, notice, out),
         }
     }
 
@@ -285,16 +285,25 @@ impl SyncSupervisor {
     }
 
     /// Tells a requester something by its system's session or webhook.
-    fn tell(system: EntityId, who: &Claimant, id: Option<RequestId>, notice: Notice, out: &mut Out<'_, Self>) {
-        let Some(twin) = who.twins.first() else { return };
+    fn tell(&self, system: EntityId, who: &Claimant, id: Option<RequestId>, notice: Notice, out: &mut Out<'_, Self>) {
+        let asked = if let Notice::Asked { by, .. } = &notice { self.asked_for(who, by) } else { Vec::new() };
+        let Some(twin) = asked.first().or(who.twins.first()) else { return };
         // DTS takes leases for single changes, and hears only answers.
         if system.kind() != MetaverseSystemMsg::KIND {
             return;
         }
-        let told = Told::new(who, id, notice);
+        let told = Told { asked: &asked, ..Told::new(who, id, notice) };
         let event = told.event;
         let data = JsonDoc::from_value(&told).unwrap_or_else(|_| JsonDoc::null());
         out.send(Ref::<MetaverseSystemMsg>::new(system), NotifyLease { event, twin: twin.clone(), data });
+    }
+
+    /// The twins of a lease whose objects `by` asks for, as its holder names them: `by` may know others of the same objects.
+    fn asked_for(&self, who: &Claimant, by: &Claimant) -> Vec<TwinId> {
+        let object = |twin: &TwinId| self.twins.get(twin).copied().flatten();
+        let wanted: Vec<EntityId> = by.twins.iter().filter_map(object).collect();
+        let asked = who.twins.iter().filter(|twin| object(twin).is_some_and(|object| wanted.contains(&object)));
+        asked.cloned().collect()
     }
 
     /// Whoever waits is told that it came to nothing.
@@ -337,7 +346,10 @@ const GONE: &str =
 struct Told<'a> {
     #[serde(skip)]
     event: &'static str,
-    twins: &'a [twinway_protocol::TwinId],
+    twins: &'a [TwinId],
+    /// Those of them that somebody asks for.
+    #[serde(skip_serializing_if = "<[TwinId]>::is_empty")]
+    asked: &'a [TwinId],
     user: &'a twinway_protocol::UserId,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<RequestId>,
@@ -365,6 +377,7 @@ impl<'a> Told<'a> {
         let blank = Self {
             event: "lease.changed",
             twins: &who.twins,
+            asked: &[],
             user: &who.holder.user,
             request_id,
             token: None,

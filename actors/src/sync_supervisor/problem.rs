@@ -78,6 +78,7 @@ pub(super) fn problem(refused: Refused, limits: &LeaseLimits, viewer: Option<&Sy
             );
             Problem::new(Kind::ReservationWindow, detail)
         }
+        Refused::NotAsked => Problem::new(Kind::LeaseRequestUnknown, "nobody who waits has asked the holder to yield"),
         Refused::Taken(reservation) => {
             let detail = format!("it is reserved from {} to {}", reservation.from, reservation.until);
             let holder = Some(party(&reservation.who, reservation.wanted.priority, viewer));

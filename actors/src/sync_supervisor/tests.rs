@@ -10,7 +10,7 @@ use twinway_protocol::{
         LeaseBooking, LeaseRequest, ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost,
         PhysicalObjectMsg, ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases,
         ReserveSync, RoleChanged, SYNC_SUPERVISOR, ShownToken, SyncLease, SyncLeaseGranted, SyncLeaseSettled,
-        SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg, Wire,
+        SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg, Wire, YieldSyncLease,
     },
 };
 
@@ -316,6 +316,47 @@ fn a_higher_priority_revokes_and_the_holder_is_told_by_whom_as_far_as_it_may_kno
     let said = notice.data.as_str();
     assert!(said.contains("\"inMs\":500") && said.contains("\"priority\":9") && !said.contains("chief"), "{said}");
     assert_eq!(read(&mut trial, Some("world-0")).phase, Phase::Revoking);
+}
+
+#[test]
+fn who_is_asked_to_yield_hears_which_of_its_twins_is_asked_for_and_declines_only_if_asked() {
+    let mut trial = trial();
+    // The twins `belt` and `belt-too` stand for another object.
+    let mut other =
+        twin_system("works-too", 1, vec![twin("belt", Some("urn:belt")), twin("belt-too", Some("urn:belt"))]);
+    other.twins.iter_mut().for_each(|twin| twin.object = Some(object_actor(1)));
+    trial.behaviour.keep(&other.twins);
+    let wants = |trial: &mut Trial<SyncSupervisor>, slot, by, twins: &[&str], objects: &[u32], wait_ms| {
+        let twins = twins.iter().map(|twin| twin_id(twin)).collect();
+        let request = Arc::new(LeaseRequest { twins, ask: true, ..(*asked(by, None, wait_ms)).clone() });
+        let metaverse_system = system_id(&format!("world-{slot}"));
+        let request = RequestSyncLease { metaverse: metaverse_system, request, one_shot: false };
+        let [key] = verifying(trial.deliver(metaverse(slot).id(), PendingKey::from_bits(7), request))[..] else {
+            panic!("DTAC is asked")
+        };
+        let wanted = |slot: &u32| Wanted { object: object_actor(*slot).id(), priority: 5, terms: Terms::default() };
+        let wanted = objects.iter().map(wanted).collect();
+        trial.deliver(DTAC.id(), key, Ok(SyncVerified { wanted, role: None }))
+    };
+    let mut effects = wants(&mut trial, 0, "ada", &["arm", "belt"], &[0, 1], 0);
+    let token = fences(&mut effects)[0].token;
+    for slot in [0, 1] {
+        let answer = GateFenced { token, incarnation: 1, fencing: Fencing::Drained, seen_before: Token::NONE };
+        trial.deliver(object_actor(slot).id(), PendingKey::NONE, answer);
+    }
+    let decline = |trial: &mut Trial<SyncSupervisor>| {
+        let declined = YieldSyncLease { shown: shown(0, "ada", token), yields: false };
+        let effects = trial.deliver(metaverse(0).id(), PendingKey::from_bits(5), declined);
+        heard::<SyncLeaseSettled>(effects.into_iter().rev().collect()).expect("it is answered").map(drop)
+    };
+    assert_eq!(decline(&mut trial).map_err(|problem| problem.kind), Err(ProblemKind::LeaseRequestUnknown));
+    let effects = wants(&mut trial, 1, "bob", &["belt-too"], &[1], 60_000);
+    let told = sent_to::<MetaverseSystemMsg>(effects);
+    let [(_, MetaverseSystemMsg::NotifyLease(notice))] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((notice.event, &notice.twin), ("lease.asked", &twin_id("belt")));
+    assert!(notice.data.as_str().contains(r#""asked":["belt"]"#), "{}", notice.data.as_str());
+    // The lease is shown by its other object.
+    assert_eq!(decline(&mut trial), Ok(()));
 }
 
 #[test]

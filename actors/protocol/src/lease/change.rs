@@ -239,6 +239,8 @@ pub enum Refused {
     Window,
     /// Somebody not lower has reserved the object for a part of that time.
     Taken(Box<Reservation>),
+    /// Nobody who waits has asked the holder to yield.
+    NotAsked,
 }
 
 /// What an asker hears.

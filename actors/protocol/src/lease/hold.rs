@@ -49,14 +49,14 @@ impl Table {
     /// Extends, and never shortens.
     fn renew_lease(&mut self, key: Key, ttl_ms: u32, out: &mut Vec<Effect>) -> Result<Grant, Refused> {
         let now_ms = self.now.monotonic_ms;
-        let lease = self.claims.get(key).and_then(Claim::lease).ok_or(Refused::Unknown)?;
+        let lease = self.claims.get_mut(key).and_then(Claim::lease_mut).ok_or(Refused::Unknown)?;
         if let Some(until_ms) = lease.revoked_ms {
             return Err(Refused::Revoking(until_ms.saturating_sub(now_ms)));
         }
-        // Until the gates are fenced anew there is nothing that a renewal could extend.
-        if lease.unfenced == 0 {
-            self.extend(key, now_ms.saturating_add(u64::from(ttl_ms)), out);
-        }
+        // Since a restart nobody had come back for it: its system has, with this.
+        lease.returning |= lease.deadline_ms == u64::MAX;
+        // A gate that is being fenced anew keeps it in mind, and opens for as long.
+        self.extend(key, now_ms.saturating_add(u64::from(ttl_ms)), out);
         self.claims.get(key).and_then(|claim| claim.grant(self.now)).ok_or(Refused::Unknown)
     }
 
@@ -152,7 +152,7 @@ impl Table {
         }
     }
 
-    /// A holder who was asked yields, or declines: then those who asked are refused.
+    /// A holder who was asked yields, or declines: then those who asked for any object of its lease are refused.
     pub(super) fn answer_ask(&mut self, shown: &Shown, yields: bool, reply: Reply, out: &mut Vec<Effect>) {
         let key = match self.shown(shown) {
             Ok(key) => key,
@@ -161,13 +161,19 @@ impl Table {
         if yields {
             return self.let_go(key, End::Yielded, Some(reply), out);
         }
-        let queue = self.object(shown.object.slot() as usize).map(|object| &object.queue);
-        // Who is above the holder does not depend on its word.
-        let above = |claim: &Claim| self.claims.get(key).is_some_and(|held| claim.outranks(held));
-        let asking = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.manner.ask && !above(claim));
-        let declined: Vec<Key> = queue.into_iter().flatten().map(|rank| rank.key).filter(asking).collect();
-        for key in declined {
-            self.leave(key, End::Declined, out);
+        let Some(held) = self.claims.get(key) else { return };
+        let lines = Self::slots(&held.objects).filter_map(|slot| self.object(slot)).flat_map(|object| &object.queue);
+        let waiting = lines.filter_map(|rank| Some((rank.key, self.claims.get(rank.key)?)));
+        let asking: Vec<(Key, bool)> =
+            waiting.filter(|(_, claim)| claim.manner.ask).map(|(key, claim)| (key, claim.outranks(held))).collect();
+        if asking.is_empty() {
+            return out.push(Effect::Answer(reply, Err(Refused::NotAsked)));
+        }
+        for (key, above) in asking {
+            // Who is above the holder does not depend on its word; a set that asked for several has left with the first.
+            if !above {
+                self.leave(key, End::Declined, out);
+            }
         }
         out.push(Effect::Answer(reply, Ok(Done::Settled)));
     }

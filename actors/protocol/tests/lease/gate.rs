@@ -74,6 +74,8 @@ pub(crate) struct Gate {
     open_for: Option<Holder>,
     restricted: bool,
     deadline_ms: u64,
+    /// Until when at least it will accept the token that it is being fenced for.
+    extended_ms: u64,
     /// What was sent and not answered: it outlives the gate's lives, because it is written down before it is sent.
     under_way: Vec<(u64, Token, u64)>,
     numbers: u64,
@@ -96,6 +98,7 @@ impl Gate {
             open_for: None,
             restricted: false,
             deadline_ms: 0,
+            extended_ms: 0,
             under_way: Vec::new(),
             numbers: 0,
             device_fenced: Token::NONE,
@@ -125,6 +128,9 @@ impl Gate {
                     out.push(GateOut::Restricted(token, restricted));
                 }
             }
+            ToGate::Extend { token, ttl_ms } if token == self.token && self.opening.is_some() => {
+                self.extended_ms = self.extended_ms.max(now_ms + ttl_ms);
+            }
             ToGate::Extend { token, ttl_ms } if token == self.token => {
                 self.deadline_ms = self.deadline_ms.max(now_ms + ttl_ms);
             }
@@ -152,6 +158,7 @@ impl Gate {
         }
         if token != self.token {
             self.restricted = restricted;
+            self.extended_ms = 0;
         }
         self.token = token;
         self.open_for = None;
@@ -192,7 +199,7 @@ impl Gate {
         let Some(opening) = self.opening.take() else { return };
         if self.seen_before() < self.token {
             self.open_for = opening.to.as_ref().map(|claimant| claimant.holder.clone());
-            self.deadline_ms = now_ms + opening.ttl_ms;
+            self.deadline_ms = self.extended_ms.max(now_ms + opening.ttl_ms);
         }
         out.push(GateOut::Fenced { token: self.token, seen_before: self.seen_before(), to: opening.to });
         if self.restricted {

@@ -115,6 +115,35 @@ fn a_successor_that_lost_its_place_still_stops_waiting_in_time() {
     assert_eq!(ended(&one.after(51), 2), Some(End::WaitOver));
 }
 
+/// The lease whose gate is being fenced anew is renewed by a keep-alive that counts it, and lasts as long as that says.
+fn is_kept(one: &mut One) {
+    let effects = one.step(Input::KeepAlive { system: system(0), reply: 90 });
+    assert_eq!(answer(&effects, 90), Some(&Ok(Done::Kept(1))));
+    let token = one.view(object(0)).token;
+    assert!(effects.contains(&Effect::Extend { object: object(0), token, ttl_ms: 1_000 }), "{effects:?}");
+    one.after(200);
+    let effects = one.fenced(object(0));
+    let told = effects.iter().find_map(|effect| match effect {
+        Effect::Tell { notice: Notice::Granted(grant), .. } => Some(grant.expires_in_ms),
+        _ => None,
+    });
+    assert_eq!(told, Some(800));
+    one.after(799);
+    assert_eq!(one.view(object(0)).phase, Phase::Held);
+    assert!(one.after(1).iter().any(|effect| matches!(effect, Effect::Tell { notice: Notice::Lost { .. }, .. })));
+}
+
+#[test]
+fn a_keep_alive_renews_a_lease_whose_gate_is_being_fenced_anew() {
+    let mut one = held();
+    one.after(900);
+    one.step(Input::GateStarted { object: object(0), incarnation: 1 });
+    one.after(50);
+    is_kept(&mut one);
+    // So does one after a restart: the holder's system is back with it.
+    is_kept(&mut held_before_a_restart());
+}
+
 #[test]
 fn the_gates_of_a_lease_hear_what_its_holder_weighs_now() {
     let mut one = One::new();
@@ -152,6 +181,24 @@ fn a_holder_declines_for_its_equals_only() {
     assert_eq!(ended(&effects, 2), Some(End::Declined));
     assert_eq!(answer(&effects, 3), None, "who is above the holder does not depend on its word");
     assert_eq!(one.view(object(0)).phase, Phase::Revoking);
+}
+
+#[test]
+fn a_holder_declines_for_all_who_asked_for_any_object_of_its_lease() {
+    let mut one = One::new();
+    one.ask(request(0, &[0, 1], 2, 0));
+    one.fenced(object(0));
+    one.fenced(object(1));
+    for (user, objects) in [(1, &[1][..]), (2, &[0, 1]), (3, &[0])] {
+        let mut asks = request(user, objects, 2, 1_000);
+        asks.manner.ask = user != 3;
+        one.ask(asks);
+    }
+    let decline = Input::Yield { shown: one.shown(0), yields: false, reply: 90 };
+    let effects = one.step(decline.clone());
+    assert_eq!([2, 3, 4].map(|reply| ended(&effects, reply)), [Some(End::Declined), Some(End::Declined), None]);
+    assert_eq!(answer(&effects, 90), Some(&Ok(Done::Settled)));
+    assert_eq!(answer(&one.step(decline), 90), Some(&Err(Refused::NotAsked)), "who waits has not asked");
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub(super) struct Gate {
     pub(super) fenced: Option<Holder>,
     /// Until when, by the monotonic clock in milliseconds.
     deadline_ms: u64,
+    /// Until when at least the holder has the object that it is being fenced for, if that was said meanwhile.
+    extended_ms: u64,
     /// A fence is worked on for whoever comes next: the gate is shut.
     pub(super) closing: Option<Holder>,
     /// The token before the newest, if the gate was told of it in this life: what lies between is no token of this object.
@@ -53,13 +55,14 @@ impl Gate {
     pub(super) fn shut(&mut self, next: Holder) {
         self.previous = self.newest();
         self.closing = Some(next);
+        self.extended_ms = 0;
     }
 
     /// The fence is done.
     pub(super) fn open(&mut self, deadline_ms: u64) {
         if let Some(next) = self.closing.take() {
             self.fenced = Some(next);
-            self.deadline_ms = deadline_ms;
+            self.deadline_ms = deadline_ms.max(self.extended_ms);
         }
     }
 
@@ -68,16 +71,17 @@ impl Gate {
         self.closing.is_none() && self.fenced.as_ref().is_some_and(|fenced| fenced.token == token)
     }
 
-    /// The holder keeps the object for longer: never for less.
+    /// The holder keeps the object for longer: never for less. One that it is being fenced for has it from then on.
     ///
     /// # Errors
-    /// [`ProblemKind::LeaseLost`] when it is not the holder's token that passes.
+    /// [`ProblemKind::LeaseLost`] when it is not the newest token.
     pub(super) fn extend(&mut self, token: Token, deadline_ms: u64) -> Result<(), Problem> {
-        if !self.passing(token) {
+        if token != self.newest() {
             let detail = format!("the object's token is {} now", self.newest());
             return Err(Problem::new(ProblemKind::LeaseLost, detail));
         }
-        self.deadline_ms = self.deadline_ms.max(deadline_ms);
+        let until_ms = if self.closing.is_some() { &mut self.extended_ms } else { &mut self.deadline_ms };
+        *until_ms = deadline_ms.max(*until_ms);
         Ok(())
     }
 

@@ -133,6 +133,31 @@ fn a_renewal_extends_the_lease_and_never_shortens_it() {
 }
 
 #[test]
+fn a_lease_that_is_renewed_while_its_gate_is_being_fenced_lasts_as_long_as_that_says() {
+    let mut gate = held(Synchronization::default());
+    let key = passes(&mut gate, token(1));
+    assert!(fenced(&fence(&mut gate, token(2), ada())).is_empty());
+    assert_eq!(extend(&mut gate, token(1), 60_000), Err(ProblemKind::LeaseLost));
+    assert_eq!(extend(&mut gate, token(2), 60_000), Ok(()));
+    later(&mut gate, 1_000);
+    assert_eq!(fenced(&answer(&mut gate, key, done())), [token(2)]);
+    later(&mut gate, 58_999);
+    passes(&mut gate, token(2));
+    later(&mut gate, 1);
+    assert_eq!(kind(&mut gate, token(2)), ProblemKind::LeaseLost);
+    // What one lease was extended by is not the next one's.
+    let mut gate = held(Synchronization::default());
+    let key = passes(&mut gate, token(1));
+    fence(&mut gate, token(2), ada());
+    extend(&mut gate, token(2), 60_000).expect("it is extended");
+    fence(&mut gate, token(3), bob());
+    answer(&mut gate, key, done());
+    later(&mut gate, 10_000);
+    let late = ApplyChange { user: user("bob"), metaverse: system_id("arena"), ..command("b", Some(token(3))) };
+    assert_eq!(refused(send(&mut gate, late)).kind, ProblemKind::LeaseLost);
+}
+
+#[test]
 pub(super) fn while_the_holder_is_revoked_only_the_safe_stop_passes() {
     let mut gate = held(with_safe_stop(Fencing::Drained));
     restrict(&mut gate, token(1), true);
