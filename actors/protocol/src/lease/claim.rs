@@ -46,8 +46,10 @@ pub(super) struct Lease {
     /// An operator or a reservation revokes it: nobody else's going withdraws that.
     pub(super) revoked_for_good: bool,
     pub(super) fencing: Fencing,
-    /// The supervisor began a new life, and the holder has not come back yet.
+    /// The supervisor began a new life, and nobody has come back for it yet: its deadline may still be brought forward.
     pub(super) returning: bool,
+    /// Its holder has not come back for its new token, though its system may have.
+    pub(super) awaited: bool,
 }
 
 /// What became of a claim. One that ends leaves the table; only while records are replayed it stays, since it is told so

@@ -120,7 +120,7 @@ impl Table {
             lease.deadline_ms = now.monotonic_ms.saturating_add(ttl_ms).min(latest_ms);
         } else if lease.deadline_ms == u64::MAX {
             lease.deadline_ms = now.monotonic_ms.saturating_add(return_ms);
-            lease.returning = true;
+            (lease.returning, lease.awaited) = (true, true);
         }
         let came_back = lease.returning && claim.reply.is_some();
         if came_back {

@@ -41,9 +41,19 @@ impl Table {
         let renewed = match self.shown(shown) {
             Err(refused) => Err(refused),
             Ok(_) if ttl_ms == 0 || ttl_ms > self.limits.lease_ttl_ms_max => Err(Refused::Ttl),
-            Ok(key) => self.renew_lease(key, ttl_ms, out).map(Done::Granted),
+            Ok(key) => {
+                self.came_back(key);
+                self.renew_lease(key, ttl_ms, out).map(Done::Granted)
+            }
         };
         out.push(Effect::Answer(reply, renewed));
+    }
+
+    /// A holder has its new token.
+    pub(super) fn came_back(&mut self, key: Key) {
+        if let Some(lease) = self.claims.get_mut(key).and_then(Claim::lease_mut) {
+            lease.awaited = false;
+        }
     }
 
     /// Extends, and never shortens.
@@ -54,7 +64,8 @@ impl Table {
             return Err(Refused::Revoking(until_ms.saturating_sub(now_ms)));
         }
         // Since a restart nobody had come back for it: its system has, with this.
-        lease.returning |= lease.deadline_ms == u64::MAX;
+        let is_first = lease.deadline_ms == u64::MAX;
+        (lease.returning, lease.awaited) = (lease.returning || is_first, lease.awaited || is_first);
         // A gate that is being fenced anew keeps it in mind, and opens for as long.
         self.extend(key, now_ms.saturating_add(u64::from(ttl_ms)), out);
         self.claims.get(key).and_then(|claim| claim.grant(self.now)).ok_or(Refused::Unknown)
@@ -184,13 +195,8 @@ impl Table {
         let mut next = self.systems.get(&system).copied().unwrap_or(NOBODY);
         while let Some(claim) = self.claims.get(next) {
             let (key, ttl_ms, shown) = (next, claim.ttl_ms, claim.is_shown());
-            let returning = claim.lease().is_some_and(|lease| lease.returning);
             next = claim.links.1;
             kept += u32::from(shown && self.renew_lease(key, ttl_ms, out).is_ok());
-            // The system is there; its user has not come back for its new token by that.
-            if let Some(lease) = self.claims.get_mut(key).and_then(Claim::lease_mut) {
-                lease.returning = returning;
-            }
         }
         out.push(Effect::Answer(reply, Ok(Done::Kept(kept))));
     }

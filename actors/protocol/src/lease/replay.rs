@@ -193,6 +193,7 @@ impl Table {
                 revoked_for_good: false,
                 fencing: Fencing::Device,
                 returning: false,
+                awaited: false,
             });
         }
     }

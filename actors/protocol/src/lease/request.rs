@@ -106,6 +106,7 @@ impl Table {
             State::Leased(lease) if lease.shown && lease.unfenced == 0 => {
                 let granted = claim.grant(self.now).map(Done::Granted);
                 out.extend(granted.map(|granted| Effect::Answer(reply, Ok(granted))));
+                self.came_back(key);
             }
             // It is decided later, and whoever asked last hears it.
             State::Leased(_) | State::Waiting | State::Ended(_) => {
@@ -122,7 +123,7 @@ impl Table {
         let first = Self::slots(&request.objects).next()?;
         let key = self.object(first)?.holder;
         let claim = self.claims.get(key)?;
-        let lease = claim.lease().filter(|lease| lease.deadline_ms == u64::MAX || lease.returning)?;
+        let lease = claim.lease().filter(|lease| lease.deadline_ms == u64::MAX || lease.awaited)?;
         (claim.is_like(request) && lease.shown).then_some(key)
     }
 
@@ -145,6 +146,7 @@ impl Table {
     fn take_up(&mut self, key: Key, request: Request, hash: u32, reply: Reply, out: &mut Vec<Effect>) {
         let now = self.now;
         self.rename(key, request.id, hash);
+        self.came_back(key);
         let Some(claim) = self.claims.get_mut(key) else { return };
         claim.ttl_ms = request.ttl_ms;
         let waits = matches!(claim.state, State::Waiting);

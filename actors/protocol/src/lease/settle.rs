@@ -96,6 +96,7 @@ impl Table {
             revoked_for_good: false,
             fencing: Fencing::Device,
             returning: false,
+            awaited: false,
         });
         let (objects, reference) = (claim.objects.clone(), claim.reference(now));
         claim.recorded = true;

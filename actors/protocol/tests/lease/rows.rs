@@ -495,11 +495,22 @@ fn a_user_that_reserved_has_what_is_reserved_by_asking_for_it() {
 
 #[test]
 fn a_system_that_keeps_its_leases_alive_after_a_restart_does_not_shut_out_their_holders() {
-    let mut one = held_before_a_restart();
-    one.fenced(object(0));
-    one.step(Input::KeepAlive { system: system(0), reply: 80 });
-    let effects = one.step(Input::Request(request(0, &[0], 2, 0), 90));
-    assert!(matches!(answer(&effects, 90), Some(Ok(Done::Granted(_)))), "{effects:?}");
+    for fenced_first in [false, true] {
+        let mut one = held_before_a_restart();
+        let kept = Input::KeepAlive { system: system(0), reply: 80 };
+        if fenced_first {
+            one.fenced(object(0));
+            one.step(kept);
+        } else {
+            one.step(kept);
+            one.fenced(object(0));
+        }
+        let effects = one.step(Input::Request(request(0, &[0], 2, 0), 90));
+        assert!(matches!(answer(&effects, 90), Some(Ok(Done::Granted(_)))), "{fenced_first}: {effects:?}");
+        // Now it is here, and a second request of its user finds the object held.
+        let effects = one.step(Input::Request(Request { id: None, ..request(0, &[0], 2, 0) }, 91));
+        assert_eq!(ended(&effects, 91), Some(End::Held));
+    }
 }
 
 #[test]
