@@ -376,6 +376,19 @@ fn a_priority_that_changes_is_asked_of_dtac_and_weighed_again() {
     assert_eq!((view.phase, view.queue[0].party.priority), (Phase::Revoking, 6));
 }
 
+/// FGMV-28 REQ-DT-08: what the holder weighs is told by its gate.
+#[test]
+fn the_gate_hears_that_its_holder_weighs_something_else() {
+    let mut trial = trial();
+    let lease = hold(&mut trial, 0, "ada", 5);
+    let (metaverse, twin, role) = (system_id("world-0"), twin_id("arm"), Some("chief".into()));
+    let changed = RoleChanged { metaverse, user: user("ada"), twin, role };
+    let [key] = verifying(trial.deliver(DTAC.id(), PendingKey::NONE, changed))[..] else { panic!("DTAC is asked") };
+    let told = sent_to::<PhysicalObjectMsg>(trial.deliver(DTAC.id(), key, verified(7)));
+    let [(meta, PhysicalObjectMsg::WeighGate(weighed))] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((meta.to, weighed.token, weighed.priority), (object_actor(0).id(), lease.token, 7));
+}
+
 /// FGMV-28 REQ-DT-08: a claimed priority only lowers what the rules give, also when they change.
 #[test]
 fn who_claimed_a_lower_priority_keeps_it_when_the_rules_give_a_higher_one() {
