@@ -7,6 +7,16 @@ use twinway_protocol::{
 
 use crate::world::{Happening, World, limits};
 
+impl Happening {
+    /// Whether it is lost when the daemon dies: all but what is on its way between devices and users.
+    pub(crate) fn is_in_process(&self) -> bool {
+        !matches!(
+            self,
+            Self::ToDevice(..) | Self::FromDevice(..) | Self::ToUser(..) | Self::Command(..) | Self::FromSession(_)
+        )
+    }
+}
+
 impl World {
     /// What was written down so far is durable.
     pub(crate) fn commit(&mut self) {

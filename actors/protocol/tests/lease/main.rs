@@ -20,6 +20,8 @@ mod rows;
 #[cfg(test)]
 mod table;
 #[cfg(test)]
+mod taken;
+#[cfg(test)]
 mod terms;
 #[cfg(test)]
 mod world;

@@ -66,16 +66,6 @@ pub(crate) enum Happening {
     Due,
 }
 
-impl Happening {
-    /// Whether it is lost when the daemon dies: all but what is on its way between devices and users.
-    pub(crate) fn is_in_process(&self) -> bool {
-        !matches!(
-            self,
-            Self::ToDevice(..) | Self::FromDevice(..) | Self::ToUser(..) | Self::Command(..) | Self::FromSession(_)
-        )
-    }
-}
-
 /// What a session carries to the supervisor; the asker's key is given on arrival.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
