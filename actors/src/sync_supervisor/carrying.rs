@@ -440,7 +440,11 @@ impl<'a> Told<'a> {
                 ..blank
             },
             Notice::Dropped { id, end } => {
-                Self { event: "lease.unreserved", reservation: Some(id), end: Some(end), advice: GONE, ..blank }
+                let advice = match end {
+                    End::Retired => GONE,
+                    _ => "An operator dropped the reservation, or its user may not change the object any more.",
+                };
+                Self { event: "lease.unreserved", reservation: Some(id), end: Some(end), advice, ..blank }
             }
         }
     }

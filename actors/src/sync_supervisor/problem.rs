@@ -55,10 +55,11 @@ pub(super) fn problem(refused: Refused, limits: &LeaseLimits, viewer: Option<&Sy
         Refused::Superseded => Problem::new(Kind::RequestRepeated, "the same request was sent again meanwhile"),
         Refused::TokenUnknown => Problem::new(Kind::LeaseTokenUnknown, "no lease on this object has this token"),
         Refused::TokenStale(own) => {
-            let problem = Problem::new(Kind::LeaseTokenStale, "tokens are of a newer epoch now");
+            let stale = |detail: String| Problem::new(Kind::LeaseTokenStale, detail);
             match own {
-                Some(token) => problem.with_lease(LeaseContext { token: Some(token), ..LeaseContext::default() }),
-                None => problem,
+                Some(token) => stale(format!("tokens are of a newer epoch now: yours is {token}"))
+                    .with_lease(LeaseContext { token: Some(token), ..LeaseContext::default() }),
+                None => stale("tokens are of a newer epoch now".to_owned()),
             }
         }
         Refused::TokenForeign => Problem::new(Kind::LeaseTokenForeign, "the lease on this object has another token"),

@@ -2,7 +2,7 @@
 //! token is valid.
 
 use super::{
-    Booking, Change, Done, Effect, Manner, Notice, Objects, Refused, Reply, Reservation, Table,
+    Booking, Change, Done, Effect, End, Manner, Notice, Objects, Refused, Reply, Reservation, Table,
     claim::{Claim, NOBODY, State},
 };
 use crate::EntityId;
@@ -83,7 +83,12 @@ impl Table {
             None => Err(Refused::Unknown),
             Some(kept) if system.is_some_and(|system| system != kept.system) => Err(Refused::NotYours),
             Some(_) => {
-                self.drop_reservation(slot, id, out);
+                let dropped = self.drop_reservation(slot, id, out);
+                // Who wants it no more itself need not be told.
+                if let Some(Reservation { system, who, wanted, .. }) = dropped.filter(|_| system.is_none()) {
+                    let (objects, notice) = (Objects::One(wanted), Notice::Dropped { id, end: End::Revoked });
+                    out.push(Effect::Tell { system, who, id: None, objects, notice });
+                }
                 Ok(Done::Settled)
             }
         };

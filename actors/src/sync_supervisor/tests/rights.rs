@@ -78,6 +78,7 @@ fn with_a_lost_permission_go_the_place_in_line_and_the_reservation() {
     assert_eq!((view.waiting, view.reservations.len()), (1, 1));
     let lost = PermissionLost { metaverse: system_id("world-1"), user: user("bob"), twin: twin_id("arm") };
     let effects = trial.deliver(DTAC.id(), PendingKey::NONE, lost);
+    assert!(format!("{effects:?}").contains("lease.unreserved"), "who had reserved it hears so");
     let answer = heard::<SyncLeaseGranted>(effects).expect("who waited is answered");
     assert_eq!(answer.expect_err("with no lease").kind, ProblemKind::PermissionMissing);
     let view = read(&mut trial, None);
