@@ -110,6 +110,8 @@ impl Observer {
                 let Some(gate) = self.gate_facts(object) else { return };
                 let before = gate.fenced;
                 gate.fenced = before.max(token);
+                // A holder that lost the object and has it again is not the one that was restricted then.
+                gate.restricted = gate.restricted.filter(|_| revoking);
                 gate.to = to.map(|claimant| claimant.holder.clone());
                 if token < before {
                     self.violated(
