@@ -122,10 +122,10 @@ impl Watch {
         }
         let Self { checkers, verdicts, mut logged } = self;
         let Some(mut checkers) = checkers else { return Vec::new() };
-        checkers.end(|flow, finding| match (verdicts.get(flow), finding.kind) {
-            // What an enabler had not done yet when it ended is no mistake of it: only what it did is told.
-            (_, FindingKind::Missing(_)) | (None, _) => {}
-            (Some(told), _) => tell(&told.flow, &finding, &mut logged),
+        checkers.end(|flow, finding| {
+            if let Some(told) = verdicts.get(flow) {
+                tell(&told.flow, &finding, &mut logged);
+            }
         });
         checkers.reports().map(|(flow, report)| (Arc::clone(flow), report.clone())).collect()
     }
@@ -177,6 +177,7 @@ fn tell(flow: &Flow, finding: &Finding, logged: &mut u64) {
     let verdict = match finding.kind {
         FindingKind::Lucky(_) => "lucky",
         FindingKind::Violated(_) => "violated",
+        // What an enabler had not done yet when it ended is no mistake of it: only what it did is told.
         FindingKind::Missing(_) => return,
         FindingKind::Repeated(_) => "repeated",
         FindingKind::BothOfChoice(_)

@@ -24,6 +24,26 @@ pub(super) struct Rank {
     pub(super) key: Key,
 }
 
+impl Rank {
+    /// No rank is before it.
+    pub(super) const FIRST: Self = Self { lightness: 0, order: 0, key: 0 };
+
+    /// Whether it is of what came of a reservation.
+    pub(super) const fn is_reserved(self) -> bool {
+        self.order & ORDER_OF_REQUESTS == 0
+    }
+
+    /// No rank lies between.
+    pub(super) const fn next(self) -> Self {
+        Self { key: self.key.saturating_add(1), ..self }
+    }
+
+    /// The first rank of a lower priority.
+    pub(super) fn lighter(self) -> Option<Self> {
+        self.lightness.checked_add(1).map(|lightness| Self { lightness, ..Self::FIRST })
+    }
+}
+
 /// Orders of requests have this bit; those of reservations do not, and so go first in their priority.
 pub(super) const ORDER_OF_REQUESTS: u64 = 1 << 63;
 

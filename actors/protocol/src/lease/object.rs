@@ -74,6 +74,21 @@ impl Object {
         self.queue.first().map(|rank| rank.key)
     }
 
+    /// Claims in line that came of reservations. They go first in their priority: all requests of it are passed over at once.
+    pub(super) fn reserved(&self) -> impl Iterator<Item = Key> {
+        let mut from = Some(Rank::FIRST);
+        std::iter::from_fn(move || {
+            loop {
+                let rank = *self.queue.range(from?..).next()?;
+                if rank.is_reserved() {
+                    from = Some(rank.next());
+                    return Some(rank.key);
+                }
+                from = rank.lighter();
+            }
+        })
+    }
+
     pub(super) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }

@@ -140,7 +140,7 @@ impl Table {
                 State::Ended(_) => false,
             })
         };
-        Some(object.holder).filter(its).or_else(|| object.queue.iter().map(|rank| rank.key).find(its))
+        Some(object.holder).filter(its).or_else(|| object.reserved().find(its))
     }
 
     fn take_up(&mut self, key: Key, request: Request, hash: u32, reply: Reply, out: &mut Vec<Effect>) {

@@ -29,9 +29,7 @@ impl Table {
         for key in waiting {
             self.leave(key, End::Retired, out);
         }
-        if let Some(claim) = self.claims.get_mut(holder) {
-            // Nobody waits again for what is gone.
-            claim.manner.requeue = false;
+        if self.claims.get(holder).is_some() {
             return self.let_go(holder, End::Retired, Some(reply), out);
         }
         // What was sent under an earlier lease may be under way still; a gate that does not answer is not waited for.

@@ -108,6 +108,11 @@ fn a_user_that_reserved_has_what_is_reserved_by_asking_for_it() {
         if comes_late {
             one.fenced(object(0));
         }
+        if !comes_late {
+            // Others of higher and lower priority stand beside it.
+            one.ask(request(1, &[0], 3, 1_000));
+            one.ask(request(2, &[0], 1, 1_000));
+        }
         // It holds the object by now, or is in line for it.
         let mut own = request(0, &[0], 2, 1_000);
         own.ttl_ms = 1_500;
@@ -115,8 +120,10 @@ fn a_user_that_reserved_has_what_is_reserved_by_asking_for_it() {
         let granted = if comes_late {
             effects
         } else {
-            assert_eq!((answer(&effects, 90), one.view(object(0)).waiting), (None, 1), "it does not wait for itself");
+            assert_eq!((answer(&effects, 90), one.view(object(0)).waiting), (None, 3), "it does not wait for itself");
             one.step(Input::Release { shown: one.shown(3), reply: 91 });
+            one.fenced(object(0));
+            one.step(Input::Release { shown: one.shown(1), reply: 92 });
             one.fenced(object(0))
         };
         let Some(Ok(Done::Granted(grant))) = answer(&granted, 90) else { panic!("{granted:?}") };
