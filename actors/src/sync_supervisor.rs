@@ -12,7 +12,10 @@ mod retiring;
 mod view;
 mod watching;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 use twinway_protocol::{
@@ -160,6 +163,8 @@ pub struct SyncSupervisor {
     /// What has an object, by its twins.
     twins: BTreeMap<TwinId, Option<EntityId>>,
     objects: BTreeMap<EntityId, KnownObject>,
+    /// Objects that are about to end.
+    ending: BTreeSet<EntityId>,
     history: History,
     waiting: Pending<Waiting>,
     /// The timers that are pending, on the monotonic clock: each before the one under it, for none can be taken back.
@@ -198,6 +203,7 @@ impl Behaviour for SyncSupervisor {
             table: Table::new(settings.lease.clone()),
             twins: BTreeMap::new(),
             objects: BTreeMap::new(),
+            ending: BTreeSet::new(),
             history: History::default(),
             waiting: Pending::new(settings.pending_questions_max, incarnation),
             armed_ms: Vec::new(),

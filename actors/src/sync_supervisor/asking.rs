@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use twinway_protocol::{
-    EntityId, Meta, Out, PendingKey, Problem, SystemId, TwinId, UserId, WorldId,
+    EntityId, Meta, Out, PendingKey, Problem, ProblemKind, SystemId, TwinId, UserId, WorldId,
     access::Right,
     lease::{Booking, Claimant, HolderClass, Input, Manner, Objects, Priority, Request, Shown},
     message::{
@@ -119,6 +119,10 @@ impl SyncSupervisor {
 
     /// DTAC has answered.
     pub(super) fn verified(&mut self, key: PendingKey, answer: Result<SyncVerified, Problem>, out: &mut Out<'_, Self>) {
+        let answer = answer.and_then(|verified| {
+            let gone = || Problem::new(ProblemKind::TwinUnknown, "no registered twin system lists the twin any more");
+            if self.is_late(&verified.wanted) { Err(gone()) } else { Ok(verified) }
+        });
         match (self.waiting.take(key), answer) {
             (Some(Waiting::OneOf { batch, index, .. }), answer) => self.verified_of_batch(batch, index, answer, out),
             (Some(Waiting::Verifying { asker, request: asked, system }), Ok(verified)) => {
@@ -330,7 +334,7 @@ impl SyncSupervisor {
     }
 
     /// FGMV-28 REQ-DT-08: the rules for a twin, or what a user is to it, have changed: DTAC is asked again about all
-    /// who hold or want its object through it.
+    /// who hold or want its object through it, now or later.
     pub(super) fn weigh_again(
         &mut self,
         twin: &TwinId,
@@ -339,12 +343,14 @@ impl SyncSupervisor {
     ) {
         let Some(view) = self.object(twin).ok().and_then(|object| self.table.view(object, usize::MAX)) else { return };
         let object = view.object;
-        for claim in view.holder.into_iter().chain(view.queue) {
-            let mut pairs = claim.who.twins.iter().zip(claim.objects.as_slice());
-            if !concerned(&claim.who) || !pairs.any(|(named, wanted)| named == twin && wanted.object == object) {
+        let claims = view.holder.into_iter().chain(view.queue).map(|claim| (claim.arrival, claim.who, claim.objects));
+        let kept = view.reservations.into_iter().map(|kept| (kept.id, kept.who, Objects::One(kept.wanted)));
+        for (arrival, who, objects) in claims.chain(kept) {
+            let mut pairs = who.twins.iter().zip(objects.as_slice());
+            if !concerned(&who) || !pairs.any(|(named, wanted)| named == twin && wanted.object == object) {
                 continue;
             }
-            let holder = &claim.who.holder;
+            let holder = &who.holder;
             let question = VerifySync {
                 metaverse: holder.system.clone(),
                 user: holder.user.clone(),
@@ -353,7 +359,7 @@ impl SyncSupervisor {
                 twins: [twin.clone()].into(),
                 right: Right::Change,
             };
-            let weighing = Waiting::Weighing { object, arrival: claim.arrival, claimed: claim.who.claimed };
+            let weighing = Waiting::Weighing { object, arrival, claimed: who.claimed };
             // With a full table it keeps the priority that it has.
             if let Ok(key) = self.waiting.insert(weighing) {
                 out.ask(DTAC, question, key);
@@ -372,12 +378,10 @@ impl SyncSupervisor {
             who.holder.system == lost.metaverse && who.holder.user == lost.user && who.twins.contains(&lost.twin)
         };
         // First what is to come: whoever is next after the holder must not be them.
-        for kept in view.reservations.iter().filter(|kept| is_theirs(&kept.who)) {
-            let reply = PendingKey::NONE.to_bits();
-            self.step(Input::Unreserve { object, id: kept.id, system: None, reply }, out);
-        }
-        for claim in view.queue.iter().chain(&view.holder).filter(|claim| is_theirs(&claim.who)) {
-            self.step(Input::Deny { object, arrival: claim.arrival }, out);
+        let kept = view.reservations.iter().map(|kept| (kept.id, &kept.who));
+        let claims = view.queue.iter().chain(&view.holder).map(|claim| (claim.arrival, &claim.who));
+        for (arrival, _) in kept.chain(claims).filter(|(_, who)| is_theirs(who)) {
+            self.step(Input::Deny { object, arrival }, out);
         }
     }
 
@@ -386,7 +390,7 @@ impl SyncSupervisor {
         // What is due is done first, so that nobody is shown what is over already.
         self.step(Input::Tick, out);
         let shown = self.object(&message.twin).and_then(|object| {
-            let unknown = || Problem::new(twinway_protocol::ProblemKind::TwinUnknown, "it is not registered yet");
+            let unknown = || Problem::new(ProblemKind::TwinUnknown, "it is not registered yet");
             let known = self.objects.get(&object).ok_or_else(unknown)?;
             let seen = self.table.view(object, view::QUEUE_SHOWN_MAX);
             Ok(SyncLeaseShown { view: Box::new(view::view(known, seen, &self.history, viewer)) })
@@ -403,8 +407,7 @@ impl SyncSupervisor {
             Some(Ok(last)) => last.saturating_add(1),
             Some(Err(_)) => {
                 let detail = "`cursor` is not one that a page before has given";
-                let kind = twinway_protocol::ProblemKind::InvalidQuery;
-                return out.reply(asker, Err(Problem::new(kind, detail)));
+                return out.reply(asker, Err(Problem::new(ProblemKind::InvalidQuery, detail)));
             }
         };
         let limit = Page::<()>::items(message.limit);

@@ -442,7 +442,8 @@ impl<'a> Told<'a> {
             Notice::Dropped { id, end } => {
                 let advice = match end {
                     End::Retired => GONE,
-                    _ => "An operator dropped the reservation, or its user may not change the object any more.",
+                    End::Denied => "Its user may not change the object any more.",
+                    _ => "An operator dropped the reservation.",
                 };
                 Self { event: "lease.unreserved", reservation: Some(id), end: Some(end), advice, ..blank }
             }

@@ -208,7 +208,7 @@ impl History {
             ClaimRef::New(record) => record.manner.one_shot,
         };
         let moment = match change {
-            Change::Queued(record) => {
+            Change::Queued(record) | Change::MovedUp(record) => {
                 let who = Some((Arc::clone(&record.who), record.objects.priority()));
                 Moment { arrival: record.arrival, brief: record.manner.one_shot, who, ..blank }
             }
@@ -282,6 +282,7 @@ impl History {
 fn name(change: &Change) -> Option<&'static str> {
     Some(match change {
         Change::Queued(_) => "queued",
+        Change::MovedUp(_) => "moved-up",
         Change::Left { .. } => "left",
         Change::Granted { .. } => "granted",
         Change::Refenced { .. } => "refenced",

@@ -3,7 +3,7 @@
 
 use twinway_protocol::{
     Asker, EntityId, Out, PendingKey, Problem,
-    lease::Input,
+    lease::{Input, Wanted},
     message::{ForgetTwinSystem, KeepTwinSystem, Kept},
     twin::RegisteredTwin,
 };
@@ -39,6 +39,7 @@ impl SyncSupervisor {
             Err(waiting) => return Self::refuse(waiting, pending_full(), out),
         };
         for object in objects {
+            self.ending.insert(object);
             match self.waiting.insert(Waiting::Retiring { whole, object }) {
                 Ok(key) => self.step(Input::Retire { object, reply: key.to_bits() }, out),
                 Err(_) => self.retired(whole, object, out),
@@ -72,8 +73,14 @@ impl SyncSupervisor {
         gone
     }
 
+    /// Whether DTAC let pass what is about an object that ends meanwhile, and that nobody lists again.
+    pub(super) fn is_late(&self, wanted: &[Wanted]) -> bool {
+        wanted.iter().any(|wanted| self.ending.contains(&wanted.object) && !self.objects.contains_key(&wanted.object))
+    }
+
     /// The gate of an object is closed, or does not answer.
     pub(super) fn retired(&mut self, whole: PendingKey, object: EntityId, out: &mut Out<'_, Self>) {
+        self.ending.remove(&object);
         self.step(Input::Forget { object }, out);
         let Some(Waiting::Retired(_, left)) = self.waiting.get_mut(whole) else { return };
         *left = left.saturating_sub(1);

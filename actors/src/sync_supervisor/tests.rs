@@ -9,8 +9,9 @@ use twinway_protocol::{
         DTAC, DTSR, DtacMsg, ExtendGate, FenceGate, ForgetTwinSystem, GateExtended, GateFenced, KeepSyncLeases, Kept,
         LeaseBooking, LeaseRequest, ListSyncLeases, MetaverseSystemMsg, OperateSyncLease, OperatorAct, PermissionLost,
         PhysicalObjectMsg, ReadSyncLease, ReleaseSyncLease, RenewSyncLease, RequestSyncLease, RequestSyncLeases,
-        ReserveSync, RoleChanged, SYNC_SUPERVISOR, ShownToken, SyncLease, SyncLeaseGranted, SyncLeaseSettled,
-        SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg, Wire, YieldSyncLease,
+        ReserveSync, RoleChanged, RulesChanged, SYNC_SUPERVISOR, ShownToken, SyncLease, SyncLeaseGranted,
+        SyncLeaseSettled, SyncLeaseShown, SyncLeasesDecided, SyncLeasesKept, SyncVerified, TwinMsg, Wire,
+        YieldSyncLease,
     },
 };
 

@@ -141,9 +141,9 @@ pub enum Change {
         /// The token that closes the gate.
         token: Token,
     },
-    /// A request has another priority.
+    /// A request or a reservation has another priority.
     Weighed {
-        /// The number of the request.
+        /// Its number.
         arrival: u64,
         /// What it weighs on this object now.
         priority: Priority,
@@ -186,6 +186,8 @@ pub enum Change {
     },
     /// Nothing stands for the object any more, and nothing of it is left.
     Retired,
+    /// A request that waits has another place in line: the one that its user had reserved.
+    MovedUp(Box<ClaimRecord>),
 }
 
 /// Who asked the table something: the supervisor's key, which the table gives back.

@@ -122,11 +122,15 @@ impl Claim {
         self.order & ORDER_OF_REQUESTS == 0
     }
 
+    /// Whether it is of this user of this system and world.
+    pub(super) fn is_of(&self, system: EntityId, who: &Claimant) -> bool {
+        self.system == system && self.who.holder == who.holder
+    }
+
     /// Whether a request is of the same user of the same system and world, for the same objects.
     pub(super) fn is_like(&self, request: &super::Request) -> bool {
         let objects = request.objects.as_slice();
-        self.system == request.system
-            && self.who.holder == request.who.holder
+        self.is_of(request.system, &request.who)
             && self.objects.as_slice().len() == objects.len()
             && objects.iter().all(|wanted| self.objects.contains(wanted.object))
     }
@@ -204,6 +208,14 @@ impl Claim {
             manner: self.manner,
             reserved_until: self.reserved_until,
         }
+    }
+
+    /// Takes the place in line that a record gives it. It is in no line meanwhile.
+    pub(super) fn take_place(&mut self, record: &ClaimRecord) {
+        (self.who, self.objects) = (Arc::clone(&record.who), record.objects.clone());
+        (self.order, self.priority) = (record.order, record.objects.priority());
+        (self.wait_ms, self.reserved_until) = (record.wait_ms, record.reserved_until);
+        self.recorded = true;
     }
 
     /// How a record speaks of it; the first brings it whole.

@@ -154,7 +154,7 @@ pub struct LeaseMoment {
     /// When.
     pub at: Timestamp,
     /// What: `granted`, `revoking`, `withdrawn`, `ended`, `refenced`, `quarantined`, `unquarantined`, `queued`, `left`,
-    /// `weighed`, `reserved`, `unreserved`, `operator-revoke`, `operator-clear`, `operator-replace-gate`.
+    /// `weighed`, `moved-up`, `reserved`, `unreserved`, `operator-revoke`, `operator-clear`, `operator-replace-gate`.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub what: Arc<str>,
     /// About whom, if it is about somebody.

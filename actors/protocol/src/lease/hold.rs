@@ -218,14 +218,21 @@ impl Table {
     /// The rules give a request another priority: waiters are sorted again and keep their arrival; a holder that is
     /// outranked now is revoked, not dropped.
     pub(super) fn weigh(&mut self, object: EntityId, arrival: u64, priority: Priority, out: &mut Vec<Effect>) {
-        let Some(key) = self.numbered(object, arrival) else { return };
-        let before = self.claims.get(key).map(|claim| claim.priority);
+        let slot = object.slot() as usize;
+        let Some(key) = self.numbered(object, arrival) else {
+            if let Some(kept) = self.reservation_mut(slot, arrival) {
+                kept.wanted.priority = priority;
+                self.record(slot, Change::Weighed { arrival, priority }, out);
+            }
+            return;
+        };
+        let Some((arrival, before)) = self.claims.get(key).map(|claim| (claim.arrival, claim.priority)) else { return };
         self.reweigh(key, object, priority);
         if !broken(Mutation::WeightNotRecorded) {
-            self.record(object.slot() as usize, Change::Weighed { arrival, priority }, out);
+            self.record(slot, Change::Weighed { arrival, priority }, out);
         }
         // The gates tell who is refused what the holder weighs.
-        let changed = self.claims.get(key).filter(|claim| Some(claim.priority) != before);
+        let changed = self.claims.get(key).filter(|claim| claim.priority != before);
         if let Some((claim, lease)) = changed.and_then(|claim| Some((claim, claim.lease()?))) {
             let (objects, token, priority) = (claim.objects.as_slice(), lease.token, claim.priority);
             out.extend(objects.iter().map(|wanted| Effect::Weigh { object: wanted.object, token, priority }));
@@ -233,16 +240,19 @@ impl Table {
         self.touch(key);
     }
 
-    /// The request with this number, if it has the object or waits for it.
+    /// The request with this number, or that came of the reservation with it, if it has the object or waits for it.
     fn numbered(&self, object: EntityId, arrival: u64) -> Option<Key> {
         let place = self.object(object.slot() as usize)?;
-        let is = |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.arrival == arrival);
+        let is =
+            |key: &Key| self.claims.get(*key).is_some_and(|claim| claim.arrival == arrival || claim.order == arrival);
         std::iter::once(place.holder).chain(place.queue.iter().map(|rank| rank.key)).find(is)
     }
 
     /// Somebody may not have an object any more.
     pub(super) fn deny(&mut self, object: EntityId, arrival: u64, out: &mut Vec<Effect>) {
-        let Some(key) = self.numbered(object, arrival) else { return };
+        let Some(key) = self.numbered(object, arrival) else {
+            return self.take_back(object.slot() as usize, arrival, End::Denied, out);
+        };
         match self.claims.get(key).and_then(Claim::lease) {
             Some(lease) if lease.shown => self.revoke_now(key, true, None, out),
             // Nobody has heard of that grant.

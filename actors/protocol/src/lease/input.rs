@@ -109,21 +109,21 @@ pub enum Input {
         /// The life of the gate.
         incarnation: u32,
     },
-    /// The rules give a request or a lease another priority on an object (FGMV-28 REQ-DT-08).
+    /// The rules give a request, a lease or a reservation another priority on an object (FGMV-28 REQ-DT-08).
     Weigh {
         /// The object.
         object: EntityId,
-        /// The number of the request.
+        /// The number of the request, or of the reservation, also after it began.
         arrival: u64,
         /// Its priority now.
         priority: Priority,
     },
     /// The user of a request or a lease may not have the object any more (FGMV-29 8.3.5): who waits leaves, who holds it is
-    /// revoked with its grace.
+    /// revoked with its grace, and what is reserved is dropped.
     Deny {
         /// The object.
         object: EntityId,
-        /// The number of the request.
+        /// The number of the request, or of the reservation, also after it began.
         arrival: u64,
     },
     /// Somebody wants an object for later.

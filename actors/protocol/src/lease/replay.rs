@@ -25,6 +25,16 @@ impl Table {
                 let key = self.known(record, entity);
                 self.line_up(slot, key);
             }
+            Change::MovedUp(record) => {
+                // A request that came and moved up in one step has no record before this one.
+                let key = self.known(record, entity);
+                self.line_out(slot, key);
+                if let Some(claim) = self.claims.get_mut(key) {
+                    claim.take_place(record);
+                    claim.wait_until_ms = record.wait_until.unix_ms();
+                }
+                self.line_up(slot, key);
+            }
             Change::Left { claim, end } => {
                 let Some(key) = self.referred(claim, entity) else { return };
                 self.line_out(slot, key);
@@ -56,6 +66,8 @@ impl Table {
             Change::Weighed { arrival, priority } => {
                 if let (Some(key), Some(entity)) = (self.replayed.get(arrival).copied(), entity) {
                     self.reweigh(key, entity, *priority);
+                } else if let Some(kept) = self.reservation_mut(slot, *arrival) {
+                    kept.wanted.priority = *priority;
                 }
             }
             Change::Quarantined { token, over } => {

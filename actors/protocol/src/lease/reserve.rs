@@ -1,9 +1,12 @@
 //! Reservations: an object kept for somebody from some moment on. Wall time chooses whom to grant, never whether a
 //! token is valid.
 
+use std::sync::Arc;
+
 use super::{
-    Booking, Change, Done, Effect, End, Manner, Notice, Objects, Refused, Reply, Reservation, Table,
-    claim::{Claim, NOBODY, State},
+    Booking, Change, ClaimRecord, Claimant, Done, Effect, End, Manner, Notice, Objects, Refused, Reply, Reservation,
+    Table,
+    claim::{Claim, Key, NOBODY, State},
 };
 use crate::EntityId;
 
@@ -83,16 +86,28 @@ impl Table {
             None => Err(Refused::Unknown),
             Some(kept) if system.is_some_and(|system| system != kept.system) => Err(Refused::NotYours),
             Some(_) => {
-                let dropped = self.drop_reservation(slot, id, out);
                 // Who wants it no more itself need not be told.
-                if let Some(Reservation { system, who, wanted, .. }) = dropped.filter(|_| system.is_none()) {
-                    let (objects, notice) = (Objects::One(wanted), Notice::Dropped { id, end: End::Revoked });
-                    out.push(Effect::Tell { system, who, id: None, objects, notice });
+                if system.is_some() {
+                    self.drop_reservation(slot, id, out);
+                } else {
+                    self.take_back(slot, id, End::Revoked, out);
                 }
                 Ok(Done::Settled)
             }
         };
         out.push(Effect::Answer(reply, answer));
+    }
+
+    /// Drops a reservation that its user still wants, and says why.
+    pub(super) fn take_back(&mut self, slot: usize, id: u64, end: End, out: &mut Vec<Effect>) {
+        if let Some(Reservation { system, who, wanted, .. }) = self.drop_reservation(slot, id, out) {
+            let (objects, notice) = (Objects::One(wanted), Notice::Dropped { id, end });
+            out.push(Effect::Tell { system, who, id: None, objects, notice });
+        }
+    }
+
+    pub(super) fn reservation_mut(&mut self, slot: usize, id: u64) -> Option<&mut Reservation> {
+        self.object_mut(slot)?.extra.as_mut()?.reservations.get_mut(&id)
     }
 
     /// Reservations whose time has come: each becomes a request that is first in its priority.
@@ -111,6 +126,21 @@ impl Table {
     }
 
     fn begin(&mut self, reservation: Reservation, out: &mut Vec<Effect>) {
+        let own = |claim: &Claim| claim.is_of(reservation.system, &reservation.who);
+        let Some(object) = self.object(reservation.wanted.object.slot() as usize) else { return };
+        // Who has the object already keeps it, and nobody equal can take it.
+        let holds = self.claims.get(object.holder).filter(|held| own(held) && !held.manner.one_shot);
+        if holds.and_then(Claim::lease).is_some_and(|lease| lease.revoked_ms.is_none()) {
+            return;
+        }
+        // A line is no longer than `lease_queue_max`, and a reservation begins once.
+        let waits = |key: &Key| {
+            let alone = |claim: &&Claim| matches!(claim.objects, Objects::One(_)) && !claim.manner.one_shot;
+            self.claims.get(*key).filter(alone).is_some_and(own)
+        };
+        if let Some(key) = object.queue.iter().map(|rank| rank.key).find(waits) {
+            return self.move_up(key, reservation, out);
+        }
         let claim_ms = self.limits.lease_reservation_claim_ms;
         let Reservation { id, system, who, wanted, until, ttl_ms, .. } = reservation;
         let arrival = self.next_arrival();
@@ -137,6 +167,30 @@ impl Table {
         self.enqueue(key);
         let now = self.now;
         self.record_of(key, |claim| Change::Queued(Box::new(claim.record(now))), out);
+        self.arm(key);
+        self.touch(key);
+    }
+
+    /// A request that waits takes the place that its user has reserved.
+    fn move_up(&mut self, key: Key, reservation: Reservation, out: &mut Vec<Effect>) {
+        let (claim_ms, now) = (self.limits.lease_reservation_claim_ms, self.now);
+        self.dequeue(key);
+        let Some(claim) = self.claims.get_mut(key) else { return };
+        let Reservation { id, who: reserved, wanted, until, .. } = reservation;
+        // It stays what it is, but weighs what is reserved.
+        let who = Claimant { claimed: reserved.claimed, ..Claimant::clone(&claim.who) };
+        let place = ClaimRecord {
+            order: id,
+            who: Arc::new(who),
+            objects: Objects::One(wanted),
+            wait_ms: claim.wait_ms.max(claim_ms),
+            reserved_until: Some(until),
+            ..claim.record(now)
+        };
+        claim.take_place(&place);
+        claim.wait_until_ms = claim.wait_until_ms.max(now.monotonic_ms.saturating_add(u64::from(claim_ms)).max(1));
+        self.enqueue(key);
+        self.record_of(key, |claim| Change::MovedUp(Box::new(claim.record(now))), out);
         self.arm(key);
         self.touch(key);
     }

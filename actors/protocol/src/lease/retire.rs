@@ -2,7 +2,7 @@
 //! gate is closed nothing is left.
 
 use super::{
-    Change, Done, Effect, End, Notice, Objects, Reply, Table,
+    Change, Done, Effect, End, Reply, Table,
     claim::{Key, NOBODY},
 };
 use crate::EntityId;
@@ -13,17 +13,14 @@ impl Table {
         let slot = object.slot() as usize;
         let known = self.object(slot).map(|known| {
             let waiting: Vec<Key> = known.queue.iter().map(|rank| rank.key).collect();
-            let reserved: Vec<_> = known.reservations().cloned().collect();
+            let reserved: Vec<_> = known.reservations().map(|kept| kept.id).collect();
             (known.holder, waiting, reserved)
         });
         let Some((holder, waiting, reserved)) = known else {
             return out.push(Effect::Answer(reply, Ok(Done::Settled)));
         };
         for reservation in reserved {
-            self.drop_reservation(slot, reservation.id, out);
-            let (system, who, objects) = (reservation.system, reservation.who, Objects::One(reservation.wanted));
-            let notice = Notice::Dropped { id: reservation.id, end: End::Retired };
-            out.push(Effect::Tell { system, who, id: None, objects, notice });
+            self.take_back(slot, reservation, End::Retired, out);
         }
         // Those who wait leave before the lease ends: nobody is granted what is about to be gone.
         for key in waiting {

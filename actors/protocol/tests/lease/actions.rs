@@ -117,10 +117,11 @@ pub(crate) fn run(setup: &Setup, actions: &[Action], story: bool) -> (Vec<Violat
 }
 
 impl World {
-    /// The number of somebody who has an object or waits for it.
+    /// The number of somebody who has an object, waits for it, or has reserved it.
     fn one_of(&self, object: EntityId, which: usize) -> Option<u64> {
         let view = self.table.view(object, 8)?;
-        let claims: Vec<u64> = view.holder.iter().chain(&view.queue).map(|claim| claim.arrival).collect();
+        let claims = view.holder.iter().chain(&view.queue).map(|claim| claim.arrival);
+        let claims: Vec<u64> = claims.chain(view.reservations.iter().map(|kept| kept.id)).collect();
         claims.get(which.checked_rem(claims.len())?).copied()
     }
 

@@ -28,13 +28,13 @@ pub(crate) fn ended(effects: &[Effect], to: Reply) -> Option<End> {
 }
 
 /// A table made anew of what another one wrote.
-fn restarted(before: &One, records: &[(Option<EntityId>, twinway_protocol::lease::Change)]) -> One {
+pub(crate) fn restarted(before: &One, records: &[(Option<EntityId>, twinway_protocol::lease::Change)]) -> One {
     let mut table = Table::new(limits());
     records.iter().for_each(|(object, change)| table.replay(*object, change));
     One { table, now_ms: before.now_ms, reply: 50 }
 }
 
-fn records(effects: Vec<Effect>) -> Vec<(Option<EntityId>, twinway_protocol::lease::Change)> {
+pub(crate) fn records(effects: Vec<Effect>) -> Vec<(Option<EntityId>, twinway_protocol::lease::Change)> {
     effects
         .into_iter()
         .filter_map(|effect| if let Effect::Record(to, change) = effect { Some((to, change)) } else { None })

@@ -1,11 +1,12 @@
 //! Who takes an object, who comes back for it, and from whom it is taken: single guarantees of the table.
 
 use twinway_protocol::lease::{
-    Booking, Done, EPOCHS_AHEAD_MAX, Effect, End, Fencing, Input, Phase, Refused, Request, Token, Wanted,
+    Booking, Change, ClaimView, Done, EPOCHS_AHEAD_MAX, Effect, End, Fencing, Input, Notice, Phase, Refused, Request,
+    Token, Wanted,
 };
 
 use crate::{
-    rows::{answer, ended, held, held_before_a_restart},
+    rows::{answer, ended, held, held_before_a_restart, records, restarted},
     table::{One, TERMS, request},
     world::{claimant, object, system},
 };
@@ -36,8 +37,7 @@ fn who_may_not_have_the_object_any_more_neither_waits_for_it_nor_keeps_it() {
     let mut one = requeueing();
     one.ask(request(1, &[0], 2, 1_000));
     let view = one.view(object(0));
-    let of =
-        |claim: Option<&twinway_protocol::lease::ClaimView>| claim.map(|claim| claim.arrival).expect("it is there");
+    let of = |claim: Option<&ClaimView>| claim.map(|claim| claim.arrival).expect("it is there");
     let (holder, waiter) = (of(view.holder.as_ref()), of(view.queue.first()));
     let left = one.step(Input::Deny { object: object(0), arrival: waiter });
     let denied = |effect: &Effect| matches!(effect, Effect::Answer(_, Err(Refused::Ended(End::Denied, _))));
@@ -97,13 +97,7 @@ fn held_by_a_higher() -> One {
 fn a_user_that_reserved_has_what_is_reserved_by_asking_for_it() {
     for comes_late in [false, true] {
         let mut one = if comes_late { One::new() } else { held_by_a_higher() };
-        let from = one.now().wall.plus_ms(100);
-        let wanted = Wanted { object: object(0), priority: 2, terms: TERMS };
-        let who = claimant(0, twinway_protocol::lease::HolderClass::Person);
-        one.step(Input::Reserve(
-            Booking { system: system(0), who, wanted, from, until: from.plus_ms(5_000), ttl_ms: 400 },
-            1,
-        ));
+        reserve(&mut one, 2);
         one.after(101);
         if comes_late {
             one.fenced(object(0));
@@ -128,6 +122,80 @@ fn a_user_that_reserved_has_what_is_reserved_by_asking_for_it() {
         };
         let Some(Ok(Done::Granted(grant))) = answer(&granted, 90) else { panic!("{granted:?}") };
         assert_eq!(grant.token, one.view(object(0)).token, "late: {comes_late}");
+    }
+}
+
+/// User 0 reserves the object: in 100 ms, for 5 s.
+fn reserve(one: &mut One, priority: u8) -> Vec<Effect> {
+    let from = one.now().wall.plus_ms(100);
+    let wanted = Wanted { object: object(0), priority, terms: TERMS };
+    let who = claimant(0, twinway_protocol::lease::HolderClass::Person);
+    let until = from.plus_ms(5_000);
+    one.step(Input::Reserve(Booking { system: system(0), who, wanted, from, until, ttl_ms: 400 }, 1))
+}
+
+#[test]
+fn who_waits_already_when_its_reservation_begins_has_the_reserved_place_and_no_second_one() {
+    let mut one = One::new();
+    let mut written = vec![(None, Change::Epoch(1))];
+    written.extend(records(one.ask(request(1, &[0], 2, 0))));
+    one.fenced(object(0));
+    written.extend(records(reserve(&mut one, 2)));
+    written.extend(records(one.ask(request(2, &[0], 2, 1_000))));
+    // It would take it at a lower priority too.
+    written.extend(records(one.step(Input::Request(request(0, &[0], 1, 1_000), 90))));
+    written.extend(records(one.after(101)));
+    let line = |one: &One| {
+        let of = |claim: &ClaimView| (claim.who.holder.user.to_string(), claim.priority);
+        one.view(object(0)).queue.iter().map(of).collect::<Vec<_>>()
+    };
+    let moved_up = [("user0".to_owned(), 2), ("user2".to_owned(), 2)];
+    assert_eq!(line(&one), moved_up);
+    assert_eq!(line(&restarted(&one, &written)), moved_up, "the journal says the same");
+    one.step(Input::Release { shown: one.shown(1), reply: 91 });
+    let granted = one.fenced(object(0));
+    assert!(matches!(answer(&granted, 90), Some(Ok(Done::Granted(_)))), "{granted:?}");
+    assert_eq!(one.view(object(0)).waiting, 1);
+}
+
+#[test]
+fn who_has_the_object_when_its_reservation_begins_keeps_it_untouched() {
+    let mut one = One::new();
+    reserve(&mut one, 2);
+    one.ask(request(0, &[0], 2, 0));
+    one.fenced(object(0));
+    let before = one.view(object(0));
+    let effects = one.after(101);
+    assert!(matches!(&effects[..], [Effect::Record(_, Change::Unreserved { .. })]), "{effects:?}");
+    let after = one.view(object(0));
+    assert_eq!((after.phase, after.token, after.waiting), (Phase::Held, before.token, 0));
+}
+
+#[test]
+fn what_a_reservation_weighs_and_whether_it_stands_follows_the_rules_before_it_begins_and_after() {
+    for begun in [false, true] {
+        let mut one = held_by_a_higher();
+        reserve(&mut one, 2);
+        let number = one.view(object(0)).reservations[0].id;
+        if begun {
+            one.after(101);
+        }
+        one.step(Input::Weigh { object: object(0), arrival: number, priority: 1 });
+        let priority = |one: &One| {
+            let view = one.view(object(0));
+            let kept = view.reservations.first().map(|kept| kept.wanted.priority);
+            kept.or(view.queue.first().map(|claim| claim.priority))
+        };
+        assert_eq!(priority(&one), Some(1), "begun: {begun}");
+        let effects = one.step(Input::Deny { object: object(0), arrival: number });
+        assert_eq!(priority(&one), None, "begun: {begun}");
+        let told = effects.iter().any(|effect| {
+            matches!(
+                effect,
+                Effect::Tell { notice: Notice::Dropped { end: End::Denied, .. } | Notice::Left(End::Denied), .. }
+            )
+        });
+        assert!(told, "{effects:?}");
     }
 }
 

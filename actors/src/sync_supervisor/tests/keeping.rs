@@ -199,6 +199,24 @@ fn who_gave_an_object_back_is_answered_though_its_twin_system_is_deregistered_me
     assert!(trial.behaviour.waiting.is_empty());
 }
 
+/// Between DTAC's word and the end of the object lies a moment in which nobody is given it.
+#[test]
+fn what_dtac_let_pass_before_the_twin_system_went_is_granted_nothing() {
+    let mut trial = trial();
+    let lease = hold(&mut trial, 0, "ada", 5);
+    let wants =
+        RequestSyncLease { metaverse: system_id("world-1"), request: asked("bob", None, 60_000), one_shot: false };
+    let [key] = verifying(trial.deliver(metaverse(1).id(), PendingKey::from_bits(7), wants))[..] else {
+        panic!("DTAC is asked")
+    };
+    let [fence] = &fences(&mut forget(&mut trial))[..] else { panic!("the gate closes") };
+    assert!(fence.token > lease.token);
+    let mut late = trial.deliver(DTAC.id(), key, verified(6));
+    assert!(fences(&mut late).is_empty(), "nobody is given it");
+    assert!(heard::<Kept>(fenced(&mut trial, fence.token)).is_some(), "the object ends");
+    assert!(trial.behaviour.ending.is_empty());
+}
+
 #[test]
 fn who_loses_an_object_because_its_twin_system_is_deregistered_hears_so() {
     let mut trial = trial();

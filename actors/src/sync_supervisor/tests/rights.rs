@@ -123,6 +123,26 @@ fn a_reservation_claims_no_more_than_the_rules_give() {
     }
 }
 
+/// FGMV-28 REQ-DT-08: what is reserved is weighed again as what is held and waited for, and dropped when it is refused.
+#[test]
+fn a_reservation_weighs_what_the_rules_give_now_and_goes_when_its_user_is_refused() {
+    let mut trial = trial();
+    reserve(&mut trial, None, 4);
+    for (answer, priorities) in
+        [(verified(6), vec![6]), (Err(Problem::new(ProblemKind::PermissionExpired, "it is over")), vec![])]
+    {
+        let changed = RulesChanged { twin: twin_id("arm"), synchronization: std::sync::Arc::default() };
+        let [key] = verifying(trial.deliver(DTAC.id(), PendingKey::NONE, changed))[..] else { panic!("DTAC is asked") };
+        trial.deliver(DTAC.id(), key, answer);
+        for mut seen in [restarted(&trial, SYNC_SUPERVISOR.id()), from_snapshots(&trial, SYNC_SUPERVISOR.id(), &[0, 1])]
+            .map(|trial| begun(trial).0)
+        {
+            let kept = read(&mut seen, None).reservations;
+            assert_eq!(kept.iter().map(|kept| kept.party.priority).collect::<Vec<_>>(), priorities);
+        }
+    }
+}
+
 #[test]
 fn an_explanation_says_by_whom_and_when_the_object_is_reserved_and_promises_nothing_then() {
     let window = "at priority 4 from 1970-01-01T00:00:02.000Z to 1970-01-01T00:00:03.000Z.";

@@ -22,6 +22,10 @@ pub(super) struct ClaimFact {
 }
 
 impl ClaimFact {
+    fn priorities(record: &ClaimRecord) -> Vec<(EntityId, Priority)> {
+        record.objects.as_slice().iter().map(|wanted| (wanted.object, wanted.priority)).collect()
+    }
+
     /// The lowest of its priorities: a set has one place in the order of all waiters.
     pub(super) fn priority(&self) -> Priority {
         self.priorities.iter().map(|(_, priority)| *priority).min().unwrap_or(0)
@@ -109,6 +113,14 @@ impl Facts {
                 self.known(record, entity, now_ms);
                 self.object(entity).line.insert(record.arrival);
             }
+            Change::MovedUp(record) => {
+                self.known(record, entity, now_ms);
+                self.object(entity).line.insert(record.arrival);
+                if let Some(claim) = self.claims.get_mut(&record.arrival) {
+                    claim.priorities = ClaimFact::priorities(record);
+                    (claim.order, claim.wait_ms) = (record.order, record.wait_ms);
+                }
+            }
             Change::Left { claim, .. } => {
                 if let ClaimRef::New(record) = claim {
                     self.known(record, entity, now_ms);
@@ -167,7 +179,7 @@ impl Facts {
             return;
         }
         let claim = self.claims.entry(record.arrival).or_insert_with(|| ClaimFact {
-            priorities: record.objects.as_slice().iter().map(|wanted| (wanted.object, wanted.priority)).collect(),
+            priorities: ClaimFact::priorities(record),
             order: record.order,
             id: record.id.map(|id| (record.system, id)),
             wait_ms: record.wait_ms,
