@@ -42,7 +42,7 @@ use common::{machine, rounds, verdict};
 use drive::{drive, share, sorted_us};
 use etcd::Etcd;
 use inside::Inside;
-use ours::{CONTENDED, Daemon, Tuning, user};
+use ours::{CONTENDED, Daemon, user};
 use process::version;
 use redis::Redis;
 use side::{Side, compare, pairs, ratio, whole_p99};
@@ -92,9 +92,9 @@ impl Servers {
         println!(
             "etcd is spoken to by gRPC over HTTP/2 (crate h2), Redis in RESP, ours in HTTP/1.1 and WebSocket (JSON)"
         );
-        let ours = Daemon::start(&place.join("twinway"), env!("CARGO_BIN_EXE_twinway"), Tuning::read());
+        let ours = Daemon::start(&place.join("twinway"), env!("CARGO_BIN_EXE_twinway"), ours::arbiters());
         let beside = std::env::var("TWINWAY_BENCH_BESIDE").ok();
-        let beside = beside.map(|program| Daemon::start(&place.join("beside"), &program, Tuning::default()));
+        let beside = beside.map(|program| Daemon::start(&place.join("beside"), &program, None));
         Self { ours, beside, redis, etcd }
     }
 

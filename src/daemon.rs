@@ -159,13 +159,13 @@ impl Daemon {
     /// What did not end in order; everything has ended all the same.
     pub async fn stop(self) -> Result<(), DaemonError> {
         let Self { enabler, gateway, listeners, data } = self;
-        let served = gateway.stop().await.map_err(io_error("the gateway"));
+        gateway.stop().await;
         let ended = enabler.shutdown().await;
         if let Err(error) = keep_events(&data, &enabler) {
             tracing::warn!(%error, "events are not kept: who resumes after the next start is told of a gap");
         }
         drop(enabler);
-        served.and(ended.map_err(DaemonError::from)).and(listeners.finish())
+        ended.map_err(DaemonError::from).and(listeners.finish())
     }
 }
 

@@ -18,6 +18,7 @@ mod start;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use actix_rt::ArbiterHandle;
 use parking_lot::Mutex;
 use twinway_actors::{
     port::journal::Journal,
@@ -74,6 +75,11 @@ impl fmt::Debug for Inner {
 }
 
 impl Enabler {
+    /// The threads that run its actors.
+    pub(crate) fn arbiters(&self) -> &[ArbiterHandle] {
+        self.inner.handle.arbiters()
+    }
+
     /// What metaverse system `id` can do (the MII of ITU-T Y.4240's naming).
     #[must_use]
     pub fn mii(&self, id: SystemId) -> Mii {

@@ -32,6 +32,7 @@ mod routes;
 mod schemas;
 mod sending;
 mod server;
+mod serving;
 mod session;
 mod sii;
 mod spatial;
@@ -46,16 +47,10 @@ use std::{
     collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
-    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix_web::{
-    App, HttpServer,
-    dev::{ServerHandle, fn_service},
-    rt,
-};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use twinway_protocol::{JsonDoc, Problem, ProblemKind};
@@ -64,7 +59,7 @@ pub use auth::{Principal, Principals, Role, TokenError};
 pub use config::GatewayConfig;
 
 use self::{
-    auth::Known, figures::AllFigures, limits::Slots, openapi::Documents, router::Router, server::Worker,
+    auth::Known, figures::AllFigures, limits::Slots, openapi::Documents, router::Router, serving::Serving,
     tickets::Tickets,
 };
 use crate::Enabler;
@@ -132,7 +127,7 @@ impl std::fmt::Debug for GatewayOptions {
     }
 }
 
-/// What every worker of a gateway shares.
+/// What every thread of a gateway shares.
 struct Shared {
     enabler: Enabler,
     principals: Principals,
@@ -201,8 +196,7 @@ impl Shared {
 #[derive(Debug)]
 pub struct Gateway {
     shared: Arc<Shared>,
-    server: ServerHandle,
-    ended: rt::task::JoinHandle<io::Result<()>>,
+    serving: Serving,
     address: SocketAddr,
 }
 
@@ -221,31 +215,16 @@ impl Gateway {
     }
 
     /// Stops: drains, lets calls that began end (at most `shutdown_ms_max`), and closes every connection.
-    ///
-    /// # Errors
-    /// What the server failed with while it served.
-    pub async fn stop(self) -> io::Result<()> {
+    pub async fn stop(self) {
         self.drain();
-        self.server.stop(true).await;
-        self.ended.await.map_err(io::Error::other)?
+        self.serving.stop().await;
     }
 }
 
-/// How many threads serve where nobody says: one for every two cores. The others are for actors, the journal and the
-/// clients; twice as many threads are woken for smaller shares of the same work.
-fn workers(wanted: Option<usize>) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    wanted.unwrap_or_else(|| cores().div_ceil(2)).max(1)
-}
-
-/// Serves the enabler on `listener`, to the holders of `principals`' tokens.
-///
-/// Has to be called within an actix (or single-threaded tokio) runtime, whose end also ends the gateway; the
-/// workers have threads of their own.
+/// Serves the enabler on `listener`, to the holders of `principals`' tokens, on the threads of the enabler's actors.
 ///
 /// # Errors
-/// When the listener cannot be used, or the OpenAPI documents cannot be written.
-// It awaits nothing today; callers are in a runtime all the same, since the server is spawned in it.
+/// When the listener cannot be used, the enabler has ended, or the OpenAPI documents cannot be written.
 pub async fn serve(
     enabler: Enabler,
     principals: Principals,
@@ -254,24 +233,6 @@ pub async fn serve(
 ) -> io::Result<Gateway> {
     let address = listener.local_addr()?;
     let shared = Arc::new(Shared::new(enabler, principals, options)?);
-    let for_workers = Arc::clone(&shared);
-    let config = &shared.config;
-    // Sockets are taken over and polled by the workers: one that blocks would stop its worker.
-    listener.set_nonblocking(true)?;
-    let server = HttpServer::new(move || {
-        let worker = Rc::new(Worker::new(&for_workers));
-        App::new().default_service(fn_service(move |request| server::handle(&worker, request)))
-    })
-    .workers(workers(config.workers))
-    .max_connections(config.connections_max)
-    .keep_alive(Duration::from_millis(config.keep_alive_ms))
-    .client_request_timeout(Duration::from_millis(config.request_head_ms_max))
-    .shutdown_timeout(config.shutdown_ms_max.div_ceil(1000))
-    // A reply is written whole: holding it back for more only delays it.
-    .tcp_nodelay(true)
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    Ok(Gateway { server: handle, ended: rt::spawn(server), address, shared })
+    let serving = Serving::start(&shared, listener).await?;
+    Ok(Gateway { shared, serving, address })
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use twinway::{
     Enabler,
+    actors::runtime::Options,
     config::{Config, Secret, TokenConfig},
     daemon::Daemon,
     gateway::{GatewayConfig, Role},
@@ -23,7 +24,7 @@ use twinway::{
     },
 };
 
-/// How many threads serve, of either server: what the daemon chooses on two cores.
+/// How many threads serve, of either server: what the daemon chooses on two cores. Its own run the actors too.
 pub(crate) const WORKERS: usize = 1;
 /// How many twins the home has: one a client that changes one.
 pub(crate) const TWINS: usize = 64;
@@ -43,12 +44,7 @@ pub(crate) struct World {
 
 /// The limits, of either server. The rate is watched, as by default, but does not slow the bench.
 pub(crate) fn limits() -> GatewayConfig {
-    GatewayConfig {
-        workers: Some(WORKERS),
-        requests_per_second_max: 100_000_000,
-        requests_burst_max: 100_000_000,
-        ..GatewayConfig::default()
-    }
+    GatewayConfig { requests_per_second_max: 100_000_000, requests_burst_max: 100_000_000, ..GatewayConfig::default() }
 }
 
 fn name(text: &str) -> SystemId {
@@ -72,6 +68,7 @@ impl World {
             data: data.path().to_path_buf(),
             tokens: vec![token(WORLD, Role::Metaverse, "world"), token(OPERATOR, Role::Operator, "root")],
             limits: limits(),
+            runtime: Options { arbiters: WORKERS, ..Options::default() },
             ..Config::default()
         };
         more(&mut config);

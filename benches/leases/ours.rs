@@ -57,23 +57,12 @@ pub(crate) fn token(world: usize) -> String {
 
 const SYSTEM: &str = "the-token-of-the-twin-system-that-is-long-enough";
 
-/// What is different from how `twinway serve` starts by itself.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Tuning {
-    /// How many threads serve, and how many run actors; none: its own choice.
-    pub(crate) workers: Option<usize>,
-    pub(crate) arbiters: Option<usize>,
+/// How many threads run actors and serve, as the environment says (`TWINWAY_BENCH_ARBITERS`); none: the daemon's own choice.
+pub(crate) fn arbiters() -> Option<usize> {
+    std::env::var("TWINWAY_BENCH_ARBITERS").ok().map(|text| text.parse().expect("a number of threads"))
 }
 
-impl Tuning {
-    /// As the environment says (`TWINWAY_BENCH_WORKERS`, `TWINWAY_BENCH_ARBITERS`).
-    pub(crate) fn read() -> Self {
-        let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number of threads"));
-        Self { workers: number("TWINWAY_BENCH_WORKERS"), arbiters: number("TWINWAY_BENCH_ARBITERS") }
-    }
-}
-
-fn configuration(data: &Path, tuning: Tuning) -> String {
+fn configuration(data: &Path, arbiters: Option<usize>) -> String {
     let mut text = format!("listen = \"127.0.0.1:0\"\ndata = {data:?}\n");
     let mut token = |token: &str, role: &str, id: &str| {
         writeln!(text, "[[tokens]]\ntoken = \"{token}\"\nrole = \"{role}\"\nid = \"{id}\"").expect("a text grows");
@@ -82,15 +71,12 @@ fn configuration(data: &Path, tuning: Tuning) -> String {
     (0..CONNECTIONS).for_each(|world| token(&self::token(world), "metaverse", &format!("world-{world}")));
     // The rate is watched, as by default, but does not slow the bench; a session may have all of its clients' calls.
     text.push_str("[log]\nlevel = \"warn\"\n");
-    if let Some(arbiters) = tuning.arbiters {
+    if let Some(arbiters) = arbiters {
         write!(text, "[runtime]\narbiters = {arbiters}\n").expect("a text grows");
     }
     text.push_str(
         "[limits]\nrequests_per_second_max = 100000000\nrequests_burst_max = 100000000\nsession_calls_max = 1024\n",
     );
-    if let Some(workers) = tuning.workers {
-        writeln!(text, "workers = {workers}").expect("a text grows");
-    }
     text
 }
 
@@ -119,10 +105,10 @@ fn ask(connection: &mut Connection, method: &str, path: &str, token: &str, body:
 
 impl Daemon {
     /// Starts it with its journal below `place`, registers the twins, and gets the users their permissions.
-    pub(crate) fn start(place: &Path, program: &str, tuning: Tuning) -> Self {
+    pub(crate) fn start(place: &Path, program: &str, arbiters: Option<usize>) -> Self {
         std::fs::create_dir_all(place).expect("there is room");
         let config = place.join("twinway.toml");
-        std::fs::write(&config, configuration(&place.join("data"), tuning)).expect("there is room");
+        std::fs::write(&config, configuration(&place.join("data"), arbiters)).expect("there is room");
         let arguments = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
         let mut process = Process::start(program, &arguments, place, Stdio::piped());
         let mut output = BufReader::new(process.child().stdout.take().expect("it is piped"));

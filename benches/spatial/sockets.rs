@@ -149,7 +149,7 @@ async fn measure(seconds: u64) {
         heard.reordered
     );
     println!("  from the robot to the watcher: p50 {p50:?}, p99 {p99:?}");
-    gateway.stop().await.expect("it stops");
+    gateway.stop().await;
     enabler.shutdown().await.expect("it ends");
 }
 

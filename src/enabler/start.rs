@@ -56,9 +56,9 @@ async fn sweep(observations: &Observations, quarantined: &[(EntityId, String)]) 
     }
 }
 
-/// How many threads run actors where nobody says: half as many as there are cores. A request goes through several
-/// entities, and every hop from thread to thread costs more than the work of the entity behind it; the other half of
-/// the cores is for the gateway, the journal and the clients.
+/// How many threads run actors, and serve, where nobody says: half as many as there are cores. A request goes through
+/// several entities, and every hop from thread to thread costs more than the work of the entity behind it; the other
+/// half of the cores is for the journal, the history, who watches, and the clients.
 fn arbiters(wanted: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     if wanted > 0 { wanted } else { (cores / 2).max(1) }

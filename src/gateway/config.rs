@@ -37,7 +37,7 @@ pub struct GatewayConfig {
     pub tickets_max: usize,
     /// How long a ticket is good, in milliseconds.
     pub ticket_ttl_ms: u64,
-    /// How many connections one worker takes.
+    /// How many connections may be open; who comes then waits for one of them to end.
     pub connections_max: usize,
     /// How long a connection without requests stays open, in milliseconds.
     pub keep_alive_ms: u64,
@@ -45,10 +45,8 @@ pub struct GatewayConfig {
     pub heartbeat_ms: u64,
     /// How long a session may say nothing before it is closed, in milliseconds.
     pub session_silence_ms_max: u64,
-    /// How long calls that began may take when the gateway stops, in milliseconds, rounded up to seconds.
+    /// How long calls that began may take when the gateway stops, in milliseconds.
     pub shutdown_ms_max: u64,
-    /// How many threads serve; absent: one for every two cores.
-    pub workers: Option<usize>,
     /// The origins whose pages may call (CORS); none by default.
     pub allowed_origins: Vec<String>,
 }
@@ -76,7 +74,6 @@ impl Default for GatewayConfig {
             heartbeat_ms: 15_000,
             session_silence_ms_max: 45_000,
             shutdown_ms_max: 10_000,
-            workers: None,
             allowed_origins: Vec::new(),
         }
     }

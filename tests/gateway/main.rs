@@ -7,6 +7,8 @@ mod bounds;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod discovery;
 #[cfg(test)]
 mod gathering;

@@ -31,7 +31,6 @@ pub(crate) async fn world_with(config: GatewayConfig, host: Arc<dyn Host>) -> Wo
 }
 
 pub(crate) async fn world_of(config: GatewayConfig, host: Arc<dyn Host>, options: EnablerOptions) -> World {
-    let config = GatewayConfig { workers: Some(1), ..config };
     let enabler = Enabler::start(options, Arc::new(MemoryJournal::default())).await.expect("it starts");
     let roles = [
         ("world-token", Role::Metaverse, "world"),
@@ -71,7 +70,7 @@ impl World {
     }
 
     pub(crate) async fn end(self) {
-        self.gateway.stop().await.expect("the gateway stops");
+        self.gateway.stop().await;
         self.enabler.shutdown().await.expect("the enabler ends");
     }
 }

@@ -274,9 +274,8 @@ fn config(data: &std::path::Path) -> Config {
         token("world-token-of-tests", Role::Metaverse, "world"),
         token("home-token-of-tests", Role::TwinSystem, "home"),
     ];
-    let limits = GatewayConfig { workers: Some(1), ..GatewayConfig::default() };
     let listen = "127.0.0.1:0".parse().expect("an address");
-    Config { listen, data: data.to_path_buf(), tokens, limits, ..Config::default() }
+    Config { listen, data: data.to_path_buf(), tokens, ..Config::default() }
 }
 
 async fn report(daemon: &Daemon, on: bool, second: u32) {

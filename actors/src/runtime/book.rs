@@ -9,6 +9,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use actix_rt::ArbiterHandle;
 use parking_lot::{Mutex, RwLock};
 use twinway_protocol::{
     EntityId, EventId, Meta, PendingKey, Problem, ProblemKind, WireSet,
@@ -90,6 +91,8 @@ pub(crate) struct Shared<W: WireSet> {
     pub(crate) options: Options,
     pub(crate) feed: Option<TraceFeed>,
     link: OwnLink<W>,
+    /// The threads that run actors; set once while the system starts.
+    pub(crate) arbiters: OnceLock<Vec<ArbiterHandle>>,
     pub(crate) stopping: AtomicBool,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) quarantined: Mutex<Vec<(EntityId, String)>>,
@@ -121,6 +124,7 @@ impl<W: WireSet> Shared<W> {
             options,
             feed,
             link,
+            arbiters: OnceLock::new(),
             stopping: AtomicBool::new(false),
             dead_letters: AtomicU64::new(0),
             quarantined: Mutex::new(Vec::new()),

@@ -1,7 +1,7 @@
 //! The clocks, read once for a stretch of turns.
 //!
 //! To read a clock costs as much as a third of a turn. So the actors of one thread share a reading, which is taken
-//! again after a few turns, and whenever the thread has slept.
+//! again after a few turns, whenever the thread has slept, and when somebody outside the actors asks them something.
 
 use std::cell::Cell;
 
@@ -18,7 +18,7 @@ thread_local! {
     static READING: Reading = const { Reading { ns: Cell::new(0), turns_left: Cell::new(0) } };
 }
 
-/// The thread has slept: its reading is old.
+/// The thread has slept, or done something else than take turns: its reading is old.
 pub(crate) fn outdated() {
     READING.with(|reading| reading.turns_left.set(0));
 }

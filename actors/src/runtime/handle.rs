@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use actix_rt::ArbiterHandle;
 use twinway_protocol::{
     Answers, Ask, EntityId, EventId, Mailbox, Meta, PendingKey, Problem, ProblemKind, Ref, Tell, WireSet,
 };
@@ -12,6 +13,7 @@ use twinway_protocol::{
 use super::{
     book::{Shared, rejection_problem},
     callers::CALLER,
+    clock,
 };
 use crate::port::journal::Condition;
 
@@ -105,6 +107,13 @@ impl<W: WireSet> Handle<W> {
         self.0.spawn_next(kind).ok_or_else(none)
     }
 
+    /// The threads that run the actors. Who asks them often does so best from there: question and answer are handed on
+    /// within the thread then, and wake no other. What takes long there keeps actors waiting.
+    #[must_use]
+    pub fn arbiters(&self) -> &[ArbiterHandle] {
+        self.0.arbiters.get().map_or(&[], Vec::as_slice)
+    }
+
     /// How many requests from outside are under way.
     #[must_use]
     pub fn requests_under_way(&self) -> usize {
@@ -132,6 +141,8 @@ impl<W: WireSet> Handle<W> {
     }
 
     fn push(&self, meta: Meta, wire: W) -> Result<(), Problem> {
+        // Whoever asks may have kept an actors' thread busy until now.
+        clock::outdated();
         self.0.push(&meta, &mut Some(wire), false).map_err(|rejection| rejection_problem::<W>(meta.to, rejection))
     }
 }

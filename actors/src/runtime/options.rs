@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// How many arbiters (threads) run actors; 0: one a core, and of an enabler one for every two.
+    /// How many arbiters (threads) run actors, and serve where there is a gateway; 0: one a core, and of an enabler one for
+    /// every two.
     pub arbiters: usize,
     /// How many messages from outside the actors wait in one inbox before more are refused.
     pub inbox_outside_max: usize,

@@ -315,7 +315,8 @@ fn run<W: WireSet>(builder: Builder<W>, report: oneshot::Sender<Started<W>>) {
     let shared = Arc::new(Shared::new(options, journal, outlet, feed, link, chance));
     let started = runner.block_on(async {
         let arbiter = |_| Arbiter::try_with_tokio_rt(arbiter_runtime).map(|arbiter| arbiter.handle());
-        let handles = (0..count).map(arbiter).collect::<io::Result<_>>()?;
+        let handles = (0..count).map(arbiter).collect::<io::Result<Vec<_>>>()?;
+        let handles = shared.arbiters.get_or_init(|| handles).clone();
         let arbiters = Arc::new(Arbiters { handles, next: AtomicUsize::new(0) });
         for kind in kinds.into_values() {
             kind.place(&shared, &arbiters);
