@@ -388,7 +388,17 @@ async fn reserve(client: &Client, booking: Reserve, output: &mut Output) -> Resu
 }
 
 async fn operate(client: &Client, what: &Operate, act: OperatorAct) -> Result<(), Failure> {
-    Ok(client.operate_lease(&what.id, act, &what.reason).await?)
+    client.operate_lease(&what.id, act, &what.reason).await?;
+    // A script that goes on takes the device to be at rest.
+    let seen = if act == OperatorAct::ReplaceGate { None } else { view(client, &what.id).await.ok() };
+    match seen.filter(|seen| seen.phase == Phase::Quarantined) {
+        None => Ok(()),
+        Some(seen) => Err(Failure::other(format!(
+            "the lease has ended, but the gate of `{}` does not answer: the device may still act, and the object is in quarantine until \
+             it answers or `twinway lease replace-gate` says that somebody has seen to it",
+            seen.object
+        ))),
+    }
 }
 
 async fn stop(client: &Client, id: &TwinId, user: &UserId, output: &mut Output) -> Result<(), Failure> {

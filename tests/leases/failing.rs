@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     api::{Api, Wish, refused},
+    daemon::TOKEN,
     plant::{SPEED, Thing},
     world::{LOBBY, PLAZA, World},
 };
@@ -58,6 +59,25 @@ async fn an_operator_who_has_seen_to_the_device_ends_its_quarantine() {
     let history = world.operator().view("arm").await["history"].to_string();
     assert!(history.contains("unquarantined") && history.contains("the arm is unplugged"), "{history}");
     refused(world.operator().operate("arm", "replace-gate", "again").await, 404, "lease-request-unknown");
+}
+
+/// A script that goes on after `lease clear` relies on that the device is at rest.
+#[tokio::test]
+async fn a_lease_that_is_cleared_while_its_device_is_silent_is_told_as_a_failure() {
+    let thing = Thing::new("arm").with("fencing", "drained").with("commandMsMax", 300_000);
+    let world = World::start(&[thing], SHORT_FENCES).await;
+    let plaza = world.api(PLAZA);
+    for silent in [false, true] {
+        let lease = plaza.acquire("arm", &Wish::of("worker-cyd").with("ttlMs", 60_000)).await.expect("it is granted");
+        plaza.change("arm", "worker-cyd", Some(lease.token), &json!({ SPEED: 7 })).await.expect("it holds");
+        world.plant.be_silent(silent);
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_twinway"));
+        command.args(["lease", "clear", "arm", "--reason", "it sticks", "--url", world.url()]);
+        let output = command.env("TWINWAY_TOKEN", TOKEN).output().await.expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.success(), said.contains("quarantine")), (!silent, silent), "{said}");
+    }
+    world.plant.be_silent(false);
 }
 
 /// A daemon that comes back is there before its twin systems are.
