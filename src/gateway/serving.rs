@@ -24,13 +24,13 @@ use super::{Shared, server, server::Worker};
 /// How long nothing is accepted after that failed, for lack of file descriptors for example.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// A connection on its way to who serves it, with its place among those that may be open.
-type Accepted = (net::TcpStream, OwnedSemaphorePermit);
+/// The place of a connection, until it ends: among those that may be open, and among those of its thread.
+type Place = (OwnedSemaphorePermit, Arc<()>);
 
 /// A thread that serves.
 struct Lane {
-    accepted: mpsc::UnboundedSender<Accepted>,
-    /// One more than the connections that it has: each holds it.
+    accepted: mpsc::UnboundedSender<(net::TcpStream, Place)>,
+    /// Every connection of it holds this, from when it was accepted.
     open: Arc<()>,
 }
 
@@ -52,14 +52,12 @@ impl Serving {
         let mut lanes = Vec::with_capacity(arbiters.len());
         for arbiter in arbiters {
             let (accepted, accepts) = mpsc::unbounded_channel();
-            let open = Arc::new(());
-            let (shared, closes, serves, held) =
-                (Arc::clone(shared), closes.clone(), serves.clone(), Arc::clone(&open));
+            let (shared, closes, serves) = (Arc::clone(shared), closes.clone(), serves.clone());
             on(arbiter, || async move {
-                serve(shared, accepts, held, closes).await;
+                serve(shared, accepts, closes).await;
                 drop(serves);
             })?;
-            lanes.push(Lane { accepted, open });
+            lanes.push(Lane { accepted, open: Arc::default() });
         }
         let first = arbiters.first().ok_or_else(ended)?;
         let permits = Arc::new(Semaphore::new(shared.config.connections_max.min(Semaphore::MAX_PERMITS)));
@@ -115,7 +113,7 @@ async fn accept(listener: &TcpListener, lanes: &[Lane], permits: &Arc<Semaphore>
                 Ok(stream) => {
                     let lane = lanes.iter().min_by_key(|lane| Arc::strong_count(&lane.open));
                     // A thread that has ended serves nobody: the connection is closed.
-                    let _gone = lane.map(|lane| lane.accepted.send((stream, permit)));
+                    let _gone = lane.map(|lane| lane.accepted.send((stream, (permit, Arc::clone(&lane.open)))));
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -147,8 +145,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// Serves connections on this thread until no more come, and then for as long as those that there are may take to end.
 async fn serve(
     shared: Arc<Shared>,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
-    open: Arc<()>,
+    mut accepted: mpsc::UnboundedReceiver<(net::TcpStream, Place)>,
     closing: watch::Receiver<bool>,
 ) {
     let config = &shared.config;
@@ -172,9 +169,9 @@ async fn serve(
     loop {
         tokio::select! {
             next = accepted.recv() => {
-                let Some((stream, permit)) = next else { break };
+                let Some((stream, place)) = next else { break };
                 let Ok(stream) = TcpStream::from_std(stream) else { continue };
-                let (served, place) = (service.call(stream), (permit, Arc::clone(&open)));
+                let served = service.call(stream);
                 connections.spawn_local(async move {
                     // What goes wrong on a connection is its client's concern: it has been answered, or is gone.
                     let _broken = served.await;
