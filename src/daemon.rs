@@ -94,7 +94,7 @@ const EVENTS: &str = "events.json";
 
 impl Daemon {
     /// Starts a daemon: the data directory is locked, the journal replayed, and then the sockets are opened. Call it
-    /// within an actix runtime or a tokio `LocalSet`.
+    /// within a tokio runtime.
     ///
     /// `tokens` are accepted beside those of the configuration.
     ///

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tokio::{io::BufReader, task::LocalSet};
+use tokio::io::BufReader;
 use twinway::{
     client::Client,
     scenario::{self, ActDone, Outcome, RunOptions, Told, Verdict},
@@ -115,8 +115,7 @@ fn run_all(options: &ScenarioOptions, output: &mut Output) -> Result<(), Failure
 pub(super) fn blocking<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::other(format!("no runtime: {error}")))?;
-    // The daemon's actors live on local tasks, as actix wants it.
-    let done = LocalSet::new().block_on(&runtime, work);
+    let done = runtime.block_on(work);
     // A thread that still reads the standard input is not waited for.
     runtime.shutdown_background();
     done

@@ -70,8 +70,7 @@ pub(crate) fn serve(options: ServeOptions) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output.finish(Err(Failure::other(format!("no runtime: {error}")))),
     };
-    // The actors live on threads of this one's local tasks, as actix wants it.
-    let done = tokio::task::LocalSet::new().block_on(&runtime, run(&options, output));
+    let done = runtime.block_on(run(&options, output));
     // What was not finished within the drain is not waited for.
     runtime.shutdown_background();
     output.finish(done)

@@ -90,7 +90,7 @@ pub struct Outcome {
     pub ms: u64,
 }
 
-/// Runs a scenario. `tell` hears of every act as it is done. Call it within a tokio `LocalSet`.
+/// Runs a scenario. `tell` hears of every act as it is done.
 ///
 /// # Errors
 /// What kept it from being run at all. That something did not hold is an [`Outcome`].

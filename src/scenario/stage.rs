@@ -47,7 +47,7 @@ struct Running {
 }
 
 impl Stage {
-    /// Starts everything. Call it within a tokio `LocalSet`.
+    /// Starts everything.
     pub(super) async fn begin(scenario: &Scenario, options: &RunOptions) -> Result<Self, String> {
         let directory = tempfile::tempdir().map_err(|error| format!("a place for the daemon's data: {error}"))?;
         let settings = scenario.settings.clone();
