@@ -7,9 +7,13 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use twinway::gateway::{GatewayConfig, NoHost};
+use twinway::{
+    actors::runtime::Options,
+    enabler::EnablerOptions,
+    gateway::{GatewayConfig, NoHost},
+};
 
-use crate::support::{World, world_with};
+use crate::support::{World, world_of, world_with};
 
 async fn connect(world: &World) -> TcpStream {
     TcpStream::connect(world.gateway.address()).await.expect("it connects")
@@ -58,6 +62,25 @@ async fn who_comes_when_as_many_connections_are_open_as_may_be_is_served_when_on
     assert_eq!(early.kind(), ErrorKind::WouldBlock);
     drop(open);
     assert!(answer(&mut late).await.starts_with("HTTP/1.1 200 "));
+    world.end().await;
+}
+
+#[actix_web::test]
+async fn connections_of_many_threads_reach_the_same_actors() {
+    let runtime = Options { arbiters: 3, ..Options::default() };
+    let options = EnablerOptions { runtime, ..EnablerOptions::default() };
+    let world = world_of(GatewayConfig::default(), Arc::new(NoHost), options).await;
+    assert_eq!(world.register_home().await.status(), 201);
+    let asks = (0..12).map(|_| async {
+        let mut stream = connect(&world).await;
+        let ask = "GET /dii/v1/systems/home HTTP/1.1\r\nhost: here\r\nauthorization: Bearer home-token\r\n\r\n";
+        for _ in 0..3 {
+            send(&mut stream, ask).await;
+            let answer = read_to(&mut stream, "A house").await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+    });
+    futures_util::future::join_all(asks).await;
     world.end().await;
 }
 
