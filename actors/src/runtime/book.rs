@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -50,7 +50,7 @@ const ANSWERS_TOGETHER_MAX: usize = 64;
 /// The ways from one actor to those it sends to most: a look-up in the book costs a lock.
 pub(crate) struct Ways<W> {
     kept: [Option<Way<W>>; WAYS],
-    /// Answers to callers outside, which leave together: a caller waits on another thread, and to wake that costs more
+    /// Answers to callers outside, which leave together: a caller may wait on another thread, and to wake that costs more
     /// than a turn.
     answers: Vec<(PendingKey, W)>,
 }
@@ -81,6 +81,28 @@ impl<W> Ways<W> {
     }
 }
 
+/// The threads that run actors; set once while the system starts, and given out in turn.
+#[derive(Default)]
+pub(crate) struct Arbiters {
+    handles: OnceLock<Vec<ArbiterHandle>>,
+    next: AtomicUsize,
+}
+
+impl Arbiters {
+    pub(crate) fn set(&self, handles: Vec<ArbiterHandle>) {
+        self.handles.get_or_init(|| handles);
+    }
+
+    pub(crate) fn all(&self) -> &[ArbiterHandle] {
+        self.handles.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn next(&self) -> Option<&ArbiterHandle> {
+        let all = self.all();
+        all.get(self.next.fetch_add(1, Ordering::Relaxed) % all.len().max(1))
+    }
+}
+
 /// What all shells of a system share.
 pub(crate) struct Shared<W: WireSet> {
     /// By kind; set once while the system starts.
@@ -91,8 +113,7 @@ pub(crate) struct Shared<W: WireSet> {
     pub(crate) options: Options,
     pub(crate) feed: Option<TraceFeed>,
     link: OwnLink<W>,
-    /// The threads that run actors; set once while the system starts.
-    pub(crate) arbiters: OnceLock<Vec<ArbiterHandle>>,
+    pub(crate) arbiters: Arbiters,
     pub(crate) stopping: AtomicBool,
     pub(crate) dead_letters: AtomicU64,
     pub(crate) quarantined: Mutex<Vec<(EntityId, String)>>,
@@ -124,7 +145,7 @@ impl<W: WireSet> Shared<W> {
             options,
             feed,
             link,
-            arbiters: OnceLock::new(),
+            arbiters: Arbiters::default(),
             stopping: AtomicBool::new(false),
             dead_letters: AtomicU64::new(0),
             quarantined: Mutex::new(Vec::new()),

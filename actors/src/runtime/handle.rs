@@ -111,7 +111,7 @@ impl<W: WireSet> Handle<W> {
     /// within the thread then, and wake no other. What takes long there keeps actors waiting.
     #[must_use]
     pub fn arbiters(&self) -> &[ArbiterHandle] {
-        self.0.arbiters.get().map_or(&[], Vec::as_slice)
+        self.0.arbiters.all()
     }
 
     /// How many requests from outside are under way.

@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
 };
@@ -73,7 +70,7 @@ enum Placement {
 /// The entities of one type, while the system starts.
 trait Kind<W: WireSet>: Send {
     fn replay(&mut self, entry: &Entry, incarnation: u32) -> Result<(), String>;
-    fn place(self: Box<Self>, shared: &Arc<Shared<W>>, arbiters: &Arc<Arbiters>);
+    fn place(self: Box<Self>, shared: &Arc<Shared<W>>);
 }
 
 struct KindOf<B: Behaviour> {
@@ -81,18 +78,6 @@ struct KindOf<B: Behaviour> {
     placement: Placement,
     found: BTreeMap<EntityId, B>,
     dirty: BTreeSet<(EntityId, u64)>,
-}
-
-/// The threads that run actors, given out in turn.
-struct Arbiters {
-    handles: Vec<ArbiterHandle>,
-    next: AtomicUsize,
-}
-
-impl Arbiters {
-    fn next(&self) -> Option<&ArbiterHandle> {
-        self.handles.get(self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len().max(1))
-    }
 }
 
 /// Starts a shell on an arbiter and gives the way to it.
@@ -140,20 +125,20 @@ where
         replay(self.found.entry(id).or_insert_with(|| B::new(id, settings, incarnation)), entry)
     }
 
-    fn place(self: Box<Self>, shared: &Arc<Shared<B::Wire>>, arbiters: &Arc<Arbiters>) {
+    fn place(self: Box<Self>, shared: &Arc<Shared<B::Wire>>) {
         let Self { settings, placement, found, dirty } = *self;
         let of = |id: EntityId, dirty: &BTreeSet<(EntityId, u64)>| {
             dirty.range((id, 0)..=(id, u64::MAX)).copied().collect::<BTreeSet<_>>()
         };
         if placement == Placement::Shards {
-            place_in_shards::<B>(shared, arbiters, settings, found, &dirty);
+            place_in_shards::<B>(shared, settings, found, &dirty);
             return;
         }
         // A spawner makes an actor for whoever waits in this table, or else a new one.
         let waiting = Arc::new(Mutex::new(found));
         let ids: Vec<EntityId> = waiting.lock().keys().copied().collect();
         let spawner = {
-            let (waiting, arbiters) = (Arc::clone(&waiting), Arc::clone(arbiters));
+            let waiting = Arc::clone(&waiting);
             Box::new(move |shared: &Arc<Shared<B::Wire>>, id: EntityId| {
                 let known = waiting.lock().remove(&id);
                 let behaviour = known.unwrap_or_else(|| {
@@ -162,7 +147,7 @@ where
                     B::new(id, &settings, incarnation)
                 });
                 let cells = Single(Some(Cell::new(id, behaviour)));
-                launch::<B, _>(shared, arbiters.next(), Arc::clone(&settings), cells, of(id, &dirty))
+                launch::<B, _>(shared, shared.arbiters.next(), Arc::clone(&settings), cells, of(id, &dirty))
             })
         };
         shared.settle(B::Msg::KIND, Place::Actors { slots: Default::default(), spawner });
@@ -175,7 +160,6 @@ where
 
 fn place_in_shards<B>(
     shared: &Arc<Shared<B::Wire>>,
-    arbiters: &Arc<Arbiters>,
     settings: Arc<B::Settings>,
     found: BTreeMap<EntityId, B>,
     dirty: &BTreeSet<(EntityId, u64)>,
@@ -183,7 +167,8 @@ fn place_in_shards<B>(
     B: Behaviour + Send,
     B::Record: Send,
 {
-    let count = arbiters.handles.len().max(1);
+    let arbiters = shared.arbiters.all();
+    let count = arbiters.len().max(1);
     let mut shards: Vec<_> = (0..count).map(|_| (Slots::<B>::new(count), BTreeSet::new())).collect();
     for (id, behaviour) in found {
         if let Some((slots, shard_dirty)) = shards.get_mut(id.slot() as usize % count) {
@@ -193,7 +178,7 @@ fn place_in_shards<B>(
     }
     let inlets = shards
         .into_iter()
-        .zip(&arbiters.handles)
+        .zip(arbiters)
         .map(|((slots, dirty), arbiter)| launch::<B, _>(shared, Some(arbiter), Arc::clone(&settings), slots, dirty))
         .collect();
     shared.settle(B::Msg::KIND, Place::Shards(inlets));
@@ -315,11 +300,9 @@ fn run<W: WireSet>(builder: Builder<W>, report: oneshot::Sender<Started<W>>) {
     let shared = Arc::new(Shared::new(options, journal, outlet, feed, link, chance));
     let started = runner.block_on(async {
         let arbiter = |_| Arbiter::try_with_tokio_rt(arbiter_runtime).map(|arbiter| arbiter.handle());
-        let handles = (0..count).map(arbiter).collect::<io::Result<Vec<_>>>()?;
-        let handles = shared.arbiters.get_or_init(|| handles).clone();
-        let arbiters = Arc::new(Arbiters { handles, next: AtomicUsize::new(0) });
+        shared.arbiters.set((0..count).map(arbiter).collect::<io::Result<_>>()?);
         for kind in kinds.into_values() {
-            kind.place(&shared, &arbiters);
+            kind.place(&shared);
         }
         actix_rt::spawn(keep_replay_short(Arc::clone(&shared)));
         io::Result::Ok(())
